@@ -1,0 +1,70 @@
+"""The command line: parse, call, print. Results go to stdout, the story to stderr.
+
+Heavy packages are imported inside the commands, so that ``hpo --help`` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# One BLAS thread in every process: more are slower here, and several workers would fight.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
+
+from hpo.cli import data, looking, searching, training  # noqa: E402
+
+app = typer.Typer(
+    help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
+    "Start with: hpo run coarse, then hpo run fine, then hpo run final.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _module in (searching, training, looking):
+    _module.register(app)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and status 1, without a traceback."""
+    from hpo.errors import HpoError, OutputError
+
+    try:
+        status = app(standalone_mode=False)
+    except HpoError as error:
+        _fail(str(error))
+    except typer.Abort:
+        _fail("Aborted; nothing was changed.")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("Out of memory. Close other programs, or train a smaller network.")
+    except OSError as error:
+        _fail(str(OutputError(Path(error.filename or "the file"), error)))
+    except Exception as error:
+        sentence = _usage_or_model(error)
+        if sentence is None:
+            raise
+        _fail(sentence)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage_or_model(error: Exception) -> str | None:
+    """Return the sentence of a mistake in the arguments or in the data, or None for our own."""
+    usage = typer.BadParameter.__mro__[2]  # Click's base of all mistakes in arguments
+    if isinstance(error, usage):
+        return f"{error.format_message()} Try --help."  # type: ignore[attr-defined]
+    from model.errors import ModelError
+
+    return str(error) if isinstance(error, ModelError) else None
+
+
+def _fail(sentence: str) -> None:
+    print(f"hpo: {sentence}", file=sys.stderr)  # noqa: T201  # stderr is where mistakes are told
+    sys.exit(1)

@@ -1,0 +1,122 @@
+"""Commands that look at stored studies, and the one that deletes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
+from hpo.progress import say
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(best)
+    app.command()(status)
+    app.command("list")(list_)
+    app.command()(export)
+    app.command()(plot)
+    app.command()(delete)
+
+
+def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Print the best cell of a study.
+
+    Example: hpo best coarse
+    """
+    from hpo import report
+    from hpo.study import stored
+
+    typer.echo(_read(storage, lambda c: report.best(report.read(c, stored(c, study)))))
+
+
+def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Print how far every study is.
+
+    Example: hpo status
+    """
+    from hpo import report
+
+    typer.echo(_read(storage, report.status))
+
+
+def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Print the stored studies and what they are about.
+
+    Example: hpo list
+    """
+    from hpo import report
+
+    typer.echo(_read(storage, report.listing))
+
+
+def export(
+    study: StudyName,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    format_: Annotated[str, typer.Option("--format", help="json or csv.")] = "json",
+) -> None:
+    """Print results and curves of a study in full precision, in canonical form.
+
+    Example: hpo export coarse --format csv > coarse.csv
+    """
+    from hpo import export as exporting
+    from hpo.study import stored
+
+    writers = {"json": exporting.to_json, "csv": exporting.to_csv}
+    if format_ not in writers:
+        raise typer.BadParameter(f"--format must be json or csv, got {format_!r}.")
+    text = _read(storage, lambda c: writers[format_](c, stored(c, study)))
+    typer.echo(text, nl=not text.endswith("\n"))
+
+
+def plot(
+    study: StudyName,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Draw a study: accuracy against lambda, curves, learning rate, first-layer weights.
+
+    Example: hpo plot coarse --out pictures
+    """
+    from hpo import pictures
+    from hpo.study import stored
+
+    for path in _read(storage, lambda c: pictures.of_study(c, stored(c, study), out)):
+        say(f"Wrote {path}")
+
+
+def delete(
+    study: StudyName,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study with everything that belongs to it, after asking.
+
+    Example: hpo delete coarse-digits --yes
+    """
+    from hpo import study as studies
+    from hpo.errors import StudyNotFound
+    from hpo.storage import Reader, Storage
+
+    Reader(storage)  # a database that is not there is not made by deleting from it
+    opened = Storage(storage)
+    if studies.find(opened, study) is None:
+        raise StudyNotFound(study, studies.names(opened))
+    if not yes:
+        typer.confirm(
+            f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
+        )
+    studies.delete(opened, study)
+    say(f"Deleted {study}.")
+
+
+def _read(url: str, action: "Callable[[Connection], T]") -> T:
+    from hpo.storage import Reader
+
+    return Reader(url).read(action)

@@ -1,0 +1,42 @@
+"""Options that several commands share, and what they are turned into."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.progress import say
+
+if TYPE_CHECKING:
+    from hpo.sources import Source
+
+StorageUrl = Annotated[
+    str,
+    typer.Option("--storage", envvar="HPO_STORAGE", help="SQLAlchemy URL of the database."),
+]
+DEFAULT_STORAGE = "sqlite:///hpo.db"  # as in hpo.storage, which is too heavy to import here
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="cifar10, digits, auto, a folder or archive of CIFAR-10, or an .npz file.",
+    ),
+]
+StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for example coarse.")]
+
+
+def open_source(spec: str, stop: Callable[[], bool]) -> "Source":
+    """Resolve ``--data``; a download is shown on stderr."""
+    from hpo import sources
+
+    shown = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        percent = 100 * done // max(total, 1)
+        if percent // 10 != shown:
+            shown = percent // 10
+            say(f"Downloading CIFAR-10: {percent} % of {total / 1e6:.0f} MB")
+
+    return sources.resolve(spec, environ=os.environ, notify=say, report=report, stop=stop)

@@ -1,0 +1,135 @@
+"""Commands that search: ``run`` and ``reproduce``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.cli.options import DEFAULT_STORAGE, Data, StorageUrl, open_source
+from hpo.progress import Story, say
+
+if TYPE_CHECKING:
+    from hpo.definition import StudyDefinition
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(run)
+    app.command()(reproduce)
+
+
+def run(
+    study: Annotated[
+        str, typer.Argument(help="A name in studies/, a dotted path, or a file with a STUDY.")
+    ],
+    storage: StorageUrl = DEFAULT_STORAGE,
+    data: Data = "cifar10",
+    protocol: Annotated[
+        str, typer.Option(help="standard, or notebook: its random stream, order and precision.")
+    ] = "standard",
+    train_metrics: Annotated[
+        str | None,
+        typer.Option(help="running: means over mini-batches; full: the whole training set."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
+    parent: Annotated[
+        str | None, typer.Option("--from", help="Stored study to derive this one from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
+    ] = False,
+) -> int:
+    """Run a study to its end; interrupted, the same command goes on with what is missing.
+
+    Example: hpo run coarse --data digits
+    """
+    from hpo import estimate, lookup, report, running
+    from hpo.signals import StopRequest
+    from hpo.storage import Interrupted, Storage
+
+    definition = _with_options(lookup.definition(study), protocol, train_metrics, seed)
+    with StopRequest() as stop:
+        source = open_source(data, stop)
+        dataset = source.training()
+        if dry_run:
+            typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
+            return 0
+        opened = Storage(storage, stop)
+        try:
+            with Story() as story:
+                outcome = running.run(
+                    definition,
+                    dataset,
+                    opened,
+                    story,
+                    stop,
+                    name=name,
+                    parent_name=parent,
+                    notify=say,
+                )
+            if outcome.n_missing == 0 and definition.evaluates_test:
+                running.show_test_images(opened, outcome.study, dataset, source)
+        except Interrupted:
+            say("Interrupted before anything was trained; run the same command to go on.")
+            return stop.exit_status
+        stored = outcome.study.stored
+        before = outcome.before
+        if before.n_recovered:
+            say(f"{before.n_recovered} trials of processes that died were taken up again.")
+        if outcome.n_missing:
+            say(
+                f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
+                f"{outcome.n_missing} are left. Run the same command to go on."
+            )
+            return stop.exit_status
+        if before.n_counted == before.n_slots:
+            say(
+                f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained."
+            )
+        typer.echo(opened.write(lambda connection: report.table(report.read(connection, stored))))
+        opened.close()
+    return 0
+
+
+def reproduce(
+    workdir: Annotated[
+        Path, typer.Option(help="Folder for the database; a second run goes on from it.")
+    ] = Path("hpo-reproduce"),
+    data: Data = "cifar10",
+) -> int:
+    """Reproduce every figure that the notebook printed, beside the published ones.
+
+    Takes a few minutes. Exit status 0 only if everything matches.
+
+    Example: hpo reproduce --workdir /tmp/reproduce
+    """
+    from hpo import reproduce as reproduction
+    from hpo.signals import StopRequest
+    from hpo.storage import Interrupted
+
+    with StopRequest() as stop:
+        source = open_source(data, stop)
+        try:
+            figures = reproduction.reproduce(source, workdir, stop)
+        except Interrupted:
+            say(f"Interrupted. `hpo reproduce --workdir {workdir}` goes on from here.")
+            return stop.exit_status
+    typer.echo(reproduction.table(figures))
+    return 0 if all(figure.matches for figure in figures) else 1
+
+
+def _with_options(
+    definition: "StudyDefinition", protocol: str, train_metrics: str | None, seed: int | None
+) -> "StudyDefinition":
+    from dataclasses import replace
+
+    from hpo.definition import PROTOCOLS
+    from hpo.errors import InvalidDefinition
+
+    if protocol not in PROTOCOLS:
+        raise InvalidDefinition(f"--protocol must be standard or notebook, got {protocol!r}.")
+    definition = definition.in_protocol(protocol)
+    if train_metrics is not None:
+        definition = replace(definition, train_metrics=train_metrics)
+    return definition if seed is None else replace(definition, seed=seed)

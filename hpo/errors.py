@@ -1,0 +1,81 @@
+"""Everything that a user can do wrong, or meet, with one sentence for each.
+
+The command line prints the message on stderr and exits with status 1. A message says what was
+expected, what came, and what to do.
+"""
+
+from pathlib import Path
+
+
+class HpoError(Exception):
+    """Base of every error that is the user's business and not a fault of the program."""
+
+
+class DataUnavailable(HpoError):
+    """The images that were asked for are not on this machine and could not be fetched."""
+
+
+class DownloadFailed(DataUnavailable):
+    """The archive could not be fetched, or what arrived is not the published file."""
+
+
+class InvalidDefinition(HpoError):
+    """A study definition does not describe a study."""
+
+
+class DefinitionNotFound(HpoError):
+    """No study definition under the name, dotted path or file that was given."""
+
+
+class StorageError(HpoError):
+    """The database cannot be opened, read or written."""
+
+
+class StudyNotFound(HpoError):
+    """No study of this name is in the storage."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        listing = ", ".join(sorted(known)) or "none yet"
+        super().__init__(
+            f"No study named {name!r} in this storage (it holds: {listing}). "
+            "Create it with `hpo run`, or check --storage."
+        )
+
+
+class ForeignStudy(HpoError):
+    """A study of this name exists, but hpo did not make it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The study {name!r} in this storage was not made by hpo, and is left untouched. "
+            "Give ours another name with --name, or use another --storage."
+        )
+
+
+class DefinitionChanged(HpoError):
+    """A stored study differs from what the command asks for."""
+
+    def __init__(self, name: str, differences: list[str]) -> None:
+        lines = "\n".join(f"  {line}" for line in differences)
+        super().__init__(
+            f"The stored study {name!r} is a different experiment; nothing was run:\n{lines}\n"
+            "Run it as it was stored, give the new one a name with --name, "
+            f"or remove the old one with `hpo delete {name}`."
+        )
+
+
+class ParentUnfinished(HpoError):
+    """A study needs the finished result of another one."""
+
+
+class OutputError(HpoError):
+    """A file or folder for results cannot be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place."
+        )
+
+
+class NoResult(HpoError):
+    """A study has nothing yet of what was asked for."""

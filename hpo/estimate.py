@@ -1,0 +1,85 @@
+"""What a run would train, how much memory it takes, and about how long: ``hpo run --dry-run``."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpo.definition import Experiment, StudyDefinition
+from hpo.running import prepare
+from hpo.storage import Storage, sqlite_path
+from hpo.trainer import WIDTH
+from model.data import Dataset
+
+#: Share of the measured speed of products that a whole training reaches, about.
+EFFICIENCY = 0.85
+#: Seconds of an update that are not products, about.
+OVERHEAD = 0.3e-3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one core needs."""
+
+    seconds: float
+    memory: float  #: bytes
+
+
+def describe(
+    definition: StudyDefinition,
+    dataset: Dataset,
+    url: str,
+    name: str | None,
+    parent: str | None,
+    notify: Callable[[str], None],
+) -> str:
+    """Return the cells, the updates, the memory and the time of a run that is not made."""
+    path = sqlite_path(url)
+    storage = Storage(url) if path is None or path.exists() else None
+    name, study, experiment = prepare(
+        definition, dataset, storage, name=name, parent_name=parent, notify=notify
+    )
+    done = 0
+    if storage is not None and study is not None:
+        from hpo import tables
+
+        uuid = study.uuid
+        done = storage.write(lambda connection: len(tables.results_of(connection, uuid)))
+    n_slots = len(experiment.cells) * experiment.definition.replicates
+    needed = cost(experiment, dataset, n_slots - done)
+    lines = [f"{name}: {n_slots} cells, {done} of them done"]
+    lines += [f"  cell {i}: lambda {value!r}" for i, value in enumerate(experiment.lambdas)]
+    lines += [
+        f"updates: {experiment.n_updates:,} a cell, {experiment.n_updates * (n_slots - done):,} to make",
+        f"memory:  about {needed.memory / 1e6:,.0f} MB",
+        f"time:    about {needed.seconds:,.0f} s on one core of this machine",
+    ]
+    return "\n".join(lines)
+
+
+def cost(experiment: Experiment, dataset: Dataset, n_slots: int) -> Cost:
+    """Estimate from the speed of one product of the training's shape, measured now."""
+    definition, data = experiment.definition, experiment.data
+    width = min(1 if definition.protocol == "notebook" else WIDTH, max(n_slots, 1))
+    columns = width * definition.hidden
+    rng = np.random.default_rng(0)
+    dtype = np.dtype(definition.dtype)
+    images = rng.standard_normal((definition.batch_size, data.d)).astype(dtype)
+    weights = rng.standard_normal((data.d, columns)).astype(dtype)
+    times = []
+    for _ in range(8):
+        began = time.perf_counter()
+        images @ weights
+        times.append(time.perf_counter() - began)
+    product = min(times) / EFFICIENCY  # seconds for one batch of one stack
+    per_stack = experiment.n_updates * (2 * product + OVERHEAD)
+    log_points = 10 * experiment.n_updates / experiment.n_s
+    evaluated = data.n_validation
+    if definition.train_metrics == "full":
+        evaluated += data.n_training
+    per_stack += log_points * evaluated / definition.batch_size * product
+    stacks = n_slots / width
+    memory = 120e6 + dataset.images.nbytes + 3 * weights.nbytes  # Python with its libraries first
+    memory += data.n_validation * data.d * dtype.itemsize
+    return Cost(stacks * per_stack, memory)

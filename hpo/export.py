@@ -1,0 +1,73 @@
+"""Results in canonical form: what they are, and nothing of how or when they came about.
+
+Two runs of one experiment export the same bytes, however often they were interrupted. Numbers
+have full precision; what is not finite is null in JSON and empty in CSV.
+"""
+
+import csv
+import io
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from hpo import tables
+from hpo.tables import Result, StoredStudy
+
+
+def to_json(connection: Connection, study: StoredStudy) -> str:
+    """Return the study as JSON, one entry for every counted (cell, replicate)."""
+    experiment = study.experiment
+    stored = experiment.to_json()
+    parent = stored["parent"]
+    if parent is not None:
+        del parent["uuid"]  # another one in every storage
+    curves = tables.curves_of(connection, study.uuid)
+    document = {
+        "study": study.name,
+        "definition": stored["definition"]
+        | {key: stored[key] for key in ("n_updates", "parent", "earlier_runs")},
+        "data": stored["data"],
+        "trials": [
+            _trial(result, experiment.cells[result.slot.cell], curves.get(result.slot, []))
+            for result in tables.results_of(connection, study.uuid)
+        ],
+    }
+    return json.dumps(document, indent=1, allow_nan=False)
+
+
+def to_csv(connection: Connection, study: StoredStudy) -> str:
+    """Return the curves as CSV, one row for every log point."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(study.experiment.cells[0])
+    writer.writerow(["cell", "replicate", *names, "state", "update", *tables.CURVE_COLUMNS])
+    curves = tables.curves_of(connection, study.uuid)
+    for result in tables.results_of(connection, study.uuid):
+        slot = result.slot
+        values = study.experiment.cells[slot.cell].values()
+        for row in curves.get(slot, []):
+            points = [getattr(row, name) for name in tables.CURVE_COLUMNS]
+            writer.writerow(
+                [slot.cell, slot.replicate, *values, result.outcome, row.n_updates, *points]
+            )
+    return text.getvalue()
+
+
+def _trial(result: Result, params: dict[str, float], rows: list[Row[Any]]) -> dict[str, Any]:
+    def part(name: str) -> dict[str, list[float | None]]:
+        return {m: [getattr(row, f"{name}_{m}") for row in rows] for m in tables.MEASURES}
+
+    return {
+        "cell": result.slot.cell,
+        "replicate": result.slot.replicate,
+        "state": result.outcome,
+        "params": params,
+        "value": result.value,
+        "cycles": result.cycles,
+        "curve": {
+            "update": [row.n_updates for row in rows],
+            "train": part("training"),
+            "validation": part("validation"),
+        },
+    }

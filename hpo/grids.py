@@ -1,0 +1,160 @@
+"""Grids over lambda, as a definition may name them; their values are computed once and stored."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.errors import InvalidDefinition
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ParentCell:
+    """The cell of a finished study that another one was derived from; it never moves later."""
+
+    study: str  #: name of the study
+    uuid: str
+    cell: int
+    value: float  #: its lambda
+
+
+@dataclass(frozen=True)
+class Values:
+    """The lambdas themselves."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise InvalidDefinition("A grid needs at least one lambda.")
+        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
+
+    def lambdas(
+        self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
+    ) -> tuple[float, ...]:
+        """Return the values."""
+        del parent, parent_lambdas, notify
+        return self.values
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """``n`` powers of ten whose exponents are spaced evenly."""
+
+    lowest_exponent: float
+    highest_exponent: float
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_n(self.n)
+
+    def lambdas(
+        self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
+    ) -> tuple[float, ...]:
+        """Return the powers, smallest first."""
+        del parent, parent_lambdas, notify
+        exponents = _evenly(self.lowest_exponent, self.highest_exponent, self.n)
+        return tuple(math.pow(10, exponent) for exponent in exponents)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``n`` evenly spaced values."""
+
+    lowest: float
+    highest: float
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_n(self.n)
+
+    def lambdas(
+        self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
+    ) -> tuple[float, ...]:
+        """Return the values, smallest first."""
+        del parent, parent_lambdas, notify
+        return _evenly(self.lowest, self.highest, self.n)
+
+
+@dataclass(frozen=True)
+class AroundBest:
+    """``n`` evenly spaced values between the neighbours of the parent's best cell."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_n(self.n)
+
+    def lambdas(
+        self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
+    ) -> tuple[float, ...]:
+        """Return the values; at the edge of the parent's grid the interval is one-sided."""
+        if parent is None:
+            raise InvalidDefinition("This grid lies around a parent's best cell; there is none.")
+        if len(parent_lambdas) < 2:
+            raise InvalidDefinition(
+                f"{parent.study!r} has a single cell, so its best one has no neighbours to search "
+                "between. Derive this study from a grid with --from."
+            )
+        ordered = sorted(parent_lambdas)
+        place = ordered.index(parent.value)
+        low, high = ordered[max(place - 1, 0)], ordered[min(place + 1, len(ordered) - 1)]
+        if place in (0, len(ordered) - 1):
+            edge = "smallest" if place == 0 else "largest"
+            notify(
+                f"The best cell of {parent.study} is the {edge} of its grid, so the search goes "
+                f"one-sided from {low:g} to {high:g}; a wider grid there may be worth a look."
+            )
+        return _evenly(low, high, self.n)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The lambda of the parent's best cell alone."""
+
+    def lambdas(
+        self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
+    ) -> tuple[float, ...]:
+        """Return that one value."""
+        del parent_lambdas, notify
+        if parent is None:
+            raise InvalidDefinition("This grid is a parent's best cell; there is no parent.")
+        return (parent.value,)
+
+
+Grid = Values | Logarithmic | Linear | AroundBest | Best
+_KINDS: dict[str, type[Grid]] = {
+    "values": Values,
+    "logarithmic": Logarithmic,
+    "linear": Linear,
+    "around-best": AroundBest,
+    "best": Best,
+}
+
+
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    """Return the grid with its kind, in plain types."""
+    kind = next(name for name, known in _KINDS.items() if type(grid) is known)
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in vars(grid).items()}
+    return {"kind": kind} | plain
+
+
+def grid_from_json(stored: dict[str, Any]) -> Grid:
+    """Build a grid back from `grid_to_json`."""
+    rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return _KINDS[rest.pop("kind")](**rest)
+
+
+def _check_n(n: int) -> None:
+    if n < 1:
+        raise InvalidDefinition(f"A grid needs at least one cell, got n={n}.")
+
+
+def _evenly(low: float, high: float, n: int) -> tuple[float, ...]:
+    """Return what ``numpy.linspace`` does: low + i step, and the end exactly."""
+    if n == 1:
+        return (low,)
+    step = (high - low) / (n - 1)
+    return (*(low + i * step for i in range(n - 1)), high)

@@ -1,0 +1,108 @@
+"""The story of a run on stderr: a live display on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from hpo.definition import Experiment
+from hpo.tables import Slot
+
+PAUSE = 10.0  #: seconds between two plain lines about the same stack
+
+
+def say(text: str) -> None:
+    """Write a line of the story."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
+
+
+def describe(experiment: Experiment, slot: Slot) -> str:
+    """Return ``cell 3 (lambda 0.000518)``, with the replicate where there are several."""
+    text = f"cell {slot.cell} (lambda {experiment.cells[slot.cell]['lambda']:.6g})"
+    several = experiment.definition.replicates > 1
+    return f"{text}, replicate {slot.replicate}" if several else text
+
+
+class Story:
+    """Shows how far a run is; the total is what was missing when it began."""
+
+    def __init__(self) -> None:
+        self._title = ""
+        self._experiment: Experiment | None = None
+        self._total = 0
+        self._done: dict[Slot, int] = {}
+        self._said = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def began(self, title: str, experiment: Experiment, n_missing: int) -> None:
+        """Learn what will be trained."""
+        self._title, self._experiment = title, experiment
+        self._total = n_missing * experiment.n_updates
+        self._done.clear()
+        if self._bar is not None:
+            self._task = self._bar.add_task(title, total=self._total, accuracy="")
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f} updates"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[accuracy]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def claimed(self, slots: Sequence[Slot]) -> None:
+        """Say which cells are trained together."""
+        cells = ", ".join(str(slot.cell) for slot in slots)
+        together = "" if len(slots) == 1 else " in one stack"
+        self._line(f"{self._title}: training cell{'s'[: len(slots) > 1]} {cells}{together}")
+
+    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+        """Move the bar, or say a line now and then."""
+        self._done[slot] = n_updates
+        done = sum(self._done.values())
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, accuracy=f"accuracy {accuracy:.4f}")
+        elif time.monotonic() - self._said >= PAUSE:
+            self._said = time.monotonic()
+            say(f"{self._title}: {done:,} of {self._total:,} updates ({done / self._total:.0%})")
+
+    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
+        """Say what came out of a cell."""
+        if self._experiment is None:
+            return
+        self._done[slot] = self._experiment.n_updates
+        what = outcome if value is None else f"validation accuracy {value:.4f}"
+        self._line(f"{self._title}: {describe(self._experiment, slot)}: {what}")
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            say(text)

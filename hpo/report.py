@@ -1,0 +1,142 @@
+"""What the studies say, as text: the table of cells, the best one, the state of every study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from hpo import tables
+from hpo.errors import NoResult
+from hpo.study import best_result
+from hpo.tables import Result, StoredStudy
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A study and its counted results."""
+
+    study: StoredStudy
+    results: tuple[Result, ...]
+    test_accuracy: float | None
+    n_test_looks: int
+
+    @property
+    def best(self) -> Result | None:
+        """The result with the highest value."""
+        return best_result(list(self.results))
+
+    @property
+    def n_slots(self) -> int:
+        """Results that the finished study has."""
+        return len(self.study.experiment.cells) * self.study.experiment.definition.replicates
+
+
+def read(connection: Connection, study: StoredStudy) -> StudyReport:
+    """Return what is known of ``study``."""
+    looks = tables.look_at_test(connection, study.uuid)
+    accuracy = looks[-1].n_right / looks[-1].n_images if looks else None
+    results = tuple(tables.results_of(connection, study.uuid))
+    return StudyReport(study, results, accuracy, len(looks))
+
+
+def table(report: StudyReport) -> str:
+    """Return a line a cell, and the best lambda, as the notebook printed them."""
+    experiment = report.study.experiment
+    several = experiment.definition.replicates > 1
+    by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
+    best = report.best
+    lines = [f"{report.study.name}: {_heading(report)}"]
+    header = f"{'cell':>4}  {'lambda':<22}"
+    lines.append(header + ("  replicate" if several else "") + "  validation accuracy")
+    for cell, value in enumerate(experiment.lambdas):
+        for replicate in range(experiment.definition.replicates):
+            result = by_slot.get((cell, replicate))
+            mark = "  best" if result is not None and result == best else ""
+            middle = f"  {replicate:>9}" if several else ""
+            lines.append(f"{cell:>4}  {value!r:<22}{middle}  {_value(result)}{mark}")
+    if best is not None and best.value is not None:
+        lines.append(f"Best lambda: {experiment.lambdas[best.slot.cell]!r}")
+    if report.test_accuracy is not None:
+        lines.append(f"Test accuracy: {report.test_accuracy:.4f}")
+    return "\n".join(lines)
+
+
+def best(report: StudyReport) -> str:
+    """Return the best cell in words.
+
+    Raises:
+        NoResult: No cell is complete.
+    """
+    found = report.best
+    if found is None or found.value is None:
+        raise NoResult(
+            f"{report.study.name!r} has no complete cell yet ({len(report.results)} of "
+            f"{report.n_slots} have a result). Run `hpo run {report.study.experiment.definition.name}`."
+        )
+    experiment = report.study.experiment
+    missing = report.n_slots - len(report.results)
+    so_far = f" so far; {missing} of {report.n_slots} cells are missing" if missing else ""
+    text = (
+        f"{report.study.name}: lambda {experiment.lambdas[found.slot.cell]!r} (cell "
+        f"{found.slot.cell}) with validation accuracy {found.value:.4f}{so_far}"
+    )
+    if report.test_accuracy is not None:
+        looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
+        text += f"\ntest accuracy {report.test_accuracy:.4f} ({looks} at the test images)"
+    return text
+
+
+def status(connection: Connection) -> str:
+    """Return a line for every study: how many slots are counted, running, waiting, failed."""
+    lines = [
+        f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'diverged':>9}  best"
+    ]
+    for study in tables.all_studies(connection):
+        report = read(connection, study)
+        states = _states(connection, study.uuid)
+        diverged = sum(r.outcome == "diverged" for r in report.results)
+        found = report.best
+        shown = (
+            "-"
+            if found is None or found.value is None
+            else f"{found.value:.4f} at lambda {study.experiment.lambdas[found.slot.cell]:.6g}"
+        )
+        lines.append(
+            f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
+            f"{states.get('running', 0):>8} {states.get('waiting', 0):>8} {diverged:>9}  {shown}"
+        )
+    return "\n".join(lines) if len(lines) > 1 else "No studies yet. `hpo run coarse` starts one."
+
+
+def listing(connection: Connection) -> str:
+    """Return a line for every study: its name, data and recipe."""
+    lines = []
+    for study in tables.all_studies(connection):
+        experiment = study.experiment
+        derived = f", from {experiment.parent.study}" if experiment.parent else ""
+        lines.append(
+            f"{study.name}: {len(experiment.cells)} cells, {experiment.n_updates} updates each, "
+            f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
+        )
+    return "\n".join(lines) or "No studies yet. `hpo run coarse` starts one."
+
+
+def _heading(report: StudyReport) -> str:
+    experiment = report.study.experiment
+    return (
+        f"{len(report.results)} of {report.n_slots} done, {experiment.n_updates} updates each, "
+        f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
+    )
+
+
+def _value(result: Result | None) -> str:
+    if result is None:
+        return "-"
+    return result.outcome if result.value is None else f"{result.value:.4f}"
+
+
+def _states(connection: Connection, study: str) -> dict[str, int]:
+    state = tables.attempts.c.state
+    query = select(state, func.count()).where(tables.attempts.c.study == study).group_by(state)
+    rows: Sequence[tuple[str, int]] = [(row[0], row[1]) for row in connection.execute(query)]
+    return dict(rows)

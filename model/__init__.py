@@ -1,0 +1,1 @@
+"""The two-layer classifier: data, network, schedules and training, in NumPy alone."""

@@ -1,0 +1,260 @@
+"""Image data sets: what a classifier learns from, checked, named and fingerprinted.
+
+Images stay as they are stored, one flat row each, usually uint8; `model.normalisation` turns
+rows into network inputs. The test part of a source is a `Dataset` of its own, so code that must
+not see it never holds it.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import InvalidData
+
+DIGITS_FILE = Path(__file__).with_name("digits.npz")
+DIGITS_TEST = 297
+DIGITS_VALIDATION = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images in a fixed order."""
+
+    #: Short name that study names are built from: cifar10, digits, or a file's stem.
+    name: str
+    #: One image a row, shape (n, d), uint8 or float32.
+    images: NDArray[np.uint8] | NDArray[np.float32]
+    #: Index of each image's class, shape (n,), values 0 to n_classes - 1.
+    labels: NDArray[np.intp]
+    n_classes: int
+    #: How a row folds into an image: (height, width), or with channels first or last; () if it does not.
+    image_shape: tuple[int, ...]
+    #: Images that a study holds out for validation whatever its definition says; None leaves it the choice.
+    n_validation: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def d(self) -> int:
+        """Values in an image: the number of network inputs."""
+        return int(self.images.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, type, images and labels, in hexadecimal."""
+        digest = hashlib.sha256()
+        digest.update(
+            f"{self.images.shape} {self.image_shape} {self.images.dtype} {self.n_classes}".encode()
+        )
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(self.labels.astype("<i8").data)
+        return digest.hexdigest()
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether a folded image is (channels, height, width), as CIFAR-10's are."""
+        return len(self.image_shape) == 3 and self.image_shape[0] in (1, 3, 4)
+
+    def take(self, start: int, stop: int) -> "Dataset":
+        """Return the images ``start`` to ``stop - 1`` as a view."""
+        if not 0 <= start < stop <= len(self):
+            raise InvalidData(
+                f"{self.name} has images 0 to {len(self) - 1}; the part {start}:{stop} is not in it."
+            )
+        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop])
+
+    def mirrored(self, rows: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return flat ``rows`` (n, d) with left and right exchanged."""
+        if not self.image_shape:
+            raise InvalidData(
+                f"The images of {self.name} are flat rows without height and width, so they cannot "
+                "be mirrored. Store them as (n, height, width), or leave the flips out."
+            )
+        folded = rows.reshape(-1, *self.image_shape)
+        width_last = len(self.image_shape) == 2 or self.channels_first
+        mirrored = folded[..., ::-1] if width_last else folded[..., ::-1, :]
+        return mirrored.reshape(len(rows), self.d)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set parted into validation images, which come first, and training images."""
+
+    training: Dataset
+    validation: Dataset
+
+
+def split(dataset: Dataset, n_validation: int) -> Split:
+    """Hold out the first ``n_validation`` images, as the notebook does.
+
+    A data set that names its own number is split by that one; no more than a tenth of any other
+    is held out, so that a small one keeps images to learn from.
+    """
+    if n_validation < 1:
+        raise InvalidData(f"At least 1 image must be held out for validation, got {n_validation}.")
+    held_out = dataset.n_validation or min(n_validation, len(dataset) // 10)
+    if len(dataset) < 20 or held_out >= len(dataset):
+        raise InvalidData(
+            f"{dataset.name} has {len(dataset)} images, too few to hold out validation images. "
+            "Use at least 20."
+        )
+    validation = dataset.take(0, held_out)
+    if np.all(validation.labels == validation.labels[0]):
+        raise InvalidData(
+            f"The first {held_out} images of {dataset.name}, which validate, are all of class "
+            f"{validation.labels[0]}. Shuffle the file once before it is used."
+        )
+    return Split(training=dataset.take(held_out, len(dataset)), validation=validation)
+
+
+def digits() -> Dataset:
+    """Return the training part of the handwritten digits: 1,500 images of 8 x 8.
+
+    The data set is the one that scikit-learn ships (UCI, "Optical Recognition of Handwritten
+    Digits"); the last 297 images are the test part.
+    """
+    return _digits(slice(None, -DIGITS_TEST))
+
+
+def digits_test() -> Dataset:
+    """Return the last 297 images of the digits."""
+    return _digits(slice(-DIGITS_TEST, None))
+
+
+def _digits(part: slice) -> Dataset:
+    with np.load(DIGITS_FILE, allow_pickle=False) as stored:
+        images, labels = stored["images"][part], stored["labels"][part].astype(np.intp)
+    return Dataset("digits", images, labels, 10, (8, 8), DIGITS_VALIDATION)
+
+
+def npz(path: Path) -> Dataset:
+    """Return the training part of a user's ``.npz``: arrays ``images`` (n, ...) and ``labels``."""
+    return _npz(path, "images", "labels")
+
+
+def npz_test(path: Path) -> Dataset | None:
+    """Return the arrays ``test_images`` and ``test_labels`` of an ``.npz``, or None without them."""
+    training = npz(path)
+    with _opened(path) as stored:
+        present = [name in stored for name in ("test_images", "test_labels")]
+    if not any(present):
+        return None
+    test = _npz(path, "test_images", "test_labels", training.n_classes)
+    if (test.d, test.image_shape) != (training.d, training.image_shape):
+        shapes = [data.image_shape or (data.d,) for data in (test, training)]
+        raise InvalidData(
+            f"{path}: a test image has shape {shapes[0]}, a training image {shapes[1]}; they must agree."
+        )
+    return test
+
+
+#: What damaged files make NumPy and zipfile raise.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,  # a compression or version that zipfile does not know
+    RuntimeError,  # an encrypted member
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[np.lib.npyio.NpzFile]":
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InvalidData(f"No such file: {path}.") from None
+    except OSError as error:
+        raise InvalidData(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        try:
+            stored = np.load(file, allow_pickle=False)
+        except _UNREADABLE as error:
+            raise InvalidData(
+                f"{path} cannot be read as an .npz file ({error}). Write it with numpy.savez."
+            ) from error
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise InvalidData(
+                f"{path} is a single array, not an .npz file. Write it with numpy.savez."
+            )
+        with stored:
+            yield stored
+
+
+def _npz(path: Path, images_key: str, labels_key: str, n_classes: int | None = None) -> Dataset:
+    arrays = []
+    with _opened(path) as stored:
+        for key in (images_key, labels_key):
+            if key not in stored:
+                raise InvalidData(
+                    f"{path} has no array {key!r}; it holds {', '.join(stored.files) or 'nothing'}. "
+                    "Store images (n, ...) and labels (n,)."
+                )
+            try:
+                arrays.append(stored[key])
+            except _UNREADABLE as error:
+                raise InvalidData(
+                    f"{path}: the array {key!r} cannot be read without running code, or is damaged "
+                    f"({error}). Store plain numbers."
+                ) from error
+    images, labels = arrays
+    images = _checked_images(path, images_key, images)
+    labels, n_classes = _checked_labels(path, labels_key, labels, len(images), n_classes)
+    shape = images.shape[1:] if 2 <= images.ndim - 1 <= 3 else ()
+    name = f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem
+    return Dataset(name, images.reshape(len(images), -1), labels, n_classes, shape)
+
+
+def _checked_images(
+    path: Path, key: str, images: NDArray[np.generic]
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    if images.ndim < 2 or images.size == 0:
+        raise InvalidData(
+            f"{path}: {key} has shape {images.shape}; expected (n, ...) with at least one value an image."
+        )
+    if images.dtype == np.uint8:
+        return images  # type: ignore[return-value]  # the dtype was just checked
+    if not (np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)):
+        raise InvalidData(f"{path}: {key} has type {images.dtype}; expected uint8 or real numbers.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+        numbers = images.astype(np.float32)
+    bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+    if bad.any():
+        raise InvalidData(
+            f"{path}: {key} has values that are not finite, first in image {int(bad.argmax())} "
+            f"({int(bad.sum())} images in all). Remove or repair those images."
+        )
+    return numbers
+
+
+def _checked_labels(
+    path: Path, key: str, labels: NDArray[np.generic], n_images: int, n_classes: int | None
+) -> tuple[NDArray[np.intp], int]:
+    if labels.shape != (n_images,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InvalidData(
+            f"{path}: {key} has shape {labels.shape} and type {labels.dtype}; "
+            f"expected ({n_images},) whole numbers, one for each image."
+        )
+    classes = np.unique(labels).astype(np.intp)
+    known = len(classes) if n_classes is None else n_classes
+    if known < 2:
+        raise InvalidData(
+            f"{path}: every label is {classes[0]}. A classifier needs at least two classes."
+        )
+    if classes[0] < 0 or classes[-1] >= known:
+        raise InvalidData(
+            f"{path}: {key} runs from {classes[0]} to {classes[-1]}, but there are {known} classes, "
+            f"so labels must be 0 to {known - 1}. Renumber them."
+        )
+    return labels.astype(np.intp), known

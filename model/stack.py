@@ -1,0 +1,219 @@
+"""Many networks trained in lockstep on the same mini-batches: the fast path.
+
+The first layers of T networks are one matrix product: hidden units of all networks stand side by
+side. Two ideas make an update cost two large products and little else.
+
+*Lazy scale.* The penalty multiplies a whole network by ``1 - 2 eta lambda`` at every update.
+Instead of touching every weight, a network keeps one float64 scale ``s`` with ``w1 = s v``; the
+update is then ``v += x^T g`` with ``g`` multiplied by ``-eta / s``, one accumulating product.
+The scale is folded into ``v`` at the network's own log points, and before it falls below
+`SMALLEST_SCALE`, where float32 would lose range.
+
+*One result whatever the company.* A network's float32 result must not depend on who shares its
+stack. OpenBLAS sums large products in an order that does not depend on their width, but takes
+other kernels for small ones, and in float64 for some widths (measured, see `FUSED_FROM`); there
+every network gets products of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+
+from model.losses import Labels, Loss, losses, losses_and_gradient
+from model.network import Network
+
+Array = NDArray[np.floating]
+
+#: Multiplications in one network's product from which products of several may be fused. OpenBLAS
+#: changes kernels at 100^3 (seen with NumPy 2.4 and SciPy 1.17, AVX-512); twice that is kept.
+FUSED_FROM = 2_000_000
+#: A scale below this is folded into the weights at once.
+SMALLEST_SCALE = 2.0**-10
+
+
+@dataclass
+class Member:
+    """What the stack must know of one network beside its parameters."""
+
+    key: int  #: the caller's name for the network
+    lambda_: float  #: factor of the sum of squared weights
+
+
+class Stack:
+    """T networks of equal shape, one after the other along the hidden units."""
+
+    def __init__(
+        self, members: Sequence[Member], networks: Sequence[Network], batch_size: int, loss: Loss
+    ) -> None:
+        """Take the networks in; all have one shape and one dtype, float32 or float64."""
+        first = networks[0]
+        self.d, self.m = first.w1.shape
+        self.k = first.w2.shape[1]
+        self.dtype = first.w1.dtype
+        self.loss = loss
+        self.batch_size = batch_size
+        self.members = list(members)
+        self._fused = (
+            self.dtype == np.float32
+            and batch_size * self.d * self.m >= FUSED_FROM
+            and min(batch_size, self.m) >= 8
+        )
+        self._gemm = blas.sgemm if self.dtype == np.float32 else blas.dgemm
+        # (d, T, m) when fused, so that (d, T m) is one matrix; else (T, d, m)
+        self._v1 = np.stack([n.w1 for n in networks], axis=1 if self._fused else 0)
+        self._scale = np.ones(len(networks))  # float64, see the module's text
+        self._b1 = np.stack([n.b1 for n in networks])[:, None, :]  # (T, 1, m)
+        self._w2 = np.stack([n.w2 for n in networks])  # (T, m, k)
+        self._b2 = np.stack([n.b2 for n in networks])[:, None, :]  # (T, 1, k)
+        self._workspace: dict[tuple[str, int, int], Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def keys(self) -> list[int]:
+        """The names of the networks that are in the stack, in order."""
+        return [member.key for member in self.members]
+
+    def drop(self, keys: Sequence[int]) -> None:
+        """Take networks out; the others go on as if those had never been there."""
+        staying = [t for t, member in enumerate(self.members) if member.key not in set(keys)]
+        self.members = [self.members[t] for t in staying]
+        self._v1 = np.ascontiguousarray(np.take(self._v1, staying, axis=1 if self._fused else 0))
+        self._scale = self._scale[staying]
+        self._b1, self._w2, self._b2 = self._b1[staying], self._w2[staying], self._b2[staying]
+        self._workspace.clear()
+
+    def network(self, key: int) -> Network:
+        """Return a copy of one network, at a log point of its: its scale is folded first."""
+        t = self.keys.index(key)
+        self.fold([t])
+        return Network(
+            w1=self._first_layers[t].copy(),
+            b1=self._b1[t, 0].copy(),
+            w2=self._w2[t].copy(),
+            b2=self._b2[t, 0].copy(),
+        )
+
+    def fold(self, places: Sequence[int]) -> None:
+        """Multiply the scale of the networks at ``places`` into their weights."""
+        for t in places:
+            if self._scale[t] != 1:
+                self._first_layers[t] *= self.dtype.type(self._scale[t])
+                self._scale[t] = 1
+
+    def penalties(self, places: Sequence[int]) -> NDArray[np.float64]:
+        """Return lambda times the sum of squared weights of each network, which are folded."""
+        self.fold(places)
+        return np.array([self.members[t].lambda_ * self._squares(t) for t in places])
+
+    def step(
+        self, images: Array, labels: Labels, etas: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Make one update of every network and return its loss and hits before the update.
+
+        Args:
+            images: Normalised inputs, shape (n, d), C-contiguous, in the dtype of the stack.
+            labels: Shape (n,).
+            etas: Learning rate of each network, shape (T,).
+
+        Returns:
+            The mean loss of each network, (T,), and how many images it got right, (T,).
+        """
+        n = len(images)
+        h = self._hidden(images, slice(0, len(self)), "step")  # (T, n, m)
+        scores = np.matmul(h, self._w2)  # (T, n, k)
+        scores += self._b2
+        hits = np.count_nonzero(scores.argmax(axis=-1) == labels, axis=-1)
+        values, slope = losses_and_gradient(self.loss, scores, labels)
+        slope /= n
+        back = self._buffer("back", n, len(self))
+        np.matmul(slope, self._w2.transpose(0, 2, 1), out=back)  # (T, n, m)
+        back *= h > 0
+        rates = etas.astype(self.dtype)[:, None, None]
+        decay = 1 - 2 * etas * np.array([member.lambda_ for member in self.members])
+        self._w2 *= decay.astype(self.dtype)[:, None, None]
+        self._w2 -= rates * np.matmul(h.transpose(0, 2, 1), slope)
+        self._b2 -= rates * slope.sum(axis=1, keepdims=True)
+        self._b1 -= rates * back.sum(axis=1, keepdims=True)
+        self._scale *= decay
+        back *= (-etas / self._scale).astype(self.dtype)[:, None, None]
+        self._accumulate(images, back)
+        self.fold(np.flatnonzero(self._scale < SMALLEST_SCALE).tolist())
+        return values.mean(axis=-1, dtype=np.float64), hits
+
+    def evaluate(
+        self, images: Array, labels: Labels, places: slice
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the summed loss of the networks at ``places``, and which images each got right.
+
+        Args:
+            images: Normalised inputs, shape (n, d).
+            labels: Shape (n,).
+            places: Which networks of the stack, a run of neighbours.
+
+        Returns:
+            Sum of the losses, (networks,), and hits, (networks, n).
+        """
+        h = self._hidden(images, places, "evaluate")
+        scores = np.matmul(h, self._w2[places])
+        scores += self._b2[places]
+        values = losses(self.loss, scores, labels)
+        return values.sum(axis=-1, dtype=np.float64), scores.argmax(axis=-1) == labels
+
+    @property
+    def _first_layers(self) -> Array:
+        """View of the unscaled first layers, (T, d, m)."""
+        return self._v1.transpose(1, 0, 2) if self._fused else self._v1
+
+    def _squares(self, t: int) -> float:
+        # The copy makes the order of the sum independent of the stack's width.
+        w1, w2 = np.ascontiguousarray(self._first_layers[t]), self._w2[t]
+        return float(np.einsum("dm,dm->", w1, w1, dtype=np.float64)) + float(
+            np.einsum("mk,mk->", w2, w2, dtype=np.float64)
+        )
+
+    def _hidden(self, images: Array, places: slice, purpose: str) -> Array:
+        """Return the hidden layers (networks, n, m) in a buffer that the next call reuses."""
+        n, n_networks = len(images), places.stop - places.start
+        h = self._buffer(purpose, n, n_networks)
+        if self._fused and n * self.d * self.m >= FUSED_FROM and n >= 8:
+            columns = slice(places.start * self.m, places.stop * self.m)
+            matrix = self._v1.reshape(self.d, -1)[:, columns]
+            np.matmul(images, matrix, out=_as_matrix(h))
+        else:
+            np.matmul(images, self._first_layers[places], out=h)
+        h *= self._scale[places].astype(self.dtype)[:, None, None]
+        h += self._b1[places]
+        np.maximum(h, 0, out=h)
+        return h
+
+    def _accumulate(self, images: Array, back: Array) -> None:
+        """Add ``images^T back`` to the unscaled first layers, in place.
+
+        BLAS counts columns first, so what it is given are the transposes, without a copy:
+        ``v^T += back^T images``.
+        """
+        if self._fused:
+            v, g = self._v1.reshape(self.d, -1), _as_matrix(back)
+            self._gemm(1, a=g.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
+            return
+        for v, g in zip(self._v1, back, strict=True):
+            self._gemm(1, a=g.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
+
+    def _buffer(self, purpose: str, n: int, n_networks: int) -> Array:
+        """Return a reused (networks, n, m) array; when fused, it is a view of (n, networks, m)."""
+        key = (purpose, n, n_networks)
+        if key not in self._workspace:
+            shape = (n, n_networks, self.m) if self._fused else (n_networks, n, self.m)
+            self._workspace[key] = np.empty(shape, self.dtype)
+        memory = self._workspace[key]
+        return memory.transpose(1, 0, 2) if self._fused else memory
+
+
+def _as_matrix(fused: Array) -> Array:
+    """Return the (n, networks m) matrix that a fused (networks, n, m) buffer is a view of."""
+    return fused.transpose(1, 0, 2).reshape(fused.shape[1], -1)

@@ -1,0 +1,14 @@
+"""Which lambda exactly? Ten evenly spaced values between the neighbours of the coarse best."""
+
+from hpo.definition import Epochs, StudyDefinition
+from hpo.grids import AroundBest
+
+STUDY = StudyDefinition(
+    name="fine",
+    parent="coarse",
+    grid=AroundBest(n=10),
+    n_validation=5000,
+    n_s=Epochs(2),
+    n_cycles=3,
+    continues_order=True,
+)
