@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from hpo.checks import PROTOCOLS, TRAIN_METRICS, check
 from hpo.errors import InvalidDefinition
-from hpo.grids import AroundBest, Best, Grid, ParentCell, grid_from_json, grid_to_json
+from hpo.grids import Grid, ParentCell, grid_from_json, grid_to_json
 
 NOTEBOOK_SEED = 65465168
-PROTOCOLS = ("standard", "notebook")
-TRAIN_METRICS = ("running", "full")
+__all__ = ["PROTOCOLS", "TRAIN_METRICS", "Epochs", "Experiment", "StudyDefinition", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -61,43 +61,7 @@ class StudyDefinition:
     evaluates_test: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
-            raise InvalidDefinition(
-                f"A study's name has letters, digits, - and _, got {self.name!r}."
-            )
-        if isinstance(self.grid, AroundBest | Best) and self.parent is None:
-            raise InvalidDefinition(
-                f"The grid of {self.name!r} needs a parent study, but none is named. Set parent=..."
-            )
-        n_s = self.n_s.epochs if isinstance(self.n_s, Epochs) else self.n_s
-        for name, value in (
-            ("n_s", n_s),
-            ("n_cycles", self.n_cycles),
-            ("batch_size", self.batch_size),
-            ("hidden", self.hidden),
-            ("n_validation", self.n_validation),
-            ("replicates", self.replicates),
-        ):
-            positive = value > 0 if name == "n_s" and isinstance(self.n_s, Epochs) else value >= 1
-            if not positive:
-                raise InvalidDefinition(f"{name} must be at least 1, got {value}.")
-        for name, choice, known in (
-            ("loss", self.loss, ("cross-entropy", "binary-cross-entropy")),
-            ("normalisation", self.normalisation, ("image", "feature", "none")),
-            ("dtype", self.dtype, ("float32", "float64")),
-            ("train_metrics", self.train_metrics, TRAIN_METRICS),
-            ("protocol", self.protocol, PROTOCOLS),
-        ):
-            if choice not in known:
-                raise InvalidDefinition(
-                    f"{name} must be one of {', '.join(known)}; got {choice!r}."
-                )
-        if not 0 <= self.seed < 2**32:
-            raise InvalidDefinition(f"The seed must be 0 to {2**32 - 1}, got {self.seed}.")
-        if self.protocol == "notebook" and (self.flip_probability or self.replicates > 1):
-            raise InvalidDefinition(
-                "The notebook protocol has no flips and one replicate; use the standard one."
-            )
+        check(self)
 
     def in_protocol(self, protocol: str) -> "StudyDefinition":
         """Return this definition in ``protocol``; the notebook's settles what it did."""
@@ -181,21 +145,18 @@ class Experiment:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Experiment":
         """Build an experiment back; a field that an older one lacks has its default."""
-        definition = dict(stored["definition"])
-        definition["grid"] = grid_from_json(definition["grid"])
-        parent = stored.get("parent")
         try:
-            return cls(
-                definition=StudyDefinition(**definition),
-                data=DataFacts(
-                    **stored["data"] | {"image_shape": tuple(stored["data"]["image_shape"])}
-                ),
-                cells=tuple(dict(cell) for cell in stored["cells"]),
-                n_updates=stored["n_updates"],
-                parent=ParentCell(**parent) if parent else None,
-                earlier_runs=tuple(stored.get("earlier_runs", ())),
-            )
-        except TypeError as error:
+            definition = dict(stored["definition"])
+            definition["grid"] = grid_from_json(definition["grid"])
+            data = dict(stored["data"])
+            data["image_shape"] = tuple(data["image_shape"])
+            rest = {k: v for k, v in stored.items() if k not in ("definition", "data")}
+            rest["cells"] = tuple(dict(cell) for cell in rest["cells"])
+            rest["earlier_runs"] = tuple(rest.get("earlier_runs", ()))
+            if rest.get("parent"):
+                rest["parent"] = ParentCell(**rest["parent"])
+            return cls(definition=StudyDefinition(**definition), data=DataFacts(**data), **rest)
+        except (TypeError, KeyError) as error:
             raise InvalidDefinition(
                 f"This study was stored by a newer hpo ({error}). Upgrade hpo to go on with it."
             ) from error

@@ -8,7 +8,7 @@ from functools import cache
 def environment() -> dict[str, str]:
     """Return versions and BLAS kernels; equal ones promise equal bits."""
     import numpy as np
-    import scipy
+    import scipy.linalg.blas  # so that its BLAS is loaded, and listed
     import threadpoolctl
 
     kernels = {

@@ -79,3 +79,24 @@ class OutputError(HpoError):
 
 class NoResult(HpoError):
     """A study has nothing yet of what was asked for."""
+
+
+class WorkersDie(HpoError):
+    """Worker processes are killed again and again before they get anything done."""
+
+    def __init__(self, study: str, status: int | None) -> None:
+        super().__init__(
+            f"The workers of {study!r} keep dying (last exit status {status}); nothing is lost. "
+            "Is there enough memory? Try fewer --workers, then run the same command again."
+        )
+
+
+class CellsFailed(HpoError):
+    """Some cells fail in training, again and again."""
+
+    def __init__(self, study: str, reasons: list[str]) -> None:
+        lines = "\n".join(f"  {reason}" for reason in reasons)
+        super().__init__(
+            f"{len(reasons)} cells of {study!r} failed three times for the same reason:\n{lines}\n"
+            f"Once the reason is gone, `hpo retry {study}` gives them another chance."
+        )

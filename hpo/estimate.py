@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo.definition import Experiment, StudyDefinition
+from hpo.locations import sqlite_path
 from hpo.running import prepare
-from hpo.storage import Storage, sqlite_path
+from hpo.storage import Storage
 from hpo.trainer import WIDTH
 from model.data import Dataset
 
@@ -42,10 +43,10 @@ def describe(
     )
     done = 0
     if storage is not None and study is not None:
-        from hpo import tables
+        from hpo import rows
 
         uuid = study.uuid
-        done = storage.write(lambda connection: len(tables.results_of(connection, uuid)))
+        done = storage.write(lambda connection: len(rows.results_of(connection, uuid)))
     n_slots = len(experiment.cells) * experiment.definition.replicates
     needed = cost(experiment, dataset, n_slots - done)
     lines = [f"{name}: {n_slots} cells, {done} of them done"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo import tables
+from hpo import rows, tables
 from hpo.tables import Result, StoredStudy
 
 
@@ -22,15 +22,20 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
     parent = stored["parent"]
     if parent is not None:
         del parent["uuid"]  # another one in every storage
-    curves = tables.curves_of(connection, study.uuid)
+    curves = rows.curves_of(connection, study.uuid)
     document = {
         "study": study.name,
         "definition": stored["definition"]
         | {key: stored[key] for key in ("n_updates", "parent", "earlier_runs")},
-        "data": stored["data"],
+        "data": {
+            "name": experiment.data.name,
+            "fingerprint": experiment.data.fingerprint,
+            "n_train": experiment.data.n_training,
+            "n_validation": experiment.data.n_validation,
+        },
         "trials": [
             _trial(result, experiment.cells[result.slot.cell], curves.get(result.slot, []))
-            for result in tables.results_of(connection, study.uuid)
+            for result in rows.results_of(connection, study.uuid)
         ],
     }
     return json.dumps(document, indent=1, allow_nan=False)
@@ -42,8 +47,8 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     writer = csv.writer(text, lineterminator="\n")
     names = list(study.experiment.cells[0])
     writer.writerow(["cell", "replicate", *names, "state", "update", *tables.CURVE_COLUMNS])
-    curves = tables.curves_of(connection, study.uuid)
-    for result in tables.results_of(connection, study.uuid):
+    curves = rows.curves_of(connection, study.uuid)
+    for result in rows.results_of(connection, study.uuid):
         slot = result.slot
         values = study.experiment.cells[slot.cell].values()
         for row in curves.get(slot, []):

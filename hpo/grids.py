@@ -56,7 +56,12 @@ class Logarithmic:
         """Return the powers, smallest first."""
         del parent, parent_lambdas, notify
         exponents = _evenly(self.lowest_exponent, self.highest_exponent, self.n)
-        return tuple(math.pow(10, exponent) for exponent in exponents)
+        try:
+            return tuple(math.pow(10, exponent) for exponent in exponents)
+        except OverflowError:
+            raise InvalidDefinition(
+                f"10 to the power of {self.highest_exponent} is too large for a lambda."
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Only `hpo.held_out.look` evaluates a network on the test part of a source; `fina
 """
 
 import getpass
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import checkpoints, rows, tables
 from hpo.errors import NoResult
 from hpo.hosts import this_worker
 from hpo.sources import Source
 from hpo.storage import Storage
-from hpo.tables import Slot
-from hpo.weights import unpack
+from hpo.tables import Slot, StoredStudy
 from model.data import Dataset
 from model.network import Network
 
@@ -68,12 +66,14 @@ def look(
     taken = Look(len(test), int(np.count_nonzero(examine(test))))
 
     def write(connection: Connection) -> None:
+        if _taken(connection, study, slot) is not None:  # a commit that was thought lost
+            return
         connection.execute(
             tables.test_looks.insert().values(
                 study=study,
                 cell=slot.cell,
                 replicate=slot.replicate,
-                looked_at=time.time(),
+                looked_at=rows.now(connection),
                 who=f"{_user()} on {this_worker()['host']}",
                 what=what,
                 fingerprint=test.fingerprint,
@@ -88,34 +88,28 @@ def look(
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:
     """Return the last look at the test images for this slot, or None."""
-
-    def read(connection: Connection) -> Look | None:
-        for row in reversed(tables.look_at_test(connection, study)):
-            if (row.cell, row.replicate) == (slot.cell, slot.replicate):
-                return Look(row.n_images, row.n_right)
-        return None
-
-    return storage.write(read)
+    return storage.write(lambda connection: _taken(connection, study, slot))
 
 
-def final_network(connection: Connection, study: str, slot: Slot) -> Network:
+def _taken(connection: Connection, study: str, slot: Slot) -> Look | None:
+    for row in reversed(rows.looks_of(connection, study)):
+        if (row.cell, row.replicate) == (slot.cell, slot.replicate):
+            return Look(row.n_images, row.n_right)
+    return None
+
+
+def final_network(connection: Connection, study: StoredStudy, slot: Slot) -> Network:
     """Return the final weights of a slot.
 
     Raises:
         NoResult: They are not kept, or are damaged.
     """
-    table = tables.checkpoints
-    row = connection.execute(
-        table.select()
-        .where(tables.at(table, study, slot))
-        .order_by(table.c.n_updates.desc())
-        .limit(1)
-    ).one_or_none()
-    if row is None:
+    found = checkpoints.load(connection, study.uuid, study.experiment, slot)
+    if found is None or found.n_updates < study.experiment.n_updates:
         raise NoResult(
             f"The weights of cell {slot.cell} are not stored: only those of the best cells are kept."
         )
-    return unpack(row.content, row.sha256)
+    return found.network
 
 
 def _user() -> str:

@@ -39,6 +39,13 @@ def is_dead(worker: dict[str, Any]) -> bool:
         return False
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _boot() -> str:
     """Return an id of this boot of this machine."""
     try:

@@ -54,7 +54,7 @@ def _from_module(spec: str) -> ModuleType:
                 "that ends in .py works too."
             ) from None
         raise _raised(spec, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(spec, error) from error
 
 
@@ -69,12 +69,12 @@ def _from_file(path: Path) -> ModuleType:
         found.loader.exec_module(module)
     except HpoError as error:
         raise DefinitionNotFound(f"{path} is not a valid study: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(str(path), error) from error
     return module
 
 
-def _raised(spec: str, error: Exception) -> DefinitionNotFound:
+def _raised(spec: str, error: BaseException) -> DefinitionNotFound:
     return DefinitionNotFound(
         f"{spec} raises {type(error).__name__} when it is loaded: {error}. Mend the study file."
     )

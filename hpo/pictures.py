@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo import held_out, plots, tables
+from hpo import held_out, plots, rows, tables
 from hpo.errors import NoResult
 from hpo.report import read
 from hpo.single import Trained
@@ -74,7 +74,7 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
     ends = _cycle_ends(schedule, experiment.n_updates)
     curves = {
         slot.cell: _curve(rows)
-        for slot, rows in tables.curves_of(connection, study.uuid).items()
+        for slot, rows in rows.curves_of(connection, study.uuid).items()
         if slot.replicate == 0
     }
     if len(curves) > 1:
@@ -96,7 +96,7 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
             test_accuracy=report.test_accuracy,
             training_label=f"training ({experiment.definition.train_metrics})",
         )
-        weights = held_out.final_network(connection, study.uuid, best.slot).w1
+        weights = held_out.final_network(connection, study, best.slot).w1
         path = folder / "best-first-layer.png"
         if plots.save_first_layer(path, weights, experiment.data.image_shape, title=title):
             written.append(path)

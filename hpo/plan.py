@@ -1,20 +1,24 @@
 """Which trials a study must have: one live or counted attempt for every (cell, replicate).
 
-Planning can be repeated and only adds what is missing. An attempt whose process died on this
-host is failed first, so that its slot gets another one; that is how an interrupted trial comes
-back.
+Planning can be repeated and only adds what is missing. Attempts of dead workers are failed first,
+so that their slots get new ones; that is how an interrupted trial comes back. A slot whose
+training failed three times for the same reason is left alone until ``hpo retry``.
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import record, tables
-from hpo.hosts import is_dead
+from hpo import leases, record, rows
+from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import Slot
+from hpo.tables import Attempt, Slot, attempts, results
+
+MAX_FAILURES = 3  #: attempts at a slot that may fail for one reason
+FORGIVEN = "forgiven: "  #: begins the reason of a failure that `retry` does not count any more
 
 
 @dataclass(frozen=True)
@@ -23,57 +27,98 @@ class Plan:
 
     n_slots: int  #: cells times replicates
     n_counted: int  #: of them, those that have their result
-    n_recovered: int  #: attempts of dead processes that were found now
+    n_recovered: int  #: attempts of dead workers that were found now
+    #: Slots that failed too often, with the reason.
+    failed: dict[Slot, str] = field(default_factory=dict)
 
 
 def plan(storage: Storage, study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
-    made = storage.write(lambda connection: _plan(connection, study))
-    record.bring_up_to_date(storage, study)
+    with leases.held(storage, f"plan {study.uuid}"):
+        made = storage.write(lambda connection: _plan(connection, study))
+        record.make_trials(storage, study)
     return made
 
 
+def stands(connection: Connection, study: OpenStudy) -> Plan:
+    """Return how a study stands, and change nothing."""
+    n_slots = len(study.experiment.cells) * study.experiment.definition.replicates
+    failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
+    return Plan(n_slots, len(rows.results_of(connection, study.uuid)), 0, failed)
+
+
+def is_behind(connection: Connection, study: str) -> bool:
+    """Tell whether planning might change anything: somebody may have died or failed."""
+    counts = rows.count_attempts(connection, study)
+    return bool(counts.get("running") or counts.get("failed"))
+
+
+def retry(storage: Storage, study: OpenStudy) -> int:
+    """Give slots that failed too often a new chance; return how many there were."""
+
+    def forgive(connection: Connection) -> int:
+        failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
+        for slot in failed:
+            at_slot = sa.and_(rows.at(attempts, study.uuid, slot), attempts.c.state == "failed")
+            reason = sa.literal(FORGIVEN) + attempts.c.reason
+            connection.execute(attempts.update().where(at_slot).values(reason=reason))
+        return len(failed)
+
+    forgiven = storage.write(forgive)
+    plan(storage, study)
+    return forgiven
+
+
 def _plan(connection: Connection, study: OpenStudy) -> Plan:
-    recovered = _fail_dead(connection, study.uuid)
-    experiment = study.experiment
-    counted = {result.slot for result in tables.results_of(connection, study.uuid)}
-    last: dict[Slot, tables.Attempt] = {}
-    for attempt in tables.attempts_of(connection, study.uuid):
-        last[attempt.slot] = attempt
-    replicates, cells = range(experiment.definition.replicates), range(len(experiment.cells))
-    slots = [Slot(cell, replicate) for replicate in replicates for cell in cells]
-    rows = [
-        {
-            "study": study.uuid,
-            "cell": slot.cell,
-            "replicate": slot.replicate,
-            "attempt": last[slot].number + 1 if slot in last else 0,
-            "state": "waiting",
-            "in_optuna": False,
-        }
+    recovered = bury(connection, study.uuid)
+    definition = study.experiment.definition
+    slots = [
+        Slot(cell, replicate)
+        for replicate in range(definition.replicates)
+        for cell in range(len(study.experiment.cells))
+    ]
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study.uuid)
+    counted = {Slot(row.cell, row.replicate) for row in connection.execute(found)}
+    made = rows.attempts_of(connection, study.uuid)
+    failed = _failed_too_often(made)
+    last = {attempt.slot: attempt for attempt in made}
+    missing = [
+        _new_attempt(study.uuid, slot, last.get(slot))
         for slot in slots
-        if slot not in counted and (slot not in last or last[slot].state == "failed")
+        if slot not in counted
+        and slot not in failed
+        and (slot not in last or last[slot].state == "failed")
     ]
-    if rows:
-        connection.execute(tables.attempts.insert(), rows)
-    return Plan(len(slots), len(counted), recovered)
+    if missing:
+        connection.execute(attempts.insert(), missing)
+    return Plan(len(slots), len(counted), len(recovered), failed)
 
 
-def _fail_dead(connection: Connection, study: str) -> int:
-    dead = [
-        attempt
-        for attempt in tables.attempts_of(connection, study, states=["running"])
-        if attempt.worker is not None and is_dead(attempt.worker)
-    ]
-    for attempt in dead:
-        tables.update_attempt(
-            connection,
-            study,
-            attempt,
-            state="failed",
-            reason="its process died",
-            ended_at=time.time(),
-            token=None,
-            in_optuna=False,
-        )
-    return len(dead)
+def _new_attempt(study: str, slot: Slot, before: Attempt | None) -> dict[str, Any]:
+    return {
+        "study": study,
+        "cell": slot.cell,
+        "replicate": slot.replicate,
+        "attempt": 0 if before is None else before.number + 1,
+        "state": "waiting",
+        # One that failed in training may have failed for a neighbour's fault: it goes alone.
+        "alone": before is not None and before.reason not in (DIED, SILENT),
+        "in_optuna": False,
+    }
+
+
+def _failed_too_often(made: list[Attempt]) -> dict[Slot, str]:
+    """Return the slots whose last attempts all failed for one reason other than a death."""
+    by_slot: dict[Slot, list[Attempt]] = {}
+    for attempt in made:
+        by_slot.setdefault(attempt.slot, []).append(attempt)
+    failed = {}
+    for slot, history in by_slot.items():
+        failures = [a for a in history if a.reason not in (DIED, SILENT)]
+        last = failures[-MAX_FAILURES:]
+        reasons = {attempt.reason for attempt in last}
+        full = len(last) == MAX_FAILURES and all(attempt.state == "failed" for attempt in last)
+        (reason,) = reasons if len(reasons) == 1 else (None,)
+        if full and reason is not None and not reason.startswith(FORGIVEN):
+            failed[slot] = reason
+    return failed

@@ -4,10 +4,11 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from hpo.definition import Experiment
-from hpo.tables import Slot
+if TYPE_CHECKING:  # the command line says things before it needs a database
+    from hpo.definition import Experiment
+    from hpo.tables import Slot
 
 PAUSE = 10.0  #: seconds between two plain lines about the same stack
 
@@ -17,11 +18,30 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
 
 
-def describe(experiment: Experiment, slot: Slot) -> str:
+def describe(experiment: "Experiment", slot: "Slot") -> str:
     """Return ``cell 3 (lambda 0.000518)``, with the replicate where there are several."""
     text = f"cell {slot.cell} (lambda {experiment.cells[slot.cell]['lambda']:.6g})"
     several = experiment.definition.replicates > 1
     return f"{text}, replicate {slot.replicate}" if several else text
+
+
+class Progress(Protocol):
+    """Somebody who watches the training."""
+
+    def began(self, title: str, experiment: "Experiment", n_missing: int) -> None:
+        """A study of which so many slots are missing is being worked on."""
+
+    def claimed(self, slots: Sequence["Slot"], n_updates: int) -> None:
+        """These slots are being trained now, from so many updates on."""
+
+    def advanced(self, slot: "Slot", n_updates: int, accuracy: float) -> None:
+        """A slot has reached a log point."""
+
+    def ended(self, slot: "Slot", outcome: str, value: float | None) -> None:
+        """A slot has its result."""
+
+    def warn(self, text: str) -> None:
+        """Something happened that the user should know."""
 
 
 class Story:
@@ -36,7 +56,7 @@ class Story:
         self._bar: Any = None
         self._task: Any = None
 
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None:
+    def began(self, title: str, experiment: "Experiment", n_missing: int) -> None:
         """Learn what will be trained."""
         self._title, self._experiment = title, experiment
         self._total = n_missing * experiment.n_updates
@@ -77,13 +97,15 @@ class Story:
         if self._bar is not None:
             self._bar.stop()
 
-    def claimed(self, slots: Sequence[Slot]) -> None:
+    def claimed(self, slots: Sequence["Slot"], n_updates: int) -> None:
         """Say which cells are trained together."""
         cells = ", ".join(str(slot.cell) for slot in slots)
         together = "" if len(slots) == 1 else " in one stack"
-        self._line(f"{self._title}: training cell{'s'[: len(slots) > 1]} {cells}{together}")
+        onward = f", from update {n_updates:,} on" if n_updates else ""
+        plural = "" if len(slots) == 1 else "s"
+        self._line(f"{self._title}: training cell{plural} {cells}{together}{onward}")
 
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+    def advanced(self, slot: "Slot", n_updates: int, accuracy: float) -> None:
         """Move the bar, or say a line now and then."""
         self._done[slot] = n_updates
         done = sum(self._done.values())
@@ -93,13 +115,17 @@ class Story:
             self._said = time.monotonic()
             say(f"{self._title}: {done:,} of {self._total:,} updates ({done / self._total:.0%})")
 
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
+    def ended(self, slot: "Slot", outcome: str, value: float | None) -> None:
         """Say what came out of a cell."""
         if self._experiment is None:
             return
         self._done[slot] = self._experiment.n_updates
         what = outcome if value is None else f"validation accuracy {value:.4f}"
         self._line(f"{self._title}: {describe(self._experiment, slot)}: {what}")
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know."""
+        self._line(text)
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

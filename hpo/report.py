@@ -1,12 +1,14 @@
 """What the studies say, as text: the table of cells, the best one, the state of every study."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import fleet, rows
+from hpo.definition import Experiment
 from hpo.errors import NoResult
+from hpo.plan import Plan
+from hpo.progress import describe
 from hpo.study import best_result
 from hpo.tables import Result, StoredStudy
 
@@ -33,9 +35,9 @@ class StudyReport:
 
 def read(connection: Connection, study: StoredStudy) -> StudyReport:
     """Return what is known of ``study``."""
-    looks = tables.look_at_test(connection, study.uuid)
+    looks = rows.looks_of(connection, study.uuid)
     accuracy = looks[-1].n_right / looks[-1].n_images if looks else None
-    results = tuple(tables.results_of(connection, study.uuid))
+    results = tuple(rows.results_of(connection, study.uuid))
     return StudyReport(study, results, accuracy, len(looks))
 
 
@@ -91,9 +93,9 @@ def status(connection: Connection) -> str:
     lines = [
         f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'diverged':>9}  best"
     ]
-    for study in tables.all_studies(connection):
+    for study in rows.all_studies(connection):
         report = read(connection, study)
-        states = _states(connection, study.uuid)
+        states = rows.count_attempts(connection, study.uuid)
         diverged = sum(r.outcome == "diverged" for r in report.results)
         found = report.best
         shown = (
@@ -105,13 +107,16 @@ def status(connection: Connection) -> str:
             f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
             f"{states.get('running', 0):>8} {states.get('waiting', 0):>8} {diverged:>9}  {shown}"
         )
-    return "\n".join(lines) if len(lines) > 1 else "No studies yet. `hpo run coarse` starts one."
+    if len(lines) == 1:
+        return "No studies yet. `hpo run coarse` starts one."
+    workers = working(connection)
+    return "\n".join([*lines, "", workers] if workers else lines)
 
 
 def listing(connection: Connection) -> str:
     """Return a line for every study: its name, data and recipe."""
     lines = []
-    for study in tables.all_studies(connection):
+    for study in rows.all_studies(connection):
         experiment = study.experiment
         derived = f", from {experiment.parent.study}" if experiment.parent else ""
         lines.append(
@@ -119,6 +124,43 @@ def listing(connection: Connection) -> str:
             f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
         )
     return "\n".join(lines) or "No studies yet. `hpo run coarse` starts one."
+
+
+def failures(experiment: Experiment, plan: Plan) -> list[str]:
+    """Return a line for every slot that failed too often."""
+    return [f"{describe(experiment, slot)}: {reason}" for slot, reason in plan.failed.items()]
+
+
+def working(connection: Connection) -> str:
+    """Return a line for every worker: where it is, when it was heard, what it trains."""
+    held = _held_by_worker(connection)
+    lines = []
+    for worker in fleet.living(connection):
+        who = worker.identity
+        state = f"heard {worker.silent_for:.0f} s ago" if worker.is_alive else "dead"
+        cells = "; ".join(held.get(worker.id, [])) or "nothing held"
+        lines.append(f"worker {who['pid']} on {who['host']}, {state}: {cells}")
+    return "\n".join(lines)
+
+
+def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
+    """Return by worker what it trains, with the last finished cycle."""
+    held: dict[str, list[str]] = {}
+    for study in rows.all_studies(connection):
+        cells: dict[tuple[str, int, int], list[int]] = {}
+        for attempt, done in rows.running_of(connection, study.uuid):
+            if attempt.worker and "id" in attempt.worker:
+                cycle = done // (2 * study.experiment.n_s)
+                key = (attempt.worker["id"], attempt.slot.replicate, cycle)
+                cells.setdefault(key, []).append(attempt.slot.cell)
+        for (worker, replicate, cycle), some in cells.items():
+            several = study.experiment.definition.replicates > 1
+            extra = f", replicate {replicate}" if several else ""
+            names = ", ".join(map(str, some))
+            held.setdefault(worker, []).append(
+                f"{study.name} cells {names}{extra}, in cycle {cycle + 1}"
+            )
+    return held
 
 
 def _heading(report: StudyReport) -> str:
@@ -133,10 +175,3 @@ def _value(result: Result | None) -> str:
     if result is None:
         return "-"
     return result.outcome if result.value is None else f"{result.value:.4f}"
-
-
-def _states(connection: Connection, study: str) -> dict[str, int]:
-    state = tables.attempts.c.state
-    query = select(state, func.count()).where(tables.attempts.c.study == study).group_by(state)
-    rows: Sequence[tuple[str, int]] = [(row[0], row[1]) for row in connection.execute(query)]
-    return dict(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo import held_out, lookup, running, tables
+from hpo import held_out, lookup, rows, running
 from hpo.definition import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
 from hpo.progress import Story, say
@@ -192,7 +192,7 @@ def _search(
 ) -> list[Figure]:
     study = _study(name, dataset, storage, story, stop).study
     lambdas = study.experiment.lambdas
-    results = storage.write(lambda connection: tables.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
     figures = []
     for cell, (expected, accuracy) in enumerate(
         zip(published["lambdas"], published["validation_accuracies"], strict=True)
@@ -216,7 +216,7 @@ def _final(
     published: dict[str, float],
 ) -> list[Figure]:
     study = _study("final", dataset, storage, story, stop).study
-    results = storage.write(lambda connection: tables.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
     look = running.show_test_images(storage, study, dataset, source)
     return [
         _accuracy("final, validation accuracy", published["validation_accuracy"], results[0].value),

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import held_out, tables
+from hpo import crew, held_out, leases, rows
 from hpo import study as studies
+from hpo.checks import check_name
 from hpo.definition import (
     DataFacts,
     Experiment,
@@ -19,14 +20,22 @@ from hpo.definition import (
     suffixed,
 )
 from hpo.errors import ParentUnfinished
+from hpo.fleet import GRACE, Membership
 from hpo.grids import ParentCell
-from hpo.plan import Plan, plan
+from hpo.hosts import usable_cores
+from hpo.locations import checked_url, sqlite_path
+from hpo.plan import Plan, plan, stands
+from hpo.progress import Progress
 from hpo.sources import Source
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.trainer import Trainer, facts
-from hpo.worker import Progress, work
+from hpo.trainer import WIDTH, Trainer, facts
+from hpo.worker import work
 from model.data import Dataset
+
+FLOPS = 60e9  #: operations a second in the products of a stack, about
+UPDATE_OVERHEAD = 0.3e-3  #: seconds of an update that are not products, about
+WORTH_A_PROCESS = 5.0  #: seconds of training from which a second process pays for its start
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,12 @@ class Outcome:
 
     study: OpenStudy
     before: Plan  #: how the study stood when the run began
-    n_counted: int  #: results that the study has now
+    after: Plan  #: and when it ended
+
+    @property
+    def n_counted(self) -> int:
+        """Results that the study has now."""
+        return self.after.n_counted
 
     @property
     def n_missing(self) -> int:
@@ -62,7 +76,8 @@ def prepare(
         ParentUnfinished: The study that the grid is derived from has no result yet.
     """
     data = facts(dataset, definition)
-    name = name or study_name(definition, data.name)
+    name = study_name(definition, data.name) if name is None else name
+    check_name(name)
     existing = studies.find(storage, name) if storage else None
     if storage is None or existing is None:
         parent = _parent(definition, data, storage, parent_name)
@@ -71,6 +86,56 @@ def prepare(
     studies.compare(existing, asked)
     _check_parent_name(existing, parent_name)
     return name, existing, existing.experiment
+
+
+def open_for(
+    definition: StudyDefinition,
+    dataset: Dataset,
+    url: str,
+    stop: Callable[[], bool],
+    *,
+    name: str | None = None,
+    parent_name: str | None = None,
+) -> Storage:
+    """Open the database for a study; one that could not run there makes no database.
+
+    Raises:
+        HpoError: As `prepare`.
+    """
+    path = sqlite_path(checked_url(url))
+    if path is not None and not path.exists():
+        prepare(definition, dataset, None, name=name, parent_name=parent_name)
+    return Storage(url, stop)
+
+
+def worth(experiment: Experiment, n_missing: int) -> int:
+    """Return how many workers pay for their start: one for a small study, else every core."""
+    definition, data = experiment.definition, experiment.data
+    products = 4 * experiment.n_updates * definition.batch_size * data.d * definition.hidden
+    stacks = n_missing / (1 if definition.protocol == "notebook" else WIDTH)
+    overhead = max(1.0, stacks) * experiment.n_updates * UPDATE_OVERHEAD
+    seconds = n_missing * products / FLOPS + overhead
+    return usable_cores() if seconds > WORTH_A_PROCESS else 1
+
+
+def submit(
+    definition: StudyDefinition,
+    dataset: Dataset,
+    storage: Storage,
+    *,
+    name: str | None = None,
+    parent_name: str | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> tuple[OpenStudy, Plan]:
+    """Create or open a study and plan it; workers that are running will find it."""
+    with leases.held(storage, "open studies"):
+        name, study, experiment = prepare(
+            definition, dataset, storage, name=name, parent_name=parent_name, notify=notify
+        )
+        if study is None:
+            study = studies.create(storage, name, experiment)
+        study = studies.grow(storage, study, definition.replicates)
+    return study, plan(storage, study)
 
 
 def run(
@@ -83,19 +148,31 @@ def run(
     name: str | None = None,
     parent_name: str | None = None,
     notify: Callable[[str], None] = lambda _: None,
+    n_workers: int | None = 1,
+    source: Source | None = None,
+    grace: float = GRACE,
 ) -> Outcome:
-    """Bring a study to its end, whatever of it exists, or as far as ``stop`` lets it."""
-    name, study, experiment = prepare(
+    """Bring a study to its end, whatever of it exists, or as far as ``stop`` lets it.
+
+    Args:
+        n_workers: Processes that train, or None for as many as are worth it; a single worker is
+            this process.
+        source: Where the other processes find ``dataset``; needed for more than one.
+    """
+    study, before = submit(
         definition, dataset, storage, name=name, parent_name=parent_name, notify=notify
     )
-    if study is None:
-        study = studies.create(storage, name, experiment)
-    study = studies.grow(storage, study, definition.replicates)
-    before = plan(storage, study)
-    if before.n_counted < before.n_slots:
-        progress.began(name, study.experiment, before.n_slots - before.n_counted)
-        work(storage, study, Trainer(study.experiment, dataset), progress, stop)
-    return Outcome(study, before, _n_counted(storage, study))
+    n_missing = before.n_slots - before.n_counted - len(before.failed)
+    if n_missing:
+        progress.began(study.stored.name, study.experiment, n_missing)
+        n_workers = min(n_workers or worth(study.experiment, n_missing), n_missing)
+        if n_workers > 1 and source is not None:
+            crew.work(storage, study, source, n_workers, progress, stop, grace)
+        else:
+            with Membership(storage, grace) as member:
+                trainer = Trainer(study.experiment, dataset)
+                work(storage, study, trainer, progress, stop, member.identity)
+    return Outcome(study, before, storage.write(lambda connection: stands(connection, study)))
 
 
 def show_test_images(
@@ -103,7 +180,7 @@ def show_test_images(
 ) -> held_out.Look | None:
     """Show the test images to the best network of a finished study; None if all diverged."""
     best = studies.best_result(
-        storage.write(lambda connection: tables.results_of(connection, study.uuid))
+        storage.write(lambda connection: rows.results_of(connection, study.uuid))
     )
     if best is None:
         return None
@@ -112,16 +189,12 @@ def show_test_images(
 
     def examine(test: Dataset) -> NDArray[np.bool_]:
         network = storage.write(
-            lambda connection: held_out.final_network(connection, study.uuid, best.slot)
+            lambda connection: held_out.final_network(connection, study.stored, best.slot)
         )
         right: NDArray[np.bool_] = trainer.examine(network, test)[1][0]
         return right
 
     return held_out.look(storage, study.uuid, best.slot, what, examine, source)
-
-
-def _n_counted(storage: Storage, study: OpenStudy) -> int:
-    return storage.write(lambda connection: len(tables.results_of(connection, study.uuid)))
 
 
 def _parent(
@@ -166,7 +239,7 @@ def _stored_parent(study: OpenStudy, storage: Storage) -> Parent | None:
         return None
 
     def read(connection: Connection) -> Experiment | None:
-        stored = tables.study_by_uuid(connection, cell.uuid)
+        stored = rows.study_by_uuid(connection, cell.uuid)
         return stored.experiment if stored else None
 
     return Parent(cell, storage.write(read) or study.experiment)

@@ -6,7 +6,6 @@ tables, in one transaction, by the same claim that workers make. It is for a use
 """
 
 import json
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import rows, tables
 from hpo.environment import environment
 from hpo.errors import NoResult
 from hpo.hosts import this_worker
@@ -28,11 +27,11 @@ from hpo.tables import Attempt
 
 
 class GridSampler(BaseSampler):
-    """Walks the cells of a study that `hpo.study` opened.
+    """Walks the cells of a study that `hpo.study` opened, each exactly once.
 
-    >>> # study = optuna.load_study(
-    >>> #     study_name="coarse", storage=storage.optuna, sampler=GridSampler(storage, opened))
-    >>> # study.optimize(objective)
+    ``optuna.load_study(study_name=..., storage=storage.optuna, sampler=GridSampler(storage, study))``
+    gives a study whose ``optimize(objective)`` ends after the last cell. A cell whose objective
+    failed waits for the next sampler.
     """
 
     def __init__(self, storage: Storage, study: OpenStudy) -> None:
@@ -97,17 +96,15 @@ class GridSampler(BaseSampler):
             study.stop()
 
     def _claim(self, connection: Connection, trial: FrozenTrial, token: str) -> Attempt | None:
-        waiting = tables.attempts_of(connection, self._study.uuid, states=["waiting"])
-        for attempt in waiting:
-            if attempt.trial_id == trial._trial_id and tables.update_attempt(
-                connection,
-                self._study.uuid,
-                attempt,
-                was="waiting",
-                state="running",
-                token=token,
-                worker=json.dumps(this_worker()),
-                claimed_at=time.time(),
+        values = {
+            "state": "running",
+            "token": token,
+            "worker": json.dumps(this_worker()),
+            "claimed_at": rows.now(connection),
+        }
+        for attempt in rows.attempts_of(connection, self._study.uuid, states=["waiting"]):
+            if attempt.trial_id == trial._trial_id and rows.update_attempt(
+                connection, self._study.uuid, attempt, was="waiting", **values
             ):
                 return attempt
         return None
@@ -120,7 +117,8 @@ class GridSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        if not tables.holds(connection, self._study.uuid, attempt, token):
+        present = rows.standing(connection, self._study.uuid, attempt)
+        if present is None or (present.state, present.token) != ("running", token):
             return
         counted = state is TrialState.COMPLETE and values
         if counted and values:
@@ -137,15 +135,14 @@ class GridSampler(BaseSampler):
                 "environment": json.dumps(environment(), sort_keys=True),
             }
             connection.execute(tables.results.insert().values(row))
-        tables.update_attempt(
+        rows.update_attempt(
             connection,
             self._study.uuid,
             attempt,
             state="ended" if counted else "failed",
             reason=None if counted else "the objective failed",
-            ended_at=time.time(),
-            token=None,
+            ended_at=rows.now(connection),
         )
 
     def _waiting(self, connection: Connection) -> bool:
-        return bool(tables.attempts_of(connection, self._study.uuid, states=["waiting"], limit=1))
+        return bool(rows.count_attempts(connection, self._study.uuid).get("waiting"))

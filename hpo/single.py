@@ -68,6 +68,13 @@ class Settings:
             raise InvalidConfig(f"The hidden layer needs at least 1 unit, got {self.hidden}.")
         if (self.cycles is None) == (self.epochs is None):
             raise InvalidConfig("Give the length of the training as cycles or as epochs, not both.")
+        for name, length in (("cycles", self.cycles), ("epochs", self.epochs)):
+            if length is not None and length < 1:
+                raise InvalidConfig(f"The training needs at least 1 update, got {length} {name}.")
+        if any(length < 1 for length in self.earlier_runs):
+            raise InvalidConfig(f"An earlier run has at least 1 epoch, got {self.earlier_runs}.")
+        if not 0 <= self.seed < 2**32:
+            raise InvalidConfig(f"The seed must be 0 to {2**32 - 1}, got {self.seed}.")
         if self.schedule == "static" and self.cycles is not None:
             raise InvalidConfig("A static learning rate has no cycles; give the length in epochs.")
         if self.protocol == "notebook" and self.flip:

@@ -19,17 +19,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from hpo import tables
 from hpo.errors import HpoError, StorageError
+from hpo.faults import explain, is_transient
+from hpo.locations import checked_url, refuse_network, shown, sqlite_path
+from hpo.migrations import migrate, refuse_newer, stored_version
 
 if TYPE_CHECKING:
     import optuna
 
-DEFAULT_URL = "sqlite:///hpo.db"
 LOCK_WAIT = 0.2  #: seconds that SQLite itself waits for a lock
-RETRY_FOR = 60.0  #: seconds that we go on trying when the database is busy
+RETRY_FOR = 60.0  #: seconds that we go on trying when the database is busy or away
+OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
+FIRST_OPENING = 0x68706F  #: key of PostgreSQL's advisory lock for making tables
 T = TypeVar("T")
 
 
@@ -50,7 +54,7 @@ class Storage:
         self.stop = stop
         self.optuna = self._open_optuna()
         self.engine = self.optuna.engine
-        self.write(self._create_tables)
+        self.write(lambda connection: migrate(connection, shown(self.url)))
 
     def _open_optuna(self) -> "optuna.storages.RDBStorage":
         import optuna
@@ -59,18 +63,20 @@ class Storage:
         path = sqlite_path(self.url)
         try:
             if path is None:
-                storage = optuna.storages.RDBStorage(self.url, {"pool_pre_ping": True})
+                storage = _open_server(self.url)
             else:
+                refuse_network(path)
                 with _first_opening(path):
                     storage = optuna.storages.RDBStorage(
                         self.url, {"connect_args": {"timeout": 10}}
                     )
                     _tune_sqlite(storage.engine)
         except RuntimeError as error:  # Optuna's word for a schema of another version
-            raise StorageError(f"{self.url}: {error}") from error
+            raise StorageError(f"{shown(self.url)}: {error}") from error
         except ImportError as error:
             raise StorageError(
-                f"{self.url} needs a database driver that is not installed ({error})."
+                f"{shown(self.url)} needs a database driver that is not installed. For PostgreSQL: "
+                "pip install 'hpo[postgres]', and a URL that begins with postgresql+psycopg://."
             ) from error
         except Exception as error:
             explained = explain(error, self.url)
@@ -78,15 +84,6 @@ class Storage:
                 raise
             raise explained from error
         return storage
-
-    def _create_tables(self, connection: Connection) -> None:
-        tables.metadata.create_all(connection)
-        query = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")
-        version = connection.execute(query).scalar_one_or_none()
-        if version is None:
-            row = {"key": "schema_version", "value": str(tables.SCHEMA_VERSION)}
-            connection.execute(tables.meta.insert().values(row))
-        check_schema(self.url, version)
 
     def write(self, action: Callable[[Connection], T]) -> T:
         """Run ``action`` in one transaction; when the database is busy, wait and try again."""
@@ -122,6 +119,24 @@ class Storage:
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
+    def finish(self, action: Callable[[Connection], object], patience: float = 1.0) -> bool:
+        """Run ``action`` also while we are told to stop, for ``patience`` seconds; tell if it ran.
+
+        For what others would do in our place if we cannot: give back what a dead process holds.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    action(connection)
+                return True
+            except Exception as error:
+                if explain(error, self.url) is None:
+                    raise
+                if not is_transient(error) or time.monotonic() > deadline:
+                    return False
+            time.sleep(0.02)
+
     def close(self) -> None:
         """Give the connections back."""
         self.optuna.remove_session()
@@ -139,12 +154,18 @@ class Reader:
         """
         self.url = checked_url(url)
         path = sqlite_path(self.url)
+        if path is not None and path.is_dir():
+            raise StorageError(f"{path} is a folder; name the database file in it, {path}/hpo.db.")
         if path is not None and not path.is_file():
             raise StorageError(
                 f"No database at {path}. `hpo run coarse` makes one, or name another with --storage."
             )
         self._path = path
-        self.read(lambda connection: check_schema(self.url, _stored_version(connection)))
+        try:
+            self.read(self._check_schema)
+        except BaseException:
+            self.close()
+            raise
 
     @cached_property
     def engine(self) -> Engine:
@@ -153,10 +174,28 @@ class Reader:
             options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
             return sa.create_engine(self.url, pool_pre_ping=True, execution_options=options)
         address = f"{self._path.resolve().as_uri()}?mode=ro"
+        if not os.access(self._path.parent, os.W_OK) and not _has_log(self._path):
+            address += (
+                "&immutable=1"  # a reader of a WAL database leaves files, which it cannot here
+            )
         return sa.create_engine(
             "sqlite://",
             creator=lambda: sqlite3.connect(address, uri=True, timeout=10, check_same_thread=False),
         )
+
+    def _check_schema(self, connection: Connection) -> None:
+        version = stored_version(connection)
+        if version is None:
+            raise StorageError(
+                f"{shown(self.url)} is a database, but hpo has not written to it yet; "
+                "`hpo run coarse` does."
+            )
+        refuse_newer(version, shown(self.url))
+        if version < tables.SCHEMA_VERSION:
+            raise StorageError(
+                f"{shown(self.url)} was written by an older hpo (schema {version}). Any `hpo run` or "
+                "`hpo doctor --repair` brings it up to date, and loses nothing."
+            )
 
     def read(self, action: Callable[[Connection], T]) -> T:
         """Run ``action`` on a connection that cannot write."""
@@ -166,94 +205,44 @@ class Reader:
         except DBAPIError as error:
             raise explain(error, self.url) or error from error
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
 
-def checked_url(url: str) -> str:
-    """Return ``url`` if it names a database that we support.
 
-    Raises:
-        StorageError: It does not.
-    """
+def read_once(url: str, action: Callable[[Connection], T]) -> T:
+    """Open an existing database, run ``action`` on a connection that cannot write, and close it."""
+    reader = Reader(url)
     try:
-        parsed = sa.make_url(url)
-    except ArgumentError:
-        raise StorageError(
-            f"{url!r} is not a database URL. Expected for example {DEFAULT_URL} or "
-            "postgresql+psycopg://user@host/name."
-        ) from None
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StorageError(
-            f"{url!r} is a {parsed.get_backend_name()} database; hpo works with SQLite and PostgreSQL."
-        )
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise StorageError(f"{url!r} would be gone with the process. Name a file: {DEFAULT_URL}.")
-    return url
+        return reader.read(action)
+    finally:
+        reader.close()
 
 
-def sqlite_path(url: str) -> Path | None:
-    """Return the file of an SQLite database, or None for a server."""
-    parsed = sa.make_url(url)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+def _open_server(url: str) -> "optuna.storages.RDBStorage":
+    """Open PostgreSQL; tables are made under an advisory lock, which ends with the connection."""
+    import optuna
+
+    options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    engine = sa.create_engine(url, connect_args={"connect_timeout": 10})
+    deadline = time.monotonic() + OPEN_FOR
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.execute(sa.text(f"select pg_advisory_lock({FIRST_OPENING})"))
+                return optuna.storages.RDBStorage(url, options)
+        except OperationalError as error:  # a server that is starting is worth waiting for
+            if not is_transient(error) or time.monotonic() > deadline:
+                raise
+        finally:
+            engine.dispose()
+        time.sleep(0.2)
 
 
-def check_schema(url: str, version: str | None) -> None:
-    """Refuse a database whose tables a newer hpo has written."""
-    if version is not None and int(version) > tables.SCHEMA_VERSION:
-        raise StorageError(
-            f"{url} was written by a newer hpo (schema {version}; this one knows "
-            f"{tables.SCHEMA_VERSION}). Upgrade hpo, or use another --storage."
-        )
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: somebody else holds the database."""
-    text = _text(error)
-    return "database is locked" in text or "database table is locked" in text
-
-
-def explain(error: BaseException, url: str) -> StorageError | None:
-    """Return the sentence for a database error, or None when it is not one."""
-    wrapped = type(error).__name__ == "StorageInternalError"  # Optuna's; not imported by readers
-    if not wrapped and not isinstance(error, DBAPIError | OSError):
-        return None
-    text = _text(error)
-    where = sqlite_path(url) or url
-    for sign, sentence in (
-        ("file is not a database", f"{where} is not an SQLite database, or is damaged."),
-        ("unable to open database", _unopenable(url)),
-        ("readonly database", f"{where} cannot be written: the file or its folder is read-only."),
-        ("disk is full", f"No space left for {where}. Free some and run the same command again."),
-        ("disk I/O error", f"The disk under {where} fails to read or write. Check it."),
-        ("malformed", f"{where} is damaged. Restore a copy, or start with another --storage."),
-        ("is locked", f"{where} has been held by another process for {RETRY_FOR:.0f} s."),
-        ("no such table", f"{where} is a database, but hpo has not written to it yet."),
-        ("does not exist", f"{where} is a database, but hpo has not written to it yet."),
-    ):
-        if sign in text:
-            return StorageError(sentence)
-    return StorageError(f"The database {where} reports: {text.splitlines()[0]}")
-
-
-def _text(error: BaseException) -> str:
-    """Return the driver's own words, which Optuna and SQLAlchemy wrap."""
-    while not isinstance(error, DBAPIError) and error.__cause__ is not None:
-        error = error.__cause__
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
-
-
-def _unopenable(url: str) -> str:
-    path = sqlite_path(url)
-    if path is None:
-        return f"{url} cannot be opened."
-    if path.is_dir():
-        return f"{path} is a folder; the database must be a file in it, for example {path}/hpo.db."
-    if not path.parent.is_dir():
-        return f"There is no folder {path.parent} for the database {path.name}. Make it first."
-    return f"{path} cannot be opened for writing."
-
-
-def _stored_version(connection: Connection) -> str | None:
-    query = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")
-    return connection.execute(query).scalar_one_or_none()
+def _has_log(path: Path) -> bool:
+    """Tell whether commits wait in a write-ahead log beside the database."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _first_opening(path: Path) -> Any:

@@ -5,12 +5,13 @@ carries that uuid. Ours is written first; a process that dies between the two le
 the next one adopts.
 """
 
+import uuid
 from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import rows
 from hpo.definition import Experiment, differences
 from hpo.errors import DefinitionChanged, ForeignStudy, ParentUnfinished, StudyNotFound
 from hpo.storage import Reader, Storage
@@ -46,16 +47,15 @@ def find(storage: Storage, name: str) -> OpenStudy | None:
     study_id = _optuna_id(storage, name)
     if study_id is None:
         return None
-    uuid = storage.retried(lambda: storage.optuna.get_study_user_attrs(study_id)).get(
-        UUID_ATTRIBUTE
-    )
-    if uuid is not None:
-        stored = storage.write(lambda connection: tables.study_by_uuid(connection, uuid))
+    attributes = storage.retried(lambda: storage.optuna.get_study_user_attrs(study_id))
+    key = attributes.get(UUID_ATTRIBUTE)
+    if key is not None:
+        stored = storage.write(lambda connection: rows.study_by_uuid(connection, key))
         if stored is None:
             raise ForeignStudy(name)
         return OpenStudy(stored, study_id)
     adopted = _newest_unclaimed(storage, name)
-    if adopted is None or storage.optuna.get_n_trials(study_id):
+    if adopted is None or storage.retried(lambda: storage.optuna.get_n_trials(study_id)):
         raise ForeignStudy(name)
     return _attach(storage, adopted, study_id)
 
@@ -66,13 +66,17 @@ def create(storage: Storage, name: str, experiment: Experiment) -> OpenStudy:
 
     stored = _newest_unclaimed(storage, name)
     if stored is not None and differences(stored.experiment, experiment):
-        uuid = stored.uuid
-        storage.write(lambda connection: tables.delete_study(connection, uuid))
+        stale = stored.uuid
+        storage.write(lambda connection: rows.delete_study(connection, stale))
         stored = None
     if stored is None:
-        stored = storage.write(lambda connection: tables.insert_study(connection, name, experiment))
+        stored = made = StoredStudy(str(uuid.uuid4()), name, experiment)
+        storage.write(lambda connection: rows.insert_study(connection, made))
     direction = [optuna.study.StudyDirection.MAXIMIZE]
-    study_id = storage.retried(lambda: storage.optuna.create_new_study(direction, name))
+    try:
+        study_id = storage.retried(lambda: storage.optuna.create_new_study(direction, name))
+    except optuna.exceptions.DuplicatedStudyError:  # a commit that was thought lost
+        study_id = storage.retried(lambda: storage.optuna.get_study_id_from_name(name))
     return _attach(storage, stored, study_id)
 
 
@@ -93,7 +97,7 @@ def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
         return study
     definition = replace(study.experiment.definition, replicates=replicates)
     experiment = replace(study.experiment, definition=definition)
-    storage.write(lambda connection: tables.set_experiment(connection, study.uuid, experiment))
+    storage.write(lambda connection: rows.set_experiment(connection, study.uuid, experiment))
     return replace(study, stored=replace(study.stored, experiment=experiment))
 
 
@@ -108,14 +112,14 @@ def delete(storage: Storage, name: str) -> None:
     if study is None:
         raise StudyNotFound(name, names(storage))
     storage.retried(lambda: storage.optuna.delete_study(study.study_id))
-    storage.write(lambda connection: tables.delete_study(connection, study.uuid))
+    storage.write(lambda connection: rows.delete_study(connection, study.uuid))
 
 
 def names(storage: Storage | Reader) -> list[str]:
     """Return the names of our studies."""
 
     def action(connection: Connection) -> list[str]:
-        return [study.name for study in tables.all_studies(connection)]
+        return [study.name for study in rows.all_studies(connection)]
 
     return storage.read(action) if isinstance(storage, Reader) else storage.write(action)
 
@@ -126,9 +130,9 @@ def stored(connection: Connection, name: str) -> StoredStudy:
     Raises:
         StudyNotFound: There is none of this name.
     """
-    found = tables.studies_by_name(connection, name)
+    found = rows.studies_by_name(connection, name)
     if not found:
-        raise StudyNotFound(name, [study.name for study in tables.all_studies(connection)])
+        raise StudyNotFound(name, [study.name for study in rows.all_studies(connection)])
     return found[0]
 
 
@@ -147,13 +151,15 @@ def finished_best(connection: Connection, study: StoredStudy) -> Result:
     Raises:
         ParentUnfinished: Cells are missing, or every one diverged.
     """
-    results = tables.results_of(connection, study.uuid)
+    results = rows.results_of(connection, study.uuid)
     experiment = study.experiment
-    missing = len(experiment.cells) * experiment.definition.replicates - len(results)
+    n_slots = len(experiment.cells) * experiment.definition.replicates
+    missing = n_slots - len(results)
+    what = "cells" if experiment.definition.replicates == 1 else "results"
     command = f"`hpo run {experiment.definition.name}`"
     if missing:
         raise ParentUnfinished(
-            f"{study.name!r} is not finished: {missing} of its {len(experiment.cells)} cells are "
+            f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
             f"missing. Run {command} with the same --storage, --data and --protocol first."
         )
     best = best_result(results)
@@ -175,8 +181,8 @@ def _newest_unclaimed(storage: Storage, name: str) -> StoredStudy | None:
     """Return our newest row of this name that no Optuna study carries the uuid of."""
     frozen = storage.retried(storage.optuna.get_all_studies)
     claimed = {study.user_attrs.get(UUID_ATTRIBUTE) for study in frozen}
-    rows = storage.write(lambda connection: tables.studies_by_name(connection, name))
-    return next((row for row in rows if row.uuid not in claimed), None)
+    stored = storage.write(lambda connection: rows.studies_by_name(connection, name))
+    return next((row for row in stored if row.uuid not in claimed), None)
 
 
 def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:

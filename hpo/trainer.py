@@ -1,6 +1,6 @@
 """From an experiment and its data to stacks in training: the seam between search and model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,13 @@ from hpo.tables import Slot
 from model.data import Dataset, Split, split
 from model.losses import Loss
 from model.network import Network
-from model.normalisation import Inputs, Normalisation, Statistics, feature_statistics
+from model.normalisation import (
+    Inputs,
+    Normalisation,
+    Statistics,
+    feature_statistics,
+    refuse_constant_images,
+)
 from model.order import NotebookRandomness, Randomness, StandardRandomness
 from model.schedule import Cyclic
 from model.stack import Stack
@@ -29,8 +35,16 @@ WIDTH = 16  #: networks in a stack at most; beyond that a core gains little
 
 
 def facts(dataset: Dataset, definition: StudyDefinition) -> DataFacts:
-    """Return what an experiment on ``dataset`` stores of it."""
+    """Return what an experiment on ``dataset`` stores of it.
+
+    Raises:
+        InvalidData: The images cannot be used as the definition asks.
+    """
     parts = split(dataset, definition.n_validation)
+    if definition.flip_probability and not dataset.image_shape:
+        dataset.mirrored(dataset.images[:1])  # says that these images cannot be mirrored
+    if definition.normalisation == Normalisation.IMAGE:
+        refuse_constant_images(dataset)
     return DataFacts(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -87,17 +101,25 @@ class Trainer:
             lambda_=lambda_, schedule=schedule, n_updates=self.experiment.n_updates
         )
 
-    def start(self, slots: Sequence[Slot]) -> tuple[Stack, "Callable[..., Iterator[Evaluation]]"]:
-        """Return a fresh stack for ``slots``, and the training that takes a ``stop``.
+    def start(
+        self,
+        slots: Sequence[Slot],
+        resumed: Mapping[int, Network] | None = None,
+        n_updates: int = 0,
+    ) -> tuple[Stack, "Callable[..., Iterator[Evaluation]]"]:
+        """Return a stack for ``slots``, and the training that takes a ``stop``.
 
         The key of a network is its cell. All slots have one replicate, and in the notebook
         protocol there is one slot.
+
+        Args:
+            resumed: Networks that go on from ``n_updates``; without one, a slot starts afresh.
         """
         definition = self._definition
         randomness = self._randomness(slots[0])
-        network = randomness.network()
         configs = {slot.cell: self.config(slot.cell) for slot in slots}
-        networks = dict.fromkeys(configs, network.astype(definition.dtype))
+        fresh = randomness.network().astype(definition.dtype)
+        networks = dict.fromkeys(configs, fresh) | dict(resumed or {})
         stack = build_stack(configs, networks, definition.batch_size, Loss(definition.loss))
         batches = Batches(
             self._training, randomness, definition.batch_size, definition.flip_probability
@@ -105,7 +127,15 @@ class Trainer:
         full = Examination(self._training) if definition.train_metrics == "full" else None
 
         def go(stop: Callable[[], bool] = never) -> Iterator[Evaluation]:
-            return train(stack, configs, batches, self._validation, full_training=full, stop=stop)
+            return train(
+                stack,
+                configs,
+                batches,
+                self._validation,
+                full_training=full,
+                first_update=n_updates,
+                stop=stop,
+            )
 
         return stack, go
 

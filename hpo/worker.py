@@ -1,59 +1,32 @@
 """Claim, train, write, tell: what one process does for a study until nothing is waiting.
 
-A claim moves attempts from waiting to running in one transaction and puts a new token on them.
-Every later write checks the token in its own transaction, so a worker that lost its claim cannot
-write. Curve rows of a cycle are written when it ends, together with what ended there; Optuna is
-told afterwards.
+Every write checks the claim's token in its own transaction, so a worker that lost its claim
+cannot write. Curve rows and the checkpoint of a cycle are written when it ends, together with
+what ended there; Optuna is told afterwards.
 """
 
-import json
 import time
-import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from hpo import record, tables
-from hpo.definition import Experiment
-from hpo.environment import environment
-from hpo.hosts import this_worker
+from hpo import checkpoints, record, rows, tables
+from hpo.claims import Claim, claim, fail, give_back, resume
+from hpo.errors import HpoError
+from hpo.plan import is_behind, plan
+from hpo.progress import Progress
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
-from hpo.tables import Attempt, Point, Slot
+from hpo.tables import Point
 from hpo.trainer import Trainer
-from hpo.weights import pack
 from model.stack import Stack
 from model.training import Evaluation
 
-KEPT_WEIGHTS = 3  #: best slots of a study whose final weights are kept
-
-
-class Progress(Protocol):
-    """Somebody who watches the training."""
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None:
-        """A study of which so many slots are missing is being worked on."""
-
-    def claimed(self, slots: Sequence[Slot]) -> None:
-        """These slots are being trained now."""
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        """A slot has reached a log point."""
-
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
-        """A slot has its result."""
-
-
-@dataclass
-class Claim:
-    """Attempts that this worker holds, and what it has not written yet."""
-
-    attempts: dict[int, Attempt]  #: by cell; all of one replicate
-    token: str
-    unwritten: dict[int, list[Point]] = field(default_factory=dict)
+POLL = 0.5  #: seconds between two looks at what others left
 
 
 @dataclass(frozen=True)
@@ -61,7 +34,6 @@ class _Ending:
     outcome: str
     value: float | None
     hits: bytes
-    weights: tuple[bytes, str] | None
 
 
 def work(
@@ -70,67 +42,55 @@ def work(
     trainer: Trainer,
     progress: Progress,
     stop: Callable[[], bool],
+    identity: dict[str, Any],
+    n_workers: int = 1,
 ) -> None:
-    """Train what is waiting until nothing is, or until told to stop; then give back the rest."""
+    """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
+
+    What others hold is waited for, because it comes back here if they die.
+    """
+    width = _fair_width(storage, study, trainer, n_workers)
     while not stop():
-        held = claim(storage, study, trainer.width)
+        held = claim(storage, study, width, identity)
         if held is None:
-            return
+            if not _await_others(storage, study, stop):
+                return
+            continue
         try:
-            _train(storage, study, trainer, held, progress, stop)
+            resume(storage, study, held, progress)
+            if held.attempts:
+                _train(storage, study, trainer, held, progress, stop)
         except Interrupted:
             pass
+        except HpoError:  # the database, which every other cell would meet too
+            raise
+        except Exception as error:  # this training; the next one may go better
+            progress.warn(traceback.format_exc().rstrip())
+            fail(storage, study, held, f"{type(error).__name__}: {error}")
         finally:
             give_back(storage, study, held)
 
 
-def claim(storage: Storage, study: OpenStudy, width: int) -> Claim | None:
-    """Take up to ``width`` waiting attempts of one replicate, or None when none is waiting."""
-    token = str(uuid.uuid4())
-
-    def take(connection: Connection) -> list[Attempt]:
-        waiting = tables.attempts_of(connection, study.uuid, states=["waiting"], limit=width)
-        chosen = [a for a in waiting if a.slot.replicate == waiting[0].slot.replicate]
-        for attempt in chosen:  # rows that a dead attempt left
-            _forget_curve(connection, study.uuid, attempt.slot)
-        return [
-            attempt
-            for attempt in chosen
-            if tables.update_attempt(
-                connection,
-                study.uuid,
-                attempt,
-                was="waiting",
-                state="running",
-                token=token,
-                worker=json.dumps(this_worker()),
-                claimed_at=time.time(),
-                in_optuna=False,
-            )
-        ]
-
-    taken = storage.write(take)
-    if not taken:
-        return None
-    record.bring_up_to_date(storage, study)
-    return Claim({attempt.slot.cell: attempt for attempt in taken}, token)
+def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
+    """Return how many slots to claim so that all workers have equal stacks in every round."""
+    counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    total = counts.get("waiting", 0) + counts.get("running", 0)
+    rounds = max(1, -(-total // (n_workers * trainer.width)))
+    return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
 
 
-def give_back(storage: Storage, study: OpenStudy, held: Claim) -> None:
-    """Let others have what is still held; half a training leaves no rows."""
-    if not held.attempts:
-        return
-
-    def release(connection: Connection) -> None:
-        for attempt in held.attempts.values():
-            if tables.holds(connection, study.uuid, attempt, held.token):
-                _forget_curve(connection, study.uuid, attempt.slot)
-                tables.update_attempt(
-                    connection, study.uuid, attempt, state="waiting", token=None, in_optuna=False
-                )
-
-    storage.write(release)
-    record.bring_up_to_date(storage, study)
+def _await_others(storage: Storage, study: OpenStudy, stop: Callable[[], bool]) -> bool:
+    """Wait until something is waiting again, then tell so; tell no when nothing is left."""
+    while not stop():
+        if storage.write(lambda connection: is_behind(connection, study.uuid)):
+            plan(storage, study)
+        counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+        if counts.get("waiting"):
+            return True
+        if not counts.get("running"):
+            return False
+        time.sleep(POLL)
+    return False
 
 
 def _train(
@@ -143,27 +103,29 @@ def _train(
 ) -> None:
     slots = [attempt.slot for attempt in held.attempts.values()]
     held.unwritten = {slot.cell: [] for slot in slots}
-    stack, go = trainer.start(slots)
-    progress.claimed(slots)
+    starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
+    stack, go = trainer.start(slots, starts, held.n_updates)
+    progress.claimed(slots, held.n_updates)
     for evaluation in go(stop):
-        endings = _endings(study, trainer, stack, evaluation)
+        endings = _endings(study, evaluation)
         _remember(held, evaluation, progress)
         cycle, rest = divmod(evaluation.update, 2 * study.experiment.n_s)
         if not endings and rest:
             continue
-        lost = _write(storage, study, held, evaluation.keys, endings)
+        lost = _write(storage, study, held, stack, evaluation, endings)
+        if lost:
+            progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
         for place, cell in enumerate(evaluation.keys):
             if cell not in lost and not rest:
                 accuracy = float(evaluation.validation.accuracy[place])
                 record.report_cycle(storage, held.attempts[cell], cycle, accuracy)
+        over = [*lost, *endings]
+        ended = {cell: held.attempts.pop(cell) for cell in over}
+        stack.drop(over)
+        record.show(storage, study, [ended[cell] for cell in endings if cell not in lost])
         for cell, ending in endings.items():
             if cell not in lost:
-                progress.ended(held.attempts[cell].slot, ending.outcome, ending.value)
-        over = [*lost, *endings]
-        for cell in over:
-            held.attempts.pop(cell, None)
-        stack.drop(over)
-        record.bring_up_to_date(storage, study)
+                progress.ended(ended[cell].slot, ending.outcome, ending.value)
 
 
 def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:
@@ -174,9 +136,7 @@ def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:
         progress.advanced(held.attempts[cell].slot, evaluation.update, values[-1])
 
 
-def _endings(
-    study: OpenStudy, trainer: Trainer, stack: Stack, evaluation: Evaluation
-) -> dict[int, _Ending]:
+def _endings(study: OpenStudy, evaluation: Evaluation) -> dict[int, _Ending]:
     """Return how the networks ended that did: at their last update, or by divergence."""
     found = {}
     finite = np.isfinite(evaluation.training.cost) & np.isfinite(evaluation.validation.cost)
@@ -184,10 +144,10 @@ def _endings(
     for place, cell in enumerate(evaluation.keys):
         hits = packed[place].tobytes()
         if not finite[place]:
-            found[cell] = _Ending("diverged", None, hits, None)
+            found[cell] = _Ending("diverged", None, hits)
         elif evaluation.update >= study.experiment.n_updates:
             value = float(evaluation.validation.accuracy[place])
-            found[cell] = _Ending("complete", value, hits, pack(stack.network(cell)))
+            found[cell] = _Ending("complete", value, hits)
     return found
 
 
@@ -195,73 +155,75 @@ def _write(
     storage: Storage,
     study: OpenStudy,
     held: Claim,
-    cells: Sequence[int],
+    stack: Stack,
+    evaluation: Evaluation,
     endings: dict[int, _Ending],
 ) -> list[int]:
-    """Write rows and results of ``cells`` in one transaction; return the cells that were lost."""
+    """Write what the networks at this log point have, in one transaction; return lost cells."""
+    n_updates = evaluation.update
+    contents = {
+        cell: checkpoints.pack(
+            stack.network(cell),
+            checkpoints.label(study.uuid, study.experiment, held.attempts[cell].slot, n_updates),
+        )
+        for cell in evaluation.keys
+        if cell not in endings or endings[cell].outcome == "complete"
+    }
 
     def action(connection: Connection) -> list[int]:
         lost = []
-        for cell in cells:
+        for cell in evaluation.keys:
             attempt = held.attempts[cell]
-            if not tables.holds(connection, study.uuid, attempt, held.token):
+            present = rows.standing(connection, study.uuid, attempt)
+            if present is None or present.token != held.token:
                 lost.append(cell)
                 continue
-            tables.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
+            if present.state != "running":
+                continue  # this very transaction was committed, and its answer got lost
+            rows.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
+            if cell in contents:
+                keep = 1 if cell in endings else checkpoints.KEPT
+                slot, content = attempt.slot, contents[cell]
+                made_in = held.environment(cell)
+                checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
             if cell in endings:
-                _end(connection, study, attempt, held.unwritten[cell][-1].n_updates, endings[cell])
+                _end(connection, study, held, cell, n_updates, endings[cell])
+        if endings:
+            checkpoints.keep_best(connection, study.uuid)
         return lost
 
     lost = storage.write(action)
-    for cell in cells:
+    for cell in evaluation.keys:
         held.unwritten[cell] = []
     return lost
 
 
 def _end(
-    connection: Connection, study: OpenStudy, attempt: Attempt, n_updates: int, ending: _Ending
+    connection: Connection,
+    study: OpenStudy,
+    held: Claim,
+    cell: int,
+    n_updates: int,
+    ending: _Ending,
 ) -> None:
-    key = {
-        "study": study.uuid,
-        "cell": attempt.slot.cell,
-        "replicate": attempt.slot.replicate,
-        "n_updates": n_updates,
-    }
+    attempt = held.attempts[cell]
+    if ending.outcome == "diverged":
+        checkpoints.forget(connection, study.uuid, attempt.slot)
     connection.execute(
         tables.results.insert().values(
-            **key,
+            study=study.uuid,
+            cell=attempt.slot.cell,
+            replicate=attempt.slot.replicate,
             attempt=attempt.number,
             outcome=ending.outcome,
             value=ending.value,
             cycles=n_updates // (2 * study.experiment.n_s),
+            n_updates=n_updates,
             hits=ending.hits,
-            environment=json.dumps(environment(), sort_keys=True),
+            environment=held.environment(cell),
         )
     )
-    tables.update_attempt(
-        connection,
-        study.uuid,
-        attempt,
-        state="ended",
-        ended_at=time.time(),
-        token=None,
-        in_optuna=False,
+    moment = rows.now(connection)
+    rows.update_attempt(
+        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
     )
-    if ending.weights:
-        content, sha256 = ending.weights
-        row = key | {"sha256": sha256, "content": content}
-        connection.execute(tables.checkpoints.insert().values(**row))
-        _forget_weights_of_the_others(connection, study.uuid)
-
-
-def _forget_weights_of_the_others(connection: Connection, study: str) -> None:
-    """Keep the final weights of the best slots; which those are does not depend on the order."""
-    complete = [r for r in tables.results_of(connection, study) if r.value is not None]
-    ranked = sorted(complete, key=lambda r: (-(r.value or 0), r.slot.cell, r.slot.replicate))
-    for result in ranked[KEPT_WEIGHTS:]:
-        stale = tables.at(tables.checkpoints, study, result.slot)
-        connection.execute(tables.checkpoints.delete().where(stale))
-
-
-def _forget_curve(connection: Connection, study: str, slot: Slot) -> None:
-    connection.execute(tables.curves.delete().where(tables.at(tables.curves, study, slot)))

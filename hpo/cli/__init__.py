@@ -13,19 +13,25 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
-from hpo.cli import data, looking, searching, training  # noqa: E402
+from hpo.cli import data, looking, searching, training, working  # noqa: E402
 
 app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
     "Start with: hpo run coarse, then hpo run fine, then hpo run final.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _module in (searching, training, looking):
+for _module in (searching, working, training, looking):
     _module.register(app)
 app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def _without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
@@ -59,7 +65,8 @@ def _usage_or_model(error: Exception) -> str | None:
     """Return the sentence of a mistake in the arguments or in the data, or None for our own."""
     usage = typer.BadParameter.__mro__[2]  # Click's base of all mistakes in arguments
     if isinstance(error, usage):
-        return f"{error.format_message()} Try --help."  # type: ignore[attr-defined]
+        told = error.format_message().rstrip(". ")  # type: ignore[attr-defined]
+        return f"{told}. Try --help."
     from model.errors import ModelError
 
     return str(error) if isinstance(error, ModelError) else None

@@ -102,9 +102,11 @@ def delete(
     """
     from hpo import study as studies
     from hpo.errors import StudyNotFound
-    from hpo.storage import Reader, Storage
+    from hpo.storage import Storage, read_once
 
-    Reader(storage)  # a database that is not there is not made by deleting from it
+    read_once(
+        storage, lambda _: None
+    )  # a database that is not there is not made by deleting from it
     opened = Storage(storage)
     if studies.find(opened, study) is None:
         raise StudyNotFound(study, studies.names(opened))
@@ -117,6 +119,6 @@ def delete(
 
 
 def _read(url: str, action: "Callable[[Connection], T]") -> T:
-    from hpo.storage import Reader
+    from hpo.storage import read_once
 
-    return Reader(url).read(action)
+    return read_once(url, action)

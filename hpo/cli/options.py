@@ -23,6 +23,14 @@ Data = Annotated[
         help="cifar10, digits, auto, a folder or archive of CIFAR-10, or an .npz file.",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that train; all usable cores, or one for a small study."),
+]
+Grace = Annotated[
+    float,
+    typer.Option(min=1, help="Seconds of silence after which a worker counts as dead."),
+]
 StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for example coarse.")]
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import DEFAULT_STORAGE, Data, StorageUrl, open_source
+from hpo.cli.options import (
+    DEFAULT_STORAGE,
+    Data,
+    Grace,
+    StorageUrl,
+    Workers,
+    open_source,
+)
 from hpo.progress import Story, say
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ def run(
         str | None, typer.Option("--from", help="Stored study to derive this one from.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    workers: Workers = None,
+    grace: Grace = 60.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
     ] = False,
@@ -45,17 +54,18 @@ def run(
     Example: hpo run coarse --data digits
     """
     from hpo import estimate, lookup, report, running
+    from hpo.errors import CellsFailed
     from hpo.signals import StopRequest
-    from hpo.storage import Interrupted, Storage
+    from hpo.storage import Interrupted
 
-    definition = _with_options(lookup.definition(study), protocol, train_metrics, seed)
+    definition = with_options(lookup.definition(study), protocol, train_metrics, seed)
     with StopRequest() as stop:
         source = open_source(data, stop)
         dataset = source.training()
         if dry_run:
             typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
             return 0
-        opened = Storage(storage, stop)
+        opened = running.open_for(definition, dataset, storage, stop, name=name, parent_name=parent)
         try:
             with Story() as story:
                 outcome = running.run(
@@ -67,6 +77,9 @@ def run(
                     name=name,
                     parent_name=parent,
                     notify=say,
+                    n_workers=workers,
+                    source=source,
+                    grace=grace,
                 )
             if outcome.n_missing == 0 and definition.evaluates_test:
                 running.show_test_images(opened, outcome.study, dataset, source)
@@ -76,7 +89,10 @@ def run(
         stored = outcome.study.stored
         before = outcome.before
         if before.n_recovered:
-            say(f"{before.n_recovered} trials of processes that died were taken up again.")
+            trials = "trial" if before.n_recovered == 1 else "trials"
+            say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
+        if outcome.after.failed and not stop():
+            raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
         if outcome.n_missing:
             say(
                 f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
@@ -119,9 +135,10 @@ def reproduce(
     return 0 if all(figure.matches for figure in figures) else 1
 
 
-def _with_options(
+def with_options(
     definition: "StudyDefinition", protocol: str, train_metrics: str | None, seed: int | None
 ) -> "StudyDefinition":
+    """Return the definition as the options of a command change it."""
     from dataclasses import replace
 
     from hpo.definition import PROTOCOLS

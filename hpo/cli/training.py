@@ -80,7 +80,7 @@ def train(
         eta_max=eta_max,
         n_s=n_s,
         eta=eta,
-        cycles=cycles if cycles or epochs else 2,
+        cycles=2 if cycles is None and epochs is None else cycles,
         epochs=epochs,
         batch_size=batch_size,
         hidden=hidden,

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from hpo import record, running, study, tables
+from hpo import record, rows, running, study, tables
+from hpo.claims import claim, give_back
 from hpo.definition import Experiment, StudyDefinition
 from hpo.errors import DefinitionChanged, ForeignStudy, NoResult, ParentUnfinished, StudyNotFound
 from hpo.export import to_json
@@ -25,9 +26,9 @@ from hpo.plan import plan
 from hpo.samplers import GridSampler
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import Slot
+from hpo.tables import Slot, StoredStudy
 from hpo.trainer import Trainer
-from hpo.worker import claim, give_back, work
+from hpo.worker import work
 from model.data import digits
 
 LAMBDAS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -40,6 +41,7 @@ class Silent:
     def __init__(self, stop_after: float = math.inf) -> None:
         self.results: dict[Slot, float | None] = {}
         self.n_points = 0
+        self.warnings: list[str] = []
         self.stop_after = stop_after
 
     def stop(self) -> bool:
@@ -48,7 +50,7 @@ class Silent:
     def began(self, title: str, experiment: Experiment, n_missing: int) -> None:
         pass
 
-    def claimed(self, slots: Sequence[Slot]) -> None:
+    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None:
         pass
 
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
@@ -57,6 +59,9 @@ class Silent:
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
         assert slot not in self.results
         self.results[slot] = value
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 Run = Callable[..., running.Outcome]
@@ -102,7 +107,7 @@ def created(storage: Storage, definition: StudyDefinition = SMALL) -> OpenStudy:
 def test_a_run_counts_every_cell_once(storage: Storage, run: Run) -> None:
     outcome = run()
 
-    results = storage.write(lambda c: tables.results_of(c, outcome.study.uuid))
+    results = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
     assert [r.slot for r in results] == [Slot(cell, 0) for cell in range(4)]
     assert {r.outcome for r in results} == {"complete"}
     assert outcome.n_missing == 0
@@ -138,7 +143,7 @@ def test_an_interrupted_run_gives_its_trials_back(storage: Storage, run: Run) ->
     outcome = run(watcher=Silent(stop_after=30))
 
     assert outcome.n_missing == 4
-    states = storage.write(lambda c: tables.attempts_of(c, outcome.study.uuid))
+    states = storage.write(lambda c: rows.attempts_of(c, outcome.study.uuid))
     assert {a.state for a in states} == {"waiting"}
     assert {t.state for t in trials(storage, "small-digits")} == {TrialState.WAITING}
 
@@ -183,7 +188,7 @@ def test_a_cell_that_diverges_is_counted_and_its_neighbours_go_on(
     wild = dataclasses.replace(SMALL, name="wild", grid=Values((0.0,)), eta_max=1e30, n_s=15)
     outcome = run(wild)
 
-    (result,) = storage.write(lambda c: tables.results_of(c, outcome.study.uuid))
+    (result,) = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
     assert (result.outcome, result.value) == ("diverged", None)
     (trial,) = trials(storage, "wild-digits")
     assert trial.state is TrialState.FAIL
@@ -196,7 +201,7 @@ def test_a_cell_that_diverges_is_counted_and_its_neighbours_go_on(
 def test_only_the_best_cells_keep_their_weights(storage: Storage, run: Run) -> None:
     outcome = run()
 
-    results = storage.write(lambda c: tables.results_of(c, outcome.study.uuid))
+    results = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
     kept = storage.write(lambda c: c.execute(sa.select(tables.checkpoints.c.cell)).scalars().all())
     ranked = sorted(results, key=lambda r: (-(r.value or 0), r.slot.cell))
     assert sorted(kept) == sorted(r.slot.cell for r in ranked[:3])
@@ -244,7 +249,7 @@ def test_a_derived_study_stays_with_the_cell_it_was_derived_from(
     def crown_another(connection: sa.Connection) -> None:
         other = (chosen.cell + 1) % 4
         table = tables.results
-        at = tables.at(table, parent.uuid, Slot(other, 0))
+        at = rows.at(table, parent.uuid, Slot(other, 0))
         connection.execute(table.update().where(at).values(value=1.0))
 
     storage.write(crown_another)
@@ -274,12 +279,14 @@ def test_a_deleted_study_leaves_no_row_and_its_name_is_free(storage: Storage, ru
 
 def test_a_study_that_died_while_it_was_created_is_taken_up(storage: Storage, run: Run) -> None:
     _, _, experiment = running.prepare(SMALL, digits(), storage)
-    row = storage.write(lambda c: tables.insert_study(c, "small-digits", experiment))
+    row = StoredStudy("a uuid", "small-digits", experiment)
+    storage.write(lambda c: rows.insert_study(c, row))
     assert run().study.uuid == row.uuid
 
     half = dataclasses.replace(SMALL, name="half")
     _, _, experiment = running.prepare(half, digits(), storage)
-    row = storage.write(lambda c: tables.insert_study(c, "half-digits", experiment))
+    row = StoredStudy("another uuid", "half-digits", experiment)
+    storage.write(lambda c: rows.insert_study(c, row))
     storage.optuna.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "half-digits")
     assert run(half).study.uuid == row.uuid
 
@@ -292,7 +299,7 @@ def test_planning_again_adds_nothing(storage: Storage) -> None:
     for _ in range(3):
         plan(storage, made)
 
-    assert len(storage.write(lambda c: tables.attempts_of(c, made.uuid))) == 4
+    assert len(storage.write(lambda c: rows.attempts_of(c, made.uuid))) == 4
     assert len(trials(storage, "small-digits")) == 4
 
 
@@ -312,13 +319,13 @@ def test_a_planner_that_died_before_it_noted_its_trials_leaves_no_second_ones(
 def test_a_claim_is_running_for_everybody_and_cannot_be_claimed_again(storage: Storage) -> None:
     made = created(storage)
     plan(storage, made)
-    first = claim(storage, made, 3)
-    second = claim(storage, made, 3)
+    first = claim(storage, made, 3, this_worker())
+    second = claim(storage, made, 3, this_worker())
 
     assert first is not None
     assert second is not None
     assert (sorted(first.attempts), sorted(second.attempts)) == ([0, 1, 2], [3])
-    assert claim(storage, made, 3) is None
+    assert claim(storage, made, 3, this_worker()) is None
     assert {t.state for t in trials(storage, "small-digits")} == {TrialState.RUNNING}
     give_back(storage, made, first)
     assert sorted(t.state for t in trials(storage, "small-digits")) == sorted(
@@ -337,12 +344,24 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
                 taken = {"token": "another"}
                 storage.write(lambda c: c.execute(tables.attempts.update().values(taken)))
 
+        def warn(self, text: str) -> None:
+            super().warn(text)
+            self.stop_after = 0  # else it would wait for what the other one holds
+
     watcher = Thief()
-    work(storage, made, Trainer(made.experiment, digits()), watcher, watcher.stop)
+    work(
+        storage,
+        made,
+        Trainer(made.experiment, digits()),
+        watcher,
+        watcher.stop,
+        this_worker(),
+    )
 
     assert watcher.results == {}
-    assert storage.write(lambda c: tables.results_of(c, made.uuid)) == []
-    assert storage.write(lambda c: tables.curves_of(c, made.uuid)) == {}
+    assert "given to another worker" in watcher.warnings[0]
+    assert storage.write(lambda c: rows.results_of(c, made.uuid)) == []
+    assert storage.write(lambda c: rows.curves_of(c, made.uuid)) == {}
 
 
 def test_the_trials_of_a_dead_process_come_back_as_retries(storage: Storage, run: Run) -> None:
@@ -350,7 +369,7 @@ def test_the_trials_of_a_dead_process_come_back_as_retries(storage: Storage, run
     plan(storage, made)
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
-    claim(storage, made, 2)
+    claim(storage, made, 2, this_worker())
     dead = this_worker() | {"pid": gone.pid}
     at_two = tables.attempts.c.state == "running"
     worker = {"worker": json.dumps(dead)}
@@ -404,7 +423,7 @@ def test_optimize_walks_the_grid_once_in_its_order(storage: Storage) -> None:
 
     assert tuple(seen) == LAMBDAS
     assert own.best_params == {"lambda": 1e-2}
-    results = storage.write(lambda c: tables.results_of(c, made.uuid))
+    results = storage.write(lambda c: rows.results_of(c, made.uuid))
     assert [r.slot.cell for r in results] == [0, 1, 2, 3]
 
 
@@ -437,7 +456,7 @@ def test_a_finished_grid_is_not_walked_again(storage: Storage, run: Run) -> None
     )
     with pytest.raises(NoResult, match="Every cell of 'small-digits' is done"):
         own.optimize(lambda trial: 0.0, n_trials=1)
-    results = storage.write(lambda c: tables.results_of(c, made.uuid))
+    results = storage.write(lambda c: rows.results_of(c, made.uuid))
     assert len(results) == 4
 
 
@@ -451,6 +470,7 @@ def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run: Run)
         Trainer(opened(storage).experiment, digits()),
         watcher,
         watcher.stop,
+        this_worker(),
     )
     assert watcher.n_points == 0
     assert time.monotonic() - began < 5

@@ -1,0 +1,127 @@
+"""Commands for many processes and machines: ``worker``, ``submit``, ``retry`` and ``doctor``."""
+
+from typing import Annotated
+
+import typer
+
+from hpo.cli.options import DEFAULT_STORAGE, Data, Grace, StorageUrl, StudyName, open_source
+from hpo.progress import Story, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(worker)
+    app.command()(submit)
+    app.command()(retry)
+    app.command()(doctor)
+
+
+def worker(
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="Studies to work for; all on these images if none.")
+    ] = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    data: Data = "cifar10",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for new work until told to stop.")
+    ] = False,
+    grace: Grace = 60.0,
+) -> int:
+    """Join in: train what is waiting in a storage until nothing is left.
+
+    Start it in several terminals, or on several machines with one PostgreSQL.
+
+    Example: hpo worker coarse --watch
+    """
+    from hpo import joining
+    from hpo.signals import StopRequest
+    from hpo.storage import Interrupted, Storage, read_once
+
+    read_once(storage, lambda _: None)  # a worker makes no database
+    with StopRequest() as stop:
+        try:
+            dataset = open_source(data, stop).training()
+            opened = Storage(storage, stop)
+            with Story() as story:
+                n_trained = joining.join(opened, dataset, studies or [], story, stop, watch, grace)
+            opened.close()
+        except Interrupted:
+            n_trained = 0
+        if stop():
+            say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
+            return stop.exit_status
+    typer.echo(f"Nothing is left to do; {n_trained} trials were trained here.")
+    return 0
+
+
+def submit(
+    study: Annotated[
+        str, typer.Argument(help="A name in studies/, a dotted path, or a file with a STUDY.")
+    ],
+    storage: StorageUrl = DEFAULT_STORAGE,
+    data: Data = "cifar10",
+    protocol: Annotated[str, typer.Option(help="standard or notebook.")] = "standard",
+    name: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
+    parent: Annotated[
+        str | None, typer.Option("--from", help="Stored study to derive this one from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+) -> None:
+    """Put a study's trials into the queue for workers that are running, and train nothing here.
+
+    Example: hpo submit coarse
+    """
+    from hpo import lookup, running
+    from hpo.cli.searching import with_options
+
+    definition = with_options(lookup.definition(study), protocol, None, seed)
+    dataset = open_source(data, lambda: False).training()
+    opened = running.open_for(
+        definition, dataset, storage, lambda: False, name=name, parent_name=parent
+    )
+    made, plan = running.submit(
+        definition, dataset, opened, name=name, parent_name=parent, notify=say
+    )
+    waiting = plan.n_slots - plan.n_counted - len(plan.failed)
+    typer.echo(f"{made.stored.name}: {waiting} of {plan.n_slots} trials are waiting or running.")
+    opened.close()
+
+
+def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Give the cells of a study that failed three times another chance.
+
+    Example: hpo retry coarse
+    """
+    from hpo import plan
+    from hpo import study as studies
+    from hpo.errors import StudyNotFound
+    from hpo.storage import Storage, read_once
+
+    read_once(storage, lambda _: None)  # a database that is not there is not made
+    opened = Storage(storage)
+    found = studies.find(opened, study)
+    if found is None:
+        raise StudyNotFound(study, studies.names(opened))
+    n_forgiven = plan.retry(opened, found)
+    opened.close()
+    definition = found.experiment.definition.name
+    typer.echo(
+        f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them."
+    )
+
+
+def doctor(
+    storage: StorageUrl = DEFAULT_STORAGE,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+) -> int:
+    """Examine a database: is it sound, is every checkpoint, do trials and cells agree.
+
+    Exit status 1 if something is wrong that was not mended.
+
+    Example: hpo doctor --storage sqlite:///hpo.db
+    """
+    from hpo import doctor as examination
+
+    findings = examination.examine(storage, repair=repair)
+    typer.echo(examination.report(findings))
+    return 1 if any(finding.is_open for finding in findings) else 0

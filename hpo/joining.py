@@ -1,0 +1,98 @@
+"""A worker that joins from outside: finds studies with work for its images, and does it."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from hpo import rows
+from hpo import study as studies
+from hpo.errors import DataUnavailable, StudyNotFound
+from hpo.fleet import Membership
+from hpo.plan import plan
+from hpo.progress import Story
+from hpo.storage import Storage
+from hpo.study import OpenStudy
+from hpo.tables import Slot
+from hpo.trainer import Trainer
+from hpo.worker import work
+from model.data import Dataset
+
+PAUSE = 1.0  #: seconds between two looks for new work
+
+
+def join(
+    storage: Storage,
+    dataset: Dataset,
+    wanted: Sequence[str],
+    story: Story,
+    stop: Callable[[], bool],
+    watch: bool,
+    grace: float,
+) -> int:
+    """Train what is waiting in ``wanted`` studies, or in all on these images; return how much.
+
+    Raises:
+        StudyNotFound: A wanted study is not there.
+        DataUnavailable: A wanted study is about other images.
+    """
+    counter = _Counter(story)
+    trainers: dict[str, Trainer] = {}
+    with Membership(storage, grace) as member:
+        while not stop():
+            worked = False
+            for study in _with_work(storage, dataset, wanted):
+                trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
+                before = plan(storage, study)
+                counter.began(
+                    study.stored.name, study.experiment, before.n_slots - before.n_counted
+                )
+                work(storage, study, trainer, counter, stop, member.identity)
+                worked = True
+            if not worked:
+                if not watch:
+                    break
+                time.sleep(PAUSE)
+    return counter.n_ended
+
+
+class _Counter(Story):
+    """Tells the story of another one, and counts what was trained."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self.n_ended = 0
+        self._bar = story._bar
+
+    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
+        self.n_ended += 1
+        super().ended(slot, outcome, value)
+
+
+def _with_work(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[OpenStudy]:
+    """Return the studies on these images in which something waits or runs."""
+
+    def read(connection: Connection) -> tuple[list[str], list[str]]:
+        known, busy = [], []
+        for stored in rows.all_studies(connection):
+            known.append(stored.name)
+            if wanted and stored.name not in wanted:
+                continue
+            if stored.experiment.data.fingerprint != dataset.fingerprint:
+                if stored.name in wanted:
+                    raise DataUnavailable(
+                        f"{stored.name!r} is about {stored.experiment.data.name} images with another "
+                        "fingerprint than these. Name the right ones with --data."
+                    )
+                continue
+            counts = rows.count_attempts(connection, stored.uuid)
+            if counts.get("waiting") or counts.get("running"):
+                busy.append(stored.name)
+        return known, busy
+
+    known, busy = storage.write(read)
+    for name in wanted:
+        if name not in known:
+            raise StudyNotFound(name, known)
+    found = [studies.find(storage, name) for name in busy]
+    return [study for study in found if study is not None]

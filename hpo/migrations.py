@@ -1,0 +1,70 @@
+"""Our tables, made or brought up to the present schema; Optuna's are never touched.
+
+A migration and the record of it commit together.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo import tables
+from hpo.errors import StorageError
+
+
+def stored_version(connection: Connection) -> int | None:
+    """Return the schema that the database has, or None when our tables are not there."""
+    if not sa.inspect(connection).has_table(tables.meta.name):
+        return None
+    query = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")
+    version = connection.execute(query).scalar_one_or_none()
+    return None if version is None else int(version)
+
+
+def migrate(connection: Connection, where: str) -> None:
+    """Create what is missing and bring an older schema up to date.
+
+    Raises:
+        StorageError: A newer hpo has written the database.
+    """
+    if connection.dialect.name == "postgresql":  # one migrates, the others find it done
+        connection.execute(sa.text("select pg_advisory_xact_lock(6844527)"))
+    version = stored_version(connection)
+    refuse_newer(version, where)
+    if version == tables.SCHEMA_VERSION:
+        return
+    if version is not None:
+        for step in range(version, tables.SCHEMA_VERSION):
+            _STEPS[step](connection)
+    tables.metadata.create_all(connection)
+    connection.execute(tables.meta.delete().where(tables.meta.c.key == "schema_version"))
+    row = {"key": "schema_version", "value": str(tables.SCHEMA_VERSION)}
+    connection.execute(tables.meta.insert().values(row))
+
+
+def refuse_newer(version: int | None, where: str) -> None:
+    """Refuse a database whose tables a newer hpo has written."""
+    if version is not None and version > tables.SCHEMA_VERSION:
+        raise StorageError(
+            f"{where} was written by a newer hpo (schema {version}; this one knows "
+            f"{tables.SCHEMA_VERSION}). Upgrade hpo, or use another --storage."
+        )
+
+
+def _add_workers_and_checkpoints(connection: Connection) -> None:
+    """1 to 2: attempts may have to stay alone, checkpoints name their environment.
+
+    Workers had no heartbeat, so of one on another host or from before a restart nobody could tell
+    whether it lives: all that was running waits again, and a worker that lives finds its token
+    gone.
+    """
+    for statement in (
+        "ALTER TABLE hpo_attempts ADD COLUMN alone BOOLEAN NOT NULL DEFAULT false",
+        "ALTER TABLE hpo_checkpoints ADD COLUMN environment TEXT",
+        "UPDATE hpo_attempts SET state = 'waiting', token = NULL, in_optuna = false "
+        "WHERE state = 'running'",
+    ):
+        connection.execute(sa.text(statement))
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _add_workers_and_checkpoints}

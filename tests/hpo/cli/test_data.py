@@ -1,0 +1,91 @@
+"""``hpo data info`` and ``hpo data verify``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.data import digits, digits_test
+
+Command = Callable[..., Any]
+
+#: Of the official images in either format, training and test; a changed one orphans stored studies.
+FINGERPRINTS = [
+    "ea141b92f47247287ddb0aaaa9bf389396ec8abcbdf60f70db99c2c9fa8c9f10",
+    "38e5ecb19a1932da88faef65a32e26a39bf9768d8c9d7a1cd8bcf0f429803ff0",
+]
+
+
+def test_info_says_what_the_images_are(command: Command) -> None:
+    answer = command("data", "info", "digits")
+
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.splitlines()[:3] == [
+        "name:         digits",
+        "from:         digits",
+        "images:       1,500 of 8 x 8, uint8",
+    ]
+    counts = answer.out.splitlines()[3].removeprefix("classes:      10, images in each: ")
+    assert sum(int(n) for n in counts.split(", ")) == 1500
+    assert f"fingerprint:  {digits().fingerprint}" in answer.out
+
+
+def test_verify_hashes_the_test_images_too(command: Command) -> None:
+    assert command("data", "verify", "digits").out.splitlines() == [
+        "digits: 1,500 training images are sound",
+        f"training fingerprint: {digits().fingerprint}",
+        "297 test images are sound",
+        f"test fingerprint:     {digits_test().fingerprint}",
+    ]
+
+
+def test_an_npz_is_shown_with_its_place(
+    command: Command, write_npz: Command, workplace: Path
+) -> None:
+    answer = command("data", "info", write_npz("faces"))
+
+    assert answer.out.splitlines()[:3] == [
+        "name:         faces",
+        f"from:         npz:{workplace}/faces.npz",
+        "images:       200 of 4 x 4, uint8",
+    ]
+
+
+def test_an_npz_without_test_images_says_so(command: Command, write_npz: Command) -> None:
+    answer = command("data", "verify", write_npz())
+
+    assert answer.status == 0
+    assert answer.out.endswith("There are no test images.\n")
+
+
+def test_wrong_test_images_are_found(command: Command, write_npz: Command) -> None:
+    import numpy as np
+
+    data = write_npz(test_images=np.zeros((5, 3), np.uint8), test_labels=np.arange(5) % 3)
+
+    told = command("data", "verify", data).sentence
+
+    assert "a test image has shape (3,), a training image (4, 4); they must agree" in told
+
+
+def test_flat_rows_are_counted_in_values(command: Command, write_npz: Command) -> None:
+    import numpy as np
+
+    data = write_npz(images=np.arange(1400, dtype=np.uint8).reshape(200, 7))
+
+    assert "images:       200 of 7 values, uint8" in command("data", "info", data).out
+
+
+@pytest.mark.parametrize("spec", [".", "nothing.npz"])
+def test_what_is_no_data_is_a_sentence(spec: str, command: Command) -> None:
+    assert "Expected cifar10, digits, auto" in command("data", "info", spec).sentence
+
+
+def test_the_official_files_are_sound(cifar10_folder: Path, command: Command) -> None:
+    answer = command("data", "verify", cifar10_folder)
+
+    lines = answer.out.splitlines()
+    assert lines[0].endswith(": 50,000 training images are sound")
+    assert lines[2] == "10,000 test images are sound"
+    assert [line.split()[-1] for line in (lines[1], lines[3])] == FINGERPRINTS

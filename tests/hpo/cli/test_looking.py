@@ -1,0 +1,180 @@
+"""Commands that look at what is stored: results on stdout, the story on stderr; and delete."""
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def searched(command: Command, write_study: Command) -> Command:
+    """A study of three cells on digits, finished."""
+    assert command("run", write_study(), "--data", "digits").status == 0
+    return command
+
+
+def tables_with_rows(workplace: Path) -> dict[str, int]:
+    """Return how many rows there are in every table but those that every database has."""
+    with closing(sqlite3.connect(workplace / "hpo.db")) as connection:
+        names = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        counts = {
+            name: connection.execute(f"select count(*) from {name}").fetchone()[0]
+            for (name,) in names
+        }
+    constant = ("alembic_version", "version_info", "hpo_meta", "hpo_workers", "sqlite_sequence")
+    return {name: n for name, n in counts.items() if n and name not in constant}
+
+
+def test_best_is_a_line_on_stdout(searched: Command) -> None:
+    answer = searched("best", "tiny-digits")
+
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith("tiny-digits: lambda 0.0")
+    assert "with validation accuracy 0." in answer.out
+    assert answer.out.count("\n") == 1
+
+
+def test_the_best_of_the_table_is_the_best(searched: Command) -> None:
+    table = searched("run", "tiny.py", "--data", "digits").out
+
+    (line,) = [line for line in table.splitlines() if line.endswith("best")]
+    cell, value, accuracy, _ = line.split()
+    assert searched("best", "tiny-digits").out == (
+        f"tiny-digits: lambda {value} (cell {cell}) with validation accuracy {accuracy}\n"
+    )
+
+
+def test_status_has_a_line_a_study(searched: Command, write_study: Command) -> None:
+    searched("run", write_study("other"), "--data", "digits")
+
+    answer = searched("status")
+
+    assert (answer.status, answer.err) == (0, "")
+    assert [line.split()[:6] for line in answer.out.splitlines()[1:]] == [
+        ["tiny-digits", "3", "3", "0", "0", "0"],
+        ["other-digits", "3", "3", "0", "0", "0"],
+    ]
+
+
+def test_list_says_what_the_studies_are_about(searched: Command) -> None:
+    assert searched("list").out == (
+        "tiny-digits: 3 cells, 40 updates each, standard protocol, digits\n"
+    )
+
+
+def test_export_is_json_by_default(searched: Command) -> None:
+    answer = searched("export", "tiny-digits")
+
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.endswith("}\n")
+    document = json.loads(answer.out)
+    assert [len(trial["curve"]["update"]) for trial in document["trials"]] == [40, 40, 40]
+
+
+def test_export_is_csv_when_asked(searched: Command) -> None:
+    answer = searched("export", "tiny-digits", "--format", "csv")
+
+    rows = list(csv.reader(io.StringIO(answer.out)))
+    assert len(rows) == 1 + 3 * 40
+    assert rows[0][:5] == ["cell", "replicate", "lambda", "state", "update"]
+
+
+def test_another_format_is_refused(searched: Command) -> None:
+    answer = searched("export", "tiny-digits", "--format", "xml")
+
+    assert "--format must be json or csv, got 'xml'." in answer.sentence
+    assert answer.out == ""
+
+
+def test_plot_writes_pictures(searched: Command, workplace: Path) -> None:
+    answer = searched("plot", "tiny-digits", "--out", "pictures")
+
+    assert answer.out == ""
+    assert len(list((workplace / "pictures").glob("*.png"))) == 5
+    assert answer.err.count("Wrote pictures/") == 5
+
+
+def test_plot_into_a_file_is_a_sentence(searched: Command, workplace: Path) -> None:
+    (workplace / "file").write_text("")
+
+    told = searched("plot", "tiny-digits", "--out", "file").sentence
+
+    assert told.startswith("hpo: Cannot write file")
+
+
+def test_looking_writes_nothing(searched: Command, workplace: Path) -> None:
+    before = (workplace / "hpo.db").read_bytes()
+    for arguments in (["best", "tiny-digits"], ["status"], ["list"], ["export", "tiny-digits"]):
+        assert searched(*arguments).status == 0
+
+    assert (workplace / "hpo.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])  # no; nothing; nobody there
+def test_delete_asks_first(answer: str, searched: Command, workplace: Path) -> None:
+    before = tables_with_rows(workplace)
+
+    told = searched("delete", "tiny-digits", answer=answer)
+
+    assert (told.status, told.out.strip()) == (1, "")
+    assert "Delete the study 'tiny-digits' with its trials and curves? [y/N]" in told.err
+    assert "Aborted; nothing was changed." in told.err
+    assert tables_with_rows(workplace) == before
+
+
+@pytest.mark.parametrize(("options", "answer"), [(["--yes"], ""), ([], "y\n")])
+def test_delete_takes_everything_along(
+    options: list[str], answer: str, searched: Command, workplace: Path
+) -> None:
+    assert tables_with_rows(workplace)
+
+    told = searched("delete", "tiny-digits", *options, answer=answer)
+
+    assert (told.status, told.out.strip()) == (0, "")
+    assert "Deleted tiny-digits." in told.err
+    assert tables_with_rows(workplace) == {}
+    assert searched("list").out == "No studies yet. `hpo run coarse` starts one.\n"
+
+
+def test_delete_leaves_other_studies_whole(
+    searched: Command, write_study: Command, workplace: Path
+) -> None:
+    before = {name: searched(name, "tiny-digits").out for name in ("best", "export")}
+    study = write_study("other", evaluates_test=True)
+    searched("run", study, "--data", "digits")
+
+    searched("delete", "other-digits", "--yes")
+
+    assert {name: searched(name, "tiny-digits").out for name in ("best", "export")} == before
+    assert tables_with_rows(workplace).get("hpo_test_looks", 0) == 0
+    assert tables_with_rows(workplace)["studies"] == 1
+
+
+def test_a_deleted_study_can_be_run_again(searched: Command) -> None:
+    before = searched("export", "tiny-digits").out
+    searched("delete", "tiny-digits", "--yes")
+
+    again = searched("run", "tiny.py", "--data", "digits")
+
+    assert "training cells 0, 1, 2" in again.err
+    assert searched("export", "tiny-digits").out == before
+
+
+def test_a_stock_optuna_sees_the_study(searched: Command) -> None:
+    study = optuna.load_study(storage="sqlite:///hpo.db", study_name="tiny-digits")
+
+    document = json.loads(searched("export", "tiny-digits").out)
+    assert [trial.params for trial in study.trials] == [t["params"] for t in document["trials"]]
+    assert [trial.value for trial in study.trials] == [t["value"] for t in document["trials"]]
+    assert all(list(trial.intermediate_values) == [1, 2] for trial in study.trials)
+    assert study.user_attrs["data"] == "digits (1200 training images, 300 validation images)"
+    study._storage._backend.engine.dispose()

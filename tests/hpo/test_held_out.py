@@ -1,0 +1,139 @@
+"""The one way to the test images: a look is a row, and is taken once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from hpo import held_out, running
+from hpo import rows as stored_rows
+from hpo.definition import StudyDefinition
+from hpo.errors import NoResult
+from hpo.grids import Values
+from hpo.progress import Story
+from hpo.sources import Source
+from hpo.storage import Storage
+from hpo.tables import Slot
+from model.data import Dataset, digits, digits_test
+
+DIGITS = Source(spec="digits", name="digits")
+FIRST = Slot(0, 0)
+DEFINITION = StudyDefinition(
+    name="last", grid=Values((1e-4, 1e-3)), n_s=10, n_cycles=1, evaluates_test=True
+)
+
+
+class Examiner:
+    """Gets the first 100 images right, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+
+    def __call__(self, test: Dataset) -> np.ndarray:
+        self.n_asked += 1
+        return np.arange(len(test)) < 100
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
+    yield opened
+    opened.close()
+
+
+def looks(storage: Storage, study: str) -> list[sa.Row]:
+    return storage.write(lambda connection: stored_rows.looks_of(connection, study))
+
+
+def test_a_look_is_a_row_that_says_who_looked_at_what(storage: Storage) -> None:
+    taken = held_out.look(storage, "uuid", FIRST, "a network", Examiner(), DIGITS)
+
+    (row,) = looks(storage, "uuid")
+    assert taken == held_out.Look(297, 100)
+    assert taken.accuracy == 100 / 297
+    assert (row.cell, row.replicate, row.n_images, row.n_right) == (0, 0, 297, 100)
+    assert row.what == "a network"
+    assert " on " in row.who
+    assert row.fingerprint == digits_test().fingerprint
+    assert row.looked_at > 1.7e9  # seconds since 1970
+
+
+def test_a_look_that_was_taken_is_not_taken_again(storage: Storage) -> None:
+    examiner = Examiner()
+    taken = [held_out.look(storage, "u", FIRST, "it", examiner, DIGITS) for _ in range(3)]
+
+    assert len(set(taken)) == 1
+    assert examiner.n_asked == 1
+    assert len(looks(storage, "u")) == 1
+
+
+def test_every_study_and_every_cell_has_its_own_look(storage: Storage) -> None:
+    examiner = Examiner()
+    for study, slot in (("u", FIRST), ("u", Slot(1, 0)), ("u", Slot(0, 1)), ("v", FIRST)):
+        held_out.look(storage, study, slot, "it", examiner, DIGITS)
+
+    assert examiner.n_asked == 4
+    assert len(looks(storage, "u")) == 3
+
+
+def test_nothing_was_taken_before_the_first_look(storage: Storage) -> None:
+    assert held_out.taken_before(storage, "u", FIRST) is None
+
+
+def test_a_source_without_test_images_has_no_test_accuracy(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.zeros((4, 2), np.uint8), labels=np.arange(4) % 2)
+    source = Source(spec=f"npz:{path}", name="mine")
+
+    sentence = "mine has no test images, so there is no test accuracy. Add test_images and test_la"
+    with pytest.raises(NoResult, match=sentence):
+        held_out.look(storage, "u", FIRST, "it", Examiner(), source)
+    assert looks(storage, "u") == []
+
+
+def test_an_examination_that_fails_is_no_look(storage: Storage) -> None:
+    def fails(test: Dataset) -> np.ndarray:
+        raise NoResult("no weights")
+
+    with pytest.raises(NoResult, match="no weights"):
+        held_out.look(storage, "u", FIRST, "it", fails, DIGITS)
+    assert looks(storage, "u") == []
+
+
+def test_the_best_network_of_a_study_is_shown_the_images_once(storage: Storage) -> None:
+    dataset = digits()
+    study = running.run(DEFINITION, dataset, storage, Story(), lambda: False).study
+
+    first, second = (running.show_test_images(storage, study, dataset, DIGITS) for _ in range(2))
+
+    assert first == second
+    assert first is not None
+    assert first.n_right > 0.5 * 297  # it is the trained network that looked
+    (row,) = looks(storage, study.uuid)
+    assert row.what == f"the final weights of last-digits, cell {row.cell}"
+
+
+def test_weights_that_were_not_kept_are_a_sentence(storage: Storage) -> None:
+    study = running.run(DEFINITION, digits(), storage, Story(), lambda: False).study
+
+    with pytest.raises(NoResult, match="The weights of cell 3 are not stored: only those of the b"):
+        storage.write(lambda c: held_out.final_network(c, study.stored, Slot(3, 0)))
+
+
+def test_the_weights_of_the_best_three_cells_are_kept(storage: Storage) -> None:
+    definition = StudyDefinition(
+        name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1
+    )
+    study = running.run(definition, digits(), storage, Story(), lambda: False).study
+    results = storage.write(lambda connection: stored_rows.results_of(connection, study.uuid))
+    ranked = sorted(results, key=lambda r: (-(r.value or 0), r.slot.cell))
+
+    for result in ranked[:3]:
+        storage.write(lambda c, slot=result.slot: held_out.final_network(c, study.stored, slot))
+    for result in ranked[3:]:
+        with pytest.raises(NoResult):
+            storage.write(lambda c, slot=result.slot: held_out.final_network(c, study.stored, slot))

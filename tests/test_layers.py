@@ -1,0 +1,144 @@
+"""The arrows between the rooms, and the one way to the test images, from the syntax tree."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(
+    path.relative_to(ROOT)
+    for room in ("model", "hpo", "studies")
+    for path in (ROOT / room).rglob("*.py")
+)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the modules that a file names in imports, inside functions too, and by importlib."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are written out here"
+            yield node.module or ""
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "importlib.import_module",
+            "import_module",
+            "__import__",
+        ):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
+
+
+def names(path: Path) -> set[str]:
+    """Return every name and attribute that a file uses."""
+    nodes = list(ast.walk(tree(path)))
+    found = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return found | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_the_rooms_are_not_empty() -> None:
+    assert {path.parts[0] for path in FILES} == {"model", "hpo", "studies"}
+    assert len(FILES) > 30
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"),
+    [
+        ("model", {"hpo", "studies"}),  # the model knows NumPy and SciPy and nothing of ours
+        ("model", {"optuna", "sqlalchemy", "typer", "rich", "matplotlib"}),
+        ("hpo", {"studies"}),  # found by name with importlib, never imported
+        ("studies", {"model", "studies"}),  # a study file talks to hpo, and stands alone
+        ("studies", {"numpy", "optuna", "sqlalchemy"}),  # and computes nothing at import
+    ],
+)
+def test_arrows_point_one_way(room: str, forbidden: set[str]) -> None:
+    wrong = [
+        f"{path} imports {module}"
+        for path in FILES
+        if path.parts[0] == room
+        for module in imported(path)
+        if module.split(".")[0] in forbidden
+    ]
+
+    assert not wrong
+
+
+def test_the_model_imports_nothing_but_numpy_scipy_and_the_standard_library() -> None:
+    import sys
+
+    admitted = {"model", "numpy", "scipy"} | sys.stdlib_module_names
+    modules = {
+        m.split(".")[0] for path in FILES if path.parts[0] == "model" for m in imported(path)
+    }
+
+    assert modules <= admitted
+
+
+def test_the_model_does_not_print_or_read_the_environment() -> None:
+    wrong = [str(p) for p in FILES if p.parts[0] == "model" and names(p) & {"print", "environ"}]
+
+    assert not wrong
+
+
+def test_every_function_belongs_to_a_noun() -> None:
+    nouns = [path for path in FILES if path.stem in ("utils", "util", "helpers", "common", "misc")]
+
+    assert not nouns
+
+
+def test_studies_hold_no_loops_and_one_study_each() -> None:
+    for path in FILES:
+        if path.parts[0] != "studies" or path.stem == "__init__":
+            continue
+        body = tree(path).body
+        assigned = [ast.unparse(n.targets[0]) for n in body if isinstance(n, ast.Assign)]
+        loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.With, ast.FunctionDef)
+        assert assigned == ["STUDY"], path
+        assert not any(isinstance(node, loops) for node in ast.walk(tree(path))), path
+
+
+def test_only_one_function_shows_the_test_images_to_a_network() -> None:
+    users = {
+        str(path)
+        for path in FILES
+        for call in calls(path)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "test" and not call.args
+    }
+
+    # held_out evaluates, and each look is a row; `hpo data verify` only hashes
+    assert users == {"hpo/held_out.py", "hpo/cli/data.py"}
+
+
+def test_the_test_part_is_read_through_a_source_only() -> None:
+    users = {
+        str(path)
+        for path in FILES
+        if path.parts[0] != "model" and names(path) & {"digits_test", "npz_test", "TEST_BATCH"}
+    }
+
+    assert users == {"hpo/sources.py"}
+
+
+def test_only_final_and_reproduce_look_at_the_test_images() -> None:
+    lookers = {
+        str(p) for p in FILES if any(ast.unparse(c.func) == "held_out.look" for c in calls(p))
+    }
+    showers = {str(p) for p in FILES if "show_test_images" in names(p)}
+
+    assert lookers == {"hpo/running.py", "hpo/reproduce.py"}
+    assert showers == {"hpo/cli/searching.py", "hpo/reproduce.py"}
+
+
+def test_verifying_the_data_evaluates_nothing() -> None:
+    modules = set(imported(Path("hpo/cli/data.py")))
+
+    assert not any(m.startswith(("model", "hpo.trainer", "hpo.single")) for m in modules)
