@@ -16,7 +16,7 @@ from hpo.progress import Story, say
 from hpo.single import Settings, Trained, train_once
 from hpo.sources import Source
 from hpo.storage import Interrupted, Storage
-from hpo.study import best_result
+from hpo.study import OpenStudy, best_result
 from hpo.tables import Slot
 from model.data import Dataset
 from model.gradient_check import check_gradients
@@ -75,8 +75,10 @@ def reproduce(source: Source, workdir: Path, stop: Callable[[], bool]) -> list[F
     dataset = source.training()
     with Story() as story:
         for name in ("coarse", "fine"):
-            figures += _search(name, dataset, storage, story, stop, published[name])
-        figures += _final(source, dataset, storage, story, stop, published["final"])
+            study = _study(name, source, dataset, storage, story, stop)
+            figures += _search(name, study, storage, published[name])
+        study = _study("final", source, dataset, storage, story, stop)
+        figures += _final(study, source, dataset, storage, published["final"])
     storage.close()
     return figures
 
@@ -168,29 +170,26 @@ def _trained(
 
 def _study(
     name: str,
+    source: Source,
     dataset: Dataset,
     storage: Storage,
     story: Story,
     stop: Callable[[], bool],
-) -> running.Outcome:
+) -> OpenStudy:
     # The figures need validation values only; the notebook's training curves cost three times as much.
     notebook = lookup.definition(name).in_protocol("notebook")
     definition = replace(notebook, train_metrics="running")
-    outcome = running.run(definition, dataset, storage, story, stop, notify=say)
+    outcome = running.run(
+        definition, dataset, storage, story, stop, notify=say, n_workers=None, source=source
+    )
     if outcome.n_missing:
         raise Interrupted
-    return outcome
+    return outcome.study
 
 
 def _search(
-    name: str,
-    dataset: Dataset,
-    storage: Storage,
-    story: Story,
-    stop: Callable[[], bool],
-    published: dict[str, list[float]],
+    name: str, study: OpenStudy, storage: Storage, published: dict[str, list[float]]
 ) -> list[Figure]:
-    study = _study(name, dataset, storage, story, stop).study
     lambdas = study.experiment.lambdas
     results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
     figures = []
@@ -208,14 +207,12 @@ def _search(
 
 
 def _final(
+    study: OpenStudy,
     source: Source,
     dataset: Dataset,
     storage: Storage,
-    story: Story,
-    stop: Callable[[], bool],
     published: dict[str, float],
 ) -> list[Figure]:
-    study = _study("final", dataset, storage, story, stop).study
     results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
     look = running.show_test_images(storage, study, dataset, source)
     return [
