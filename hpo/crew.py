@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from hpo import rows
 from hpo.errors import HpoError, WorkersDie
 from hpo.plan import plan
 from hpo.progress import Progress
@@ -57,6 +58,7 @@ def work(
     job = Job(storage.url, study.stored.name, source.spec, n_workers, grace)
     crew = [_start(job) for _ in range(n_workers)]
     n_deaths = 0
+    reached = (0, 0)
     told = False
     try:
         while crew:
@@ -70,7 +72,6 @@ def work(
                     continue
                 message = _receive(ready)
                 if message is not None:
-                    n_deaths = 0 if message[0] == "ended" else n_deaths
                     _pass_on(message, progress)
                     continue
                 process = pipes[ready]
@@ -79,7 +80,8 @@ def work(
                 ready.close()
                 if process.exitcode == 0 or told:
                     continue
-                n_deaths += 1
+                before, reached = reached, _reached(storage, study)
+                n_deaths = n_deaths + 1 if reached <= before else 1
                 if n_deaths > MAX_DEATHS * n_workers:
                     raise WorkersDie(study.stored.name, process.exitcode)
                 progress.warn(f"A worker died ({_cause(process.exitcode)}); another takes over.")
@@ -89,12 +91,22 @@ def work(
         _dismiss(crew)
 
 
+def _reached(storage: Storage, study: OpenStudy) -> tuple[int, int]:
+    """Return how far the study is: results, and updates that checkpoints of the rest are at."""
+    return storage.write(lambda connection: rows.progress_of(connection, study.uuid))
+
+
 def _start(job: Job) -> tuple[BaseProcess, Pipe]:
     context = multiprocessing.get_context("spawn")  # database connections must not cross a fork
     ours, theirs = context.Pipe()
     # The last thing a process imports before NumPy is this module.
     process = context.Process(target=_main, args=(job, theirs), daemon=True)
-    process.start()
+    # Born with SIGINT blocked: a terminal sends it to all, and a child must not end while importing.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return process, ours
 

@@ -107,6 +107,13 @@ def living(connection: Connection) -> list[WorkerRow]:
     ]
 
 
+def has_dead(connection: Connection, study: str) -> bool:
+    """Tell whether a running attempt of the study is held by a dead worker."""
+    running = rows.attempts_of(connection, study, states=["running"])
+    known = {row.id: row for row in living(connection)} if running else {}
+    return any(_cause_of_death(attempt.worker, known) for attempt in running)
+
+
 def bury(connection: Connection, study: str) -> list[Attempt]:
     """Fail the running attempts of dead workers and return them."""
     running = rows.attempts_of(connection, study, states=["running"])

@@ -8,7 +8,7 @@ keeps processes from doing the same work at once.
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,8 +25,10 @@ _wanted_here: set[str] = set()  #: tokens of this process; its other leases were
 
 
 @contextmanager
-def held(storage: Storage, name: str) -> Iterator[None]:
+def held(storage: Storage, name: str) -> Iterator[Callable[[], None]]:
     """Wait for the lease ``name`` and hold it for the time of a block.
+
+    What the block gets is to be called now and then by work that takes long: it renews the lease.
 
     Raises:
         Interrupted: The storage's ``stop`` said so.
@@ -38,8 +40,16 @@ def held(storage: Storage, name: str) -> Iterator[None]:
             if storage.stop():
                 raise Interrupted
             time.sleep(PAUSE)
+        renewed = time.monotonic()
+
+        def renew() -> None:
+            nonlocal renewed
+            if time.monotonic() - renewed > DURATION / 4:
+                storage.write(lambda connection: _take(connection, name, token))
+                renewed = time.monotonic()
+
         try:
-            yield
+            yield renew
         finally:
             storage.finish(lambda connection: _release(connection, name, token))
     finally:
@@ -57,7 +67,7 @@ def _take(connection: Connection, name: str, token: str) -> bool:
     }
     if row is None:
         connection.execute(_insert_unless_there(connection, name, values))
-    elif row.token != token and _is_free(row, moment):
+    elif row.token == token or _is_free(row, moment):
         connection.execute(leases.update().where(leases.c.name == name).values(**values))
     row = connection.execute(leases.select().where(leases.c.name == name)).one_or_none()
     return row is not None and row.token == token

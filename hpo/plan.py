@@ -34,9 +34,9 @@ class Plan:
 
 def plan(storage: Storage, study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
-    with leases.held(storage, f"plan {study.uuid}"):
+    with leases.held(storage, f"plan {study.uuid}") as renew:
         made = storage.write(lambda connection: _plan(connection, study))
-        record.make_trials(storage, study)
+        record.make_trials(storage, study, renew)
     return made
 
 
@@ -45,12 +45,6 @@ def stands(connection: Connection, study: OpenStudy) -> Plan:
     n_slots = len(study.experiment.cells) * study.experiment.definition.replicates
     failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
     return Plan(n_slots, len(rows.results_of(connection, study.uuid)), 0, failed)
-
-
-def is_behind(connection: Connection, study: str) -> bool:
-    """Tell whether planning might change anything: somebody may have died or failed."""
-    counts = rows.count_attempts(connection, study)
-    return bool(counts.get("running") or counts.get("failed"))
 
 
 def retry(storage: Storage, study: OpenStudy) -> int:

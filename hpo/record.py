@@ -6,7 +6,7 @@ while it is being shown; it is then shown again, so the last word is always the 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import optuna
@@ -25,7 +25,9 @@ from hpo.tables import Attempt
 Trials = dict[tuple[int, int, int], int]  #: trial id by cell, replicate and attempt
 
 
-def make_trials(storage: Storage, study: OpenStudy) -> None:
+def make_trials(
+    storage: Storage, study: OpenStudy, keep_going: Callable[[], None] = lambda: None
+) -> None:
     """Give every attempt its trial, and show all states that Optuna does not; for planners."""
     behind = storage.write(
         lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
@@ -35,6 +37,7 @@ def make_trials(storage: Storage, study: OpenStudy) -> None:
         for attempt in behind:
             if attempt.trial_id is None:
                 _make_trial(storage, study, attempt, known)
+                keep_going()
     _end_surplus_trials(storage, study)
     show(storage, study, behind)
 
@@ -206,7 +209,7 @@ def _set_attribute(storage: Storage, trial_id: int, key: str, value: object) -> 
     _unless_finished(storage, lambda: storage.optuna.set_trial_user_attr(trial_id, key, value))
 
 
-def _unless_finished(storage: Storage, action: Any) -> None:
+def _unless_finished(storage: Storage, action: Callable[[], object]) -> None:
     """Run ``action``; a trial that is finished meanwhile stays as it is."""
     try:
         storage.retried(action)

@@ -174,6 +174,16 @@ def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Att
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
 
 
+def progress_of(connection: Connection, study: str) -> tuple[int, int]:
+    """Return how many results there are, and the updates that unfinished trials have saved."""
+    query = sa.select(_LAST_CHECKPOINT).where(
+        attempts.c.study == study, attempts.c.state.in_(["waiting", "running"])
+    )
+    n_updates = sum(connection.execute(query).scalars())
+    counted = sa.select(sa.func.count()).select_from(results).where(results.c.study == study)
+    return connection.execute(counted).scalar_one(), n_updates
+
+
 def count_attempts(connection: Connection, study: str) -> dict[str, int]:
     """Return how many attempts are in each state."""
     query = (

@@ -200,6 +200,14 @@ def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:
         f"to {definition.eta_max:g}, batches of {definition.batch_size}",
         UUID_ATTRIBUTE: stored.uuid,
     }
+    storage.retried(
+        partial(
+            storage.optuna.set_study_system_attr,
+            study_id,
+            "study:metric_names",  # Optuna's own key: what the dashboard calls the value
+            ["validation accuracy"],
+        )
+    )
     for key, value in attributes.items():
         storage.retried(partial(storage.optuna.set_study_user_attr, study_id, key, value))
     return OpenStudy(stored, study_id)

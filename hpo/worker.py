@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 from hpo import checkpoints, record, rows, tables
 from hpo.claims import Claim, claim, fail, give_back, resume
 from hpo.errors import HpoError
-from hpo.plan import is_behind, plan
+from hpo.fleet import has_dead
+from hpo.plan import plan
 from hpo.progress import Progress
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
@@ -82,15 +83,24 @@ def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers:
 def _await_others(storage: Storage, study: OpenStudy, stop: Callable[[], bool]) -> bool:
     """Wait until something is waiting again, then tell so; tell no when nothing is left."""
     while not stop():
-        if storage.write(lambda connection: is_behind(connection, study.uuid)):
+        if storage.write(lambda connection: has_dead(connection, study.uuid)):
             plan(storage, study)
         counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
         if counts.get("waiting"):
             return True
         if not counts.get("running"):
-            return False
+            return _left_over(storage, study, counts)
         time.sleep(POLL)
     return False
+
+
+def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
+    """Tell whether a failure is left that its worker could not plan again any more."""
+    if not counts.get("failed"):
+        return False
+    plan(storage, study)
+    after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    return bool(after.get("waiting"))
 
 
 def _train(

@@ -93,6 +93,11 @@ def run(
             say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
         if outcome.after.failed and not stop():
             raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
+        if outcome.n_missing and not stop():
+            say(
+                f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again."
+            )
+            return 1
         if outcome.n_missing:
             say(
                 f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
