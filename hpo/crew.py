@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -102,6 +103,7 @@ def _start(job: Job) -> tuple[BaseProcess, Pipe]:
     # The last thing a process imports before NumPy is this module.
     process = context.Process(target=_main, args=(job, theirs), daemon=True)
     # Born with SIGINT blocked: a terminal sends it to all, and a child must not end while importing.
+    resource_tracker.ensure_running()  # which would unblock it in between
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         process.start()

@@ -13,7 +13,7 @@ from hpo import checkpoints, fleet, leases, rows, tables
 from hpo import study as studies
 from hpo.environment import environment
 from hpo.errors import HpoError
-from hpo.locations import shown
+from hpo.locations import checked_url, shown, sqlite_path
 from hpo.plan import plan
 from hpo.storage import Storage, read_once
 from hpo.tables import Slot, StoredStudy
@@ -40,7 +40,8 @@ def examine(url: str, *, repair: bool = False) -> list[Finding]:
     Raises:
         StorageError: It cannot be opened at all.
     """
-    if repair:
+    path = sqlite_path(checked_url(url))
+    if repair and (path is None or path.is_file()):
         Storage(url).close()  # brings an older schema up to date
     findings = read_once(url, _look)
     if repair and any(finding.is_open for finding in findings):

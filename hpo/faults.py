@@ -27,6 +27,8 @@ TRANSIENT = (
     "deadlock detected",
     "could not serialize",
     "timeout expired",
+    "lock timeout",
+    "idle-in-transaction timeout",
 )
 
 

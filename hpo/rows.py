@@ -176,8 +176,10 @@ def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Att
 
 def progress_of(connection: Connection, study: str) -> tuple[int, int]:
     """Return how many results there are, and the updates that unfinished trials have saved."""
-    query = sa.select(_LAST_CHECKPOINT).where(
-        attempts.c.study == study, attempts.c.state.in_(["waiting", "running"])
+    query = (
+        sa.select(_LAST_CHECKPOINT)
+        .select_from(attempts)
+        .where(attempts.c.study == study, attempts.c.state.in_(["waiting", "running"]))
     )
     n_updates = sum(connection.execute(query).scalars())
     counted = sa.select(sa.func.count()).select_from(results).where(results.c.study == study)

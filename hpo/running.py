@@ -1,6 +1,7 @@
 """How a run flows: settle the experiment, open the study, plan, work."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from hpo.locations import checked_url, sqlite_path
 from hpo.plan import Plan, plan, stands
 from hpo.progress import Progress
 from hpo.sources import Source
-from hpo.storage import Storage
+from hpo.storage import Interrupted, Storage, read_once
 from hpo.study import OpenStudy
 from hpo.trainer import WIDTH, Trainer, facts
 from hpo.worker import work
@@ -166,13 +167,18 @@ def run(
     if n_missing:
         progress.began(study.stored.name, study.experiment, n_missing)
         n_workers = min(n_workers or worth(study.experiment, n_missing), n_missing)
-        if n_workers > 1 and source is not None:
-            crew.work(storage, study, source, n_workers, progress, stop, grace)
-        else:
-            with Membership(storage, grace) as member:
-                trainer = Trainer(study.experiment, dataset)
-                work(storage, study, trainer, progress, stop, member.identity)
-    return Outcome(study, before, storage.write(lambda connection: stands(connection, study)))
+        with suppress(Interrupted):  # what is done then is told all the same
+            if n_workers > 1 and source is not None:
+                crew.work(storage, study, source, n_workers, progress, stop, grace)
+            else:
+                with Membership(storage, grace) as member:
+                    trainer = Trainer(study.experiment, dataset)
+                    work(storage, study, trainer, progress, stop, member.identity)
+    try:
+        after = storage.write(lambda connection: stands(connection, study))
+    except Interrupted:  # somebody holds the database, which keeps no reader from looking
+        after = read_once(storage.url, lambda connection: stands(connection, study))
+    return Outcome(study, before, after)
 
 
 def show_test_images(

@@ -34,6 +34,7 @@ LOCK_WAIT = 0.2  #: seconds that SQLite itself waits for a lock
 RETRY_FOR = 60.0  #: seconds that we go on trying when the database is busy or away
 OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
 FIRST_OPENING = 0x68706F  #: key of PostgreSQL's advisory lock for making tables
+LAST_WORDS = 0.4  #: seconds in which we give back what we hold when we are told to stop
 T = TypeVar("T")
 
 
@@ -52,6 +53,7 @@ class Storage:
         """
         self.url = checked_url(url)
         self.stop = stop
+        self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
         self.optuna = self._open_optuna()
         self.engine = self.optuna.engine
         self.write(lambda connection: migrate(connection, shown(self.url)))
@@ -117,15 +119,19 @@ class Storage:
             if self.stop():
                 raise Interrupted
             time.sleep(pause)
-            pause = min(2 * pause, 0.5)
+            pause = min(2 * pause, LOCK_WAIT)
 
     def finish(self, action: Callable[[Connection], object], patience: float = 1.0) -> bool:
         """Run ``action`` also while we are told to stop, for ``patience`` seconds; tell if it ran.
 
         For what others would do in our place if we cannot: give back what a dead process holds.
+        Once we are told to stop, all that is finished so shares `LAST_WORDS` seconds.
         """
         deadline = time.monotonic() + patience
         while True:
+            if self.stop():
+                self._last_word = self._last_word or time.monotonic() + LAST_WORDS
+                deadline = min(deadline, self._last_word)
             try:
                 with self.engine.begin() as connection:
                     action(connection)
@@ -223,7 +229,12 @@ def _open_server(url: str) -> "optuna.storages.RDBStorage":
     """Open PostgreSQL; tables are made under an advisory lock, which ends with the connection."""
     import optuna
 
-    options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    # A lock is waited for in short turns, as on SQLite, so that a signal is answered meanwhile; and
+    # a process that was stopped in the middle of a transaction does not hold up the others for ever.
+    given = sa.make_url(url).query.get("options", "")
+    limits = f"-c lock_timeout={int(1000 * LOCK_WAIT)} -c idle_in_transaction_session_timeout=30000"
+    arguments = {"connect_timeout": 10, "options": f"{limits} {given}".strip()}
+    options = {"pool_pre_ping": True, "connect_args": arguments}
     engine = sa.create_engine(url, connect_args={"connect_timeout": 10})
     deadline = time.monotonic() + OPEN_FOR
     while True:
@@ -231,8 +242,9 @@ def _open_server(url: str) -> "optuna.storages.RDBStorage":
             with engine.connect() as connection:
                 connection.execute(sa.text(f"select pg_advisory_lock({FIRST_OPENING})"))
                 return optuna.storages.RDBStorage(url, options)
-        except OperationalError as error:  # a server that is starting is worth waiting for
-            if not is_transient(error) or time.monotonic() > deadline:
+        except Exception as error:  # a server that is starting is worth waiting for
+            transient = explain(error, url) is not None and is_transient(error)
+            if not transient or time.monotonic() > deadline:
                 raise
         finally:
             engine.dispose()

@@ -15,7 +15,7 @@ from hpo import rows
 from hpo.definition import Experiment, differences
 from hpo.errors import DefinitionChanged, ForeignStudy, ParentUnfinished, StudyNotFound
 from hpo.storage import Reader, Storage
-from hpo.tables import Result, StoredStudy
+from hpo.tables import Result, StoredStudy, attempts
 
 UUID_ATTRIBUTE = "hpo_uuid"
 
@@ -186,7 +186,13 @@ def _newest_unclaimed(storage: Storage, name: str) -> StoredStudy | None:
 
 
 def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:
-    """Write what Optuna's record says about the study; the uuid comes last."""
+    """Write what Optuna's record says about the study; the uuid comes last.
+
+    Optuna's study is a new one: what our attempts know of trials is about one that was deleted.
+    """
+    none = {"trial_id": None, "in_optuna": False}
+    ours = attempts.update().where(attempts.c.study == stored.uuid).values(none)
+    storage.write(lambda connection: connection.execute(ours))
     experiment = stored.experiment
     definition = experiment.definition
     attributes = {

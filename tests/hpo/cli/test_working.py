@@ -1,0 +1,264 @@
+"""``worker``, ``submit``, ``retry`` and what ``status`` says of workers, with real processes."""
+
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("hpo")
+Command = Callable[..., Any]
+
+#: 24 cells: a process alone takes them in two rounds of 12, some seconds each.
+BROAD = {"name": "broad", "grid": "Logarithmic(-5, -1, 24)", "n_s": 100, "n_cycles": 16}
+RUN_BROAD = ("run", "broad.py", "--data", "digits", "--workers", "1")
+
+
+@contextmanager
+def started(workplace: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start a command; what it tells goes into files named for it."""
+    name = arguments[0]
+    with (workplace / f"{name}.out").open("w") as out, (workplace / f"{name}.err").open("w") as err:
+        process = subprocess.Popen([SCRIPT, *arguments], cwd=workplace, stdout=out, stderr=err)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def soon(happens: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until something happens."""
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def stored(workplace: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(workplace / "hpo.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_worker_joins_a_run_and_shares_the_work(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    write_study(**BROAD)
+    with started(workplace, *RUN_BROAD) as run:
+        soon(lambda: "in one stack" in (workplace / "run.err").read_text())
+        with started(workplace, "worker", "--data", "digits") as worker:
+            assert worker.wait(timeout=60) == 0
+        assert run.wait(timeout=60) == 0
+
+    told = (workplace / "worker.out").read_text()
+    assert told == "Nothing is left to do; 12 trials were trained here.\n"
+    shares = stored(workplace, "select count(*) from hpo_attempts group by worker order by 1")
+    assert shares == [(12,), (12,)]
+    assert stored(workplace, "select max(attempt) from hpo_attempts") == [(0,)]
+    table = (workplace / "run.out").read_text()
+    assert table.startswith("broad-digits: 24 of 24 done")
+    assert command(*RUN_BROAD, "--storage", "sqlite:///alone.db").out == table
+    exports = [
+        command("export", "broad-digits", "--storage", f"sqlite:///{name}.db").out
+        for name in ("hpo", "alone")
+    ]
+    assert exports[0] == exports[1]
+
+
+def test_a_watching_worker_trains_what_is_submitted_later_until_it_is_told_to_stop(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    command("submit", write_study("first"), "--data", "digits")
+    with started(workplace, "worker", "--watch", "--data", "digits") as worker:
+        soon(lambda: stored(workplace, "select count(*) from hpo_results") == [(3,)])
+        second = command("submit", write_study("second", n_s=20), "--data", "digits")
+        assert second.out == "second-digits: 3 of 3 trials are waiting or running.\n"
+        soon(lambda: stored(workplace, "select count(*) from hpo_results") == [(6,)])
+        assert worker.poll() is None
+        worker.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert worker.wait(timeout=10) == 143
+        assert time.monotonic() - began < 4
+
+    told = (workplace / "worker.err").read_text()
+    assert "Traceback" not in told
+    assert told.endswith(
+        "Stopped; 6 trials were trained here, what was begun is given back.\n",
+    )
+    assert (workplace / "worker.out").read_text() == ""
+    again = command("run", "second.py", "--data", "digits")
+    assert again.err.startswith("All 3 cells of second-digits were done before")
+
+
+def test_a_worker_works_only_for_the_studies_that_are_named(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    for name in ("first", "second"):
+        command("submit", write_study(name), "--data", "digits")
+
+    answer = command("worker", "second-digits", "--data", "digits")
+
+    assert answer.out == "Nothing is left to do; 3 trials were trained here.\n"
+    states = stored(
+        workplace,
+        "select s.name, a.state, count(*) from hpo_attempts a join hpo_studies s on s.uuid = a.study "
+        "group by 1, 2 order by 1",
+    )
+    assert states == [("first-digits", "waiting", 3), ("second-digits", "ended", 3)]
+
+
+def test_a_worker_that_is_stopped_gives_back_what_it_began(
+    write_study: Command, workplace: Path
+) -> None:
+    write_study(**BROAD | {"n_cycles": 200})
+    submit = [SCRIPT, "submit", "broad.py", "--data", "digits"]
+    subprocess.run(submit, cwd=workplace, check=True, capture_output=True, timeout=60)
+    with started(workplace, "worker", "--data", "digits") as worker:
+        soon(lambda: stored(workplace, "select count(*) from hpo_checkpoints") != [(0,)])
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(timeout=10) == 130
+
+    states = "select state, count(*) from hpo_attempts group by state"
+    assert stored(workplace, states) == [("waiting", 24)]
+    assert stored(workplace, "select 1 from trials where state = 'RUNNING'") == []
+    assert stored(workplace, "select count(*) from hpo_checkpoints") != [(0,)]
+
+
+def test_submit_trains_nothing_and_may_be_repeated(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    study = write_study()
+    answers = [command("submit", study, "--data", "digits") for _ in range(2)]
+
+    assert answers[0].out == "tiny-digits: 3 of 3 trials are waiting or running.\n"
+    assert answers[1].out == answers[0].out
+    assert stored(workplace, "select state, count(*) from trials") == [("WAITING", 3)]
+    assert stored(workplace, "select count(*) from hpo_results") == [(0,)]
+
+
+def test_a_worker_for_an_unknown_study_names_the_known_ones(
+    command: Command, write_study: Command
+) -> None:
+    command("submit", write_study(), "--data", "digits")
+
+    told = command("worker", "tony-digits", "--data", "digits").sentence
+
+    assert re.match(r"hpo: No study named 'tony-digits' .* \(it holds: tiny-digits\)", told)
+
+
+def test_a_worker_with_other_images_is_told_so(
+    command: Command, write_study: Command, write_npz: Command, workplace: Path
+) -> None:
+    command("submit", write_study(), "--data", "digits")
+    other = write_npz()
+
+    told = command("worker", "tiny-digits", "--data", other).sentence
+    assert re.match("hpo: 'tiny-digits' is about digits images with another fingerprint", told)
+    answer = command("worker", "--data", other)  # without a name it looks for studies on its images
+    assert answer.out == "Nothing is left to do; 0 trials were trained here.\n"
+    assert stored(workplace, "select state, count(*) from trials") == [("WAITING", 3)]
+
+
+@pytest.mark.parametrize("words", [("worker",), ("worker", "--watch"), ("retry", "tiny-digits")])
+def test_without_a_database_there_is_nothing_to_work_for_and_none_is_made(
+    command: Command, workplace: Path, words: tuple[str, ...]
+) -> None:
+    more = ("--data", "digits") if words[0] == "worker" else ()
+
+    assert command(*words, *more).sentence.startswith("hpo: No database at hpo.db.")
+    assert list(workplace.iterdir()) == []
+
+
+def test_cells_that_fail_three_times_end_the_run_by_name_until_they_are_retried(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    huge = write_study("huge", hidden=10**12)  # 512 TB of weights: no machine has them
+
+    first = command("run", huge, "--data", "digits", "--workers", "1")
+    count = "select state, count(*) from hpo_attempts group by state"
+    before = stored(workplace, count)
+    second = command("run", huge, "--data", "digits", "--workers", "1")
+    unchanged = stored(workplace, count)
+    retried = command("retry", "huge-digits")
+    waiting = stored(workplace, count)
+    third = command("run", huge, "--data", "digits", "--workers", "1")
+
+    assert first.status == second.status == third.status == 1
+    named = first.err[first.err.index("hpo: 3 cells of 'huge-digits' failed three times") :]
+    for cell, lambda_ in enumerate(("0.0001", "0.001", "0.01")):
+        assert re.search(rf"^  cell {cell} \(lambda {lambda_}\): \w*MemoryError: ", named, re.M)
+    assert "`hpo retry huge-digits` gives them another chance." in named
+    assert before == [("failed", 9)]
+    assert unchanged == before  # a run alone does not try again what failed so often
+    assert retried.out == (
+        "3 cells of huge-digits are waiting again. `hpo run huge` trains them.\n"
+    )
+    assert waiting == [("failed", 9), ("waiting", 3)]
+    assert stored(workplace, count) == [("failed", 18)]
+    assert stored(workplace, "select state, count(*) from trials") == [("FAIL", 18)]
+
+
+def test_retry_of_a_sound_study_changes_nothing(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    command("run", write_study(), "--data", "digits")
+    before = stored(workplace, "select * from hpo_attempts")
+
+    assert command("retry", "tiny-digits").out.startswith("0 cells of tiny-digits are waiting")
+    assert stored(workplace, "select * from hpo_attempts") == before
+    assert "No study named 'tony'" in command("retry", "tony").sentence
+
+
+def test_status_shows_each_worker_with_its_host_heartbeat_cells_and_cycle(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    write_study(**BROAD | {"n_cycles": 200})
+    with started(workplace, *RUN_BROAD[:-1], "2") as run:
+        saved = "select min(n), count(*) from (select max(n_updates) n from hpo_checkpoints group by cell)"
+        soon(lambda: (workplace / "run.err").read_text().count("in one stack") == 2)
+        soon(lambda: stored(workplace, saved)[0][1] == 24 and stored(workplace, saved)[0][0] >= 400)
+        shown = command("status").out
+        least = stored(workplace, saved)[0][0] // 200
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=10) == 130
+
+    lines = shown.splitlines()
+    assert lines[1].split()[:5] == ["broad-digits", "24", "0", "24", "0"]
+    found = [
+        re.fullmatch(
+            rf"worker (\d+) on {re.escape(socket.gethostname())}, heard (\d+) s ago: "
+            r"broad-digits cells ([\d, ]+), in cycle (\d+)",
+            line,
+        )
+        for line in lines[3:]
+    ]
+    assert all(found), shown
+    workers = [match.groups() for match in found if match]
+    assert len({pid for pid, *_ in workers}) == 2
+    assert sorted(int(n) for *_, cells, _ in workers for n in cells.split(", ")) == list(range(24))
+    for _, heard, _, cycle in workers:
+        assert int(heard) <= 12  # a heart beats every ten seconds
+        assert 3 <= int(cycle) <= least + 3
+    assert "worker" not in command("status").out  # they left
+
+
+def test_status_shows_a_worker_that_died(
+    command: Command, write_study: Command, workplace: Path
+) -> None:
+    write_study(**BROAD)
+    with started(workplace, *RUN_BROAD) as run:
+        soon(lambda: "in one stack" in (workplace / "run.err").read_text())
+        run.kill()
+        run.wait()
+
+    shown = command("status").out
+
+    assert re.search(rf"^worker {run.pid} on \S+, dead: broad-digits cells ", shown, re.M)
