@@ -19,7 +19,7 @@ test: dev  ## set everything up, then run the tests that take minutes
 	$(BIN)/python -m pytest -q -n 2
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
-	$(BIN)/python -m pytest -q -m long
+	$(BIN)/python -m pytest -q -n 2 -m long
 
 check: dev  ## lint, format and types
 	$(BIN)/ruff check .

@@ -25,6 +25,8 @@ from hpo.grids import Logarithmic
 from hpo.storage import Storage, read_once
 from model.data import digits
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(sys.executable).with_name("hpo")
 N_PROCESSES = 8
 N_CELLS = 200

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from hpo import rows, tables
 from hpo.export import to_json
 from hpo.storage import Reader, read_once
 from hpo.study import stored
+
+pytestmark = pytest.mark.long
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 LOOK = 0.1  #: seconds between two looks at the checkpoints
@@ -45,6 +47,7 @@ class Storm:
     study: str
     folder: Path
     rng: random.Random
+    n_updates: int  #: of all cells together
     longest: float  #: seconds between two kills at most, but
     lull: int  #: after so many kills the next one waits until something more is saved
     n_kills: int = 0
@@ -67,12 +70,14 @@ class Storm:
                         if self.n_kills >= n_kills:
                             self._watch(LOOK)
                             continue
-                        if self.n_kills >= self._next_lull:
+                        was_lull = self.n_kills >= self._next_lull
+                        if was_lull:
                             self._next_lull += self.lull
                             self._watch_until_more_is_saved(process)
-                        self._watch(self.rng.uniform(0.05, self.longest))
+                        enough = self.at_last_kill + self.n_updates / (2 * n_kills)
+                        self._watch(self.rng.uniform(0.05, self.longest), enough)
                         if process.poll() is None:
-                            self._kill(psutil.Process(process.pid))
+                            self._kill(psutil.Process(process.pid), was_lull)
                         self.at_last_kill = sum(self.furthest.values())
                 finally:
                     process.kill()
@@ -90,20 +95,19 @@ class Storm:
             else:
                 assert process.returncode == -signal.SIGKILL
 
-    def _kill(self, parent: psutil.Process) -> None:
-        victims = [parent] if self.rng.random() < 0.25 else workers_of(parent)
-        if not victims:
-            return  # it has no workers yet
-        victim = self.rng.choice(victims)
-        try:
-            victim.kill()
-        except psutil.NoSuchProcess:
-            return
-        self.n_kills += 1
-        self.n_parents_killed += victim == parent
+    def _kill(self, parent: psutil.Process, in_training: bool) -> None:
+        """Kill the parent, or one of its workers, or all of them, if there are any yet."""
+        workers = workers_of(parent)
+        one = [self.rng.choice(workers)] if workers else []
+        choices = [one, workers] if in_training else [[parent], one, workers, workers]
+        for victim in self.rng.choice(choices):
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+                self.n_kills += 1
+                self.n_parents_killed += victim == parent
 
-    def _watch(self, seconds: float) -> None:
-        """Look at the checkpoints for some time."""
+    def _watch(self, seconds: float, enough: float = float("inf")) -> None:
+        """Look at the checkpoints for some time, or until so many updates are saved."""
         end = time.monotonic() + seconds
         while True:
             for cell, n_updates in self._standing().items():
@@ -111,7 +115,7 @@ class Storm:
                 assert n_updates >= before, f"cell {cell} went from {before} back to {n_updates}"
                 self.furthest[cell] = n_updates
             rest = end - time.monotonic()
-            if rest <= 0:
+            if rest <= 0 or sum(self.furthest.values()) >= enough:
                 return
             time.sleep(min(LOOK, rest))
 
@@ -189,8 +193,8 @@ def every_cell_has_one_counted_result(url: str, study: str, n_cells: int) -> Non
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((4, 80, 20, 4), id="small"),
-        pytest.param((24, 150, 24, 30), id="24-cells", marks=pytest.mark.long),
+        pytest.param((4, 80, 20, 5), id="small"),
+        pytest.param((24, 150, 28, 30), id="24-cells", marks=pytest.mark.long),
     ],
 )
 def size(request: pytest.FixtureRequest) -> tuple[int, int, int, int]:
@@ -225,7 +229,10 @@ def test_a_study_whose_workers_are_killed_all_the_time_ends_as_if_nothing_had_ha
     run = ["run", file, "--data", "digits", "--storage", url, "--workers", "2"]
     n_cells, n_s, n_cycles, n_kills = size
     rng = random.Random(seed)
-    storm = Storm([SCRIPT, *run], url, "storm-digits", tmp_path, rng, longest=2.5, lull=4)
+    n_updates = n_cells * n_cycles * 2 * n_s
+    storm = Storm(
+        [SCRIPT, *run], url, "storm-digits", tmp_path, rng, n_updates, longest=2.5, lull=4
+    )
 
     began = time.monotonic()
     with closing(storm):
@@ -233,7 +240,7 @@ def test_a_study_whose_workers_are_killed_all_the_time_ends_as_if_nothing_had_ha
     print(
         f"{storm.n_kills} kills ({storm.n_parents_killed} of them parents, gave up "
         f"{storm.n_gave_up} times) in {time.monotonic() - began:.0f} s; "
-        f"{storm.at_last_kill / (2 * n_s * n_cycles * n_cells):.0%} was done at the last kill"
+        f"{storm.at_last_kill / n_updates:.0%} was done at the last kill"
     )
 
     assert storm.at_last_kill > 0  # what was done between kills was kept
@@ -252,7 +259,7 @@ def test_the_coarse_study_on_cifar10_survives_kills_with_the_same_bits(
     shown = hpo(tmp_path, *run, quiet, "--workers", "1")
     command: list[str | Path] = [SCRIPT, *run, url, "--workers", "2"]
     rng = random.Random(7)
-    storm = Storm(command, url, "coarse", tmp_path, rng, longest=4.0, lull=3)
+    storm = Storm(command, url, "coarse", tmp_path, rng, 8 * 3600, longest=4.0, lull=4)
 
     with closing(storm):
         table = storm.rage(10, limit=180)

@@ -20,6 +20,8 @@ from hpo.export import to_json
 from hpo.storage import read_once
 from hpo.study import stored
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(sys.executable).with_name("hpo")
 N_WORKERS = 4
 STUDY = """

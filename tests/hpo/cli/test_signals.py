@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., object]
 PROMISED = 2.0  #: seconds from the first signal to the end
