@@ -1,16 +1,19 @@
 """What the studies say, as text: the table of cells, the best one, the state of every study."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from hpo import fleet, rows
 from hpo.definition import Experiment
 from hpo.errors import NoResult
-from hpo.plan import Plan
 from hpo.progress import describe
 from hpo.study import best_result
 from hpo.tables import Result, StoredStudy
+
+if TYPE_CHECKING:  # planning needs Optuna, whose import costs a reader more than its query
+    from hpo.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def listing(connection: Connection) -> str:
     return "\n".join(lines) or "No studies yet. `hpo run coarse` starts one."
 
 
-def failures(experiment: Experiment, plan: Plan) -> list[str]:
+def failures(experiment: Experiment, plan: "Plan") -> list[str]:
     """Return a line for every slot that failed too often."""
     return [f"{describe(experiment, slot)}: {reason}" for slot, reason in plan.failed.items()]
 
