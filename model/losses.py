@@ -64,7 +64,9 @@ def _losses_and_gradient(
 ) -> tuple[Array, Array]:
     places = np.arange(len(labels))
     if loss is Loss.CROSS_ENTROPY:
-        shifted = scores - scores.max(axis=-1, keepdims=True)
+        # What argmax finds, for its reduction is several times faster than that of max.
+        highest = np.take_along_axis(scores, scores.argmax(axis=-1)[..., None], axis=-1)
+        shifted = scores - highest
         true_score = shifted[..., places, labels]  # (..., n)
         exponentials = np.exp(shifted, out=shifted)
         total = exponentials.sum(axis=-1, keepdims=True)

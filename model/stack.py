@@ -15,7 +15,7 @@ other kernels for small ones, and in float64 for some widths (measured, see `FUS
 every network gets products of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,8 @@ class Stack:
         # (d, T, m) when fused, so that (d, T m) is one matrix; else (T, d, m)
         self._v1 = np.stack([n.w1 for n in networks], axis=1 if self._fused else 0)
         self._scale = np.ones(len(networks))  # float64, see the module's text
-        self._b1 = np.stack([n.b1 for n in networks])[:, None, :]  # (T, 1, m)
+        self._lambdas = np.array([member.lambda_ for member in members])
+        self._b1 = np.stack([n.b1 for n in networks])  # (T, m)
         self._w2 = np.stack([n.w2 for n in networks])  # (T, m, k)
         self._b2 = np.stack([n.b2 for n in networks])[:, None, :]  # (T, 1, k)
         self._workspace: dict[tuple[str, int, int], Array] = {}
@@ -83,7 +84,7 @@ class Stack:
         staying = [t for t, member in enumerate(self.members) if member.key not in set(keys)]
         self.members = [self.members[t] for t in staying]
         self._v1 = np.ascontiguousarray(np.take(self._v1, staying, axis=1 if self._fused else 0))
-        self._scale = self._scale[staying]
+        self._scale, self._lambdas = self._scale[staying], self._lambdas[staying]
         self._b1, self._w2, self._b2 = self._b1[staying], self._w2[staying], self._b2[staying]
         self._workspace.clear()
 
@@ -93,7 +94,7 @@ class Stack:
         self.fold([t])
         return Network(
             w1=self._first_layers[t].copy(),
-            b1=self._b1[t, 0].copy(),
+            b1=self._b1[t].copy(),
             w2=self._w2[t].copy(),
             b2=self._b2[t, 0].copy(),
         )
@@ -108,10 +109,14 @@ class Stack:
     def penalties(self, places: Sequence[int]) -> NDArray[np.float64]:
         """Return lambda times the sum of squared weights of each network, which are folded."""
         self.fold(places)
-        return np.array([self.members[t].lambda_ * self._squares(t) for t in places])
+        return np.array([self._lambdas[t] * self._squares(t) for t in places])
 
     def step(
-        self, images: Array, labels: Labels, etas: NDArray[np.float64]
+        self,
+        images: Array,
+        labels: Labels,
+        etas: NDArray[np.float64],
+        lap: Callable[[str], None] = lambda _: None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Make one update of every network and return its loss and hits before the update.
 
@@ -119,30 +124,35 @@ class Stack:
             images: Normalised inputs, shape (n, d), C-contiguous, in the dtype of the stack.
             labels: Shape (n,).
             etas: Learning rate of each network, shape (T,).
+            lap: Is told when a phase ends: forward, backward.
 
         Returns:
             The mean loss of each network, (T,), and how many images it got right, (T,).
         """
         n = len(images)
-        h = self._hidden(images, slice(0, len(self)), "step")  # (T, n, m)
+        hidden = self._hidden(images, slice(0, len(self)), "step")
+        h = self._by_network(hidden)  # (T, n, m)
         scores = np.matmul(h, self._w2)  # (T, n, k)
         scores += self._b2
         hits = np.count_nonzero(scores.argmax(axis=-1) == labels, axis=-1)
         values, slope = losses_and_gradient(self.loss, scores, labels)
+        lap("forward")
         slope /= n
         back = self._buffer("back", n, len(self))
-        np.matmul(slope, self._w2.transpose(0, 2, 1), out=back)  # (T, n, m)
-        back *= h > 0
+        np.matmul(slope, self._w2.transpose(0, 2, 1), out=self._by_network(back))
+        back *= hidden > 0
         rates = etas.astype(self.dtype)[:, None, None]
-        decay = 1 - 2 * etas * np.array([member.lambda_ for member in self.members])
+        decay = 1 - 2 * etas * self._lambdas
         self._w2 *= decay.astype(self.dtype)[:, None, None]
         self._w2 -= rates * np.matmul(h.transpose(0, 2, 1), slope)
         self._b2 -= rates * slope.sum(axis=1, keepdims=True)
-        self._b1 -= rates * back.sum(axis=1, keepdims=True)
+        self._b1 -= rates[:, 0] * self._by_network(back).sum(axis=1)
         self._scale *= decay
-        back *= (-etas / self._scale).astype(self.dtype)[:, None, None]
+        back *= self._per_unit(-etas / self._scale)
         self._accumulate(images, back)
-        self.fold(np.flatnonzero(self._scale < SMALLEST_SCALE).tolist())
+        if self._scale.min() < SMALLEST_SCALE:
+            self.fold(np.flatnonzero(self._scale < SMALLEST_SCALE).tolist())
+        lap("backward")
         return values.mean(axis=-1, dtype=np.float64), hits
 
     def evaluate(
@@ -158,11 +168,12 @@ class Stack:
         Returns:
             Sum of the losses, (networks,), and hits, (networks, n).
         """
-        h = self._hidden(images, places, "evaluate")
-        scores = np.matmul(h, self._w2[places])
+        hidden = self._hidden(images, places, "evaluate")
+        scores = np.matmul(self._by_network(hidden), self._w2[places])
         scores += self._b2[places]
         values = losses(self.loss, scores, labels)
-        return values.sum(axis=-1, dtype=np.float64), scores.argmax(axis=-1) == labels
+        # A cast that sum() makes itself goes through a buffer whose ends depend on the width.
+        return values.astype(np.float64).sum(axis=-1), scores.argmax(axis=-1) == labels
 
     @property
     def _first_layers(self) -> Array:
@@ -177,17 +188,17 @@ class Stack:
         )
 
     def _hidden(self, images: Array, places: slice, purpose: str) -> Array:
-        """Return the hidden layers (networks, n, m) in a buffer that the next call reuses."""
+        """Return the hidden layers in a buffer that the next call reuses, see `_buffer`."""
         n, n_networks = len(images), places.stop - places.start
         h = self._buffer(purpose, n, n_networks)
         if self._fused and n * self.d * self.m >= FUSED_FROM and n >= 8:
             columns = slice(places.start * self.m, places.stop * self.m)
-            matrix = self._v1.reshape(self.d, -1)[:, columns]
-            np.matmul(images, matrix, out=_as_matrix(h))
+            np.matmul(images, self._v1.reshape(self.d, -1)[:, columns], out=h)
         else:
-            np.matmul(images, self._first_layers[places], out=h)
-        h *= self._scale[places].astype(self.dtype)[:, None, None]
-        h += self._b1[places]
+            np.matmul(images, self._first_layers[places], out=self._by_network(h))
+        h *= self._per_unit(self._scale[places])
+        biases = self._b1[places]
+        h += biases.reshape(-1) if self._fused else biases[:, None, :]
         np.maximum(h, 0, out=h)
         return h
 
@@ -198,22 +209,27 @@ class Stack:
         ``v^T += back^T images``.
         """
         if self._fused:
-            v, g = self._v1.reshape(self.d, -1), _as_matrix(back)
-            self._gemm(1, a=g.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
+            v = self._v1.reshape(self.d, -1)
+            self._gemm(1, a=back.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
             return
         for v, g in zip(self._v1, back, strict=True):
             self._gemm(1, a=g.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
 
     def _buffer(self, purpose: str, n: int, n_networks: int) -> Array:
-        """Return a reused (networks, n, m) array; when fused, it is a view of (n, networks, m)."""
+        """Return a reused array of the hidden units: (n, networks m) when fused, else (networks, n, m)."""
         key = (purpose, n, n_networks)
         if key not in self._workspace:
-            shape = (n, n_networks, self.m) if self._fused else (n_networks, n, self.m)
+            shape = (n, n_networks * self.m) if self._fused else (n_networks, n, self.m)
             self._workspace[key] = np.empty(shape, self.dtype)
-        memory = self._workspace[key]
-        return memory.transpose(1, 0, 2) if self._fused else memory
+        return self._workspace[key]
 
+    def _by_network(self, hidden: Array) -> Array:
+        """Return a buffer as (networks, n, m), without a copy."""
+        if not self._fused:
+            return hidden
+        return hidden.reshape(len(hidden), -1, self.m).transpose(1, 0, 2)
 
-def _as_matrix(fused: Array) -> Array:
-    """Return the (n, networks m) matrix that a fused (networks, n, m) buffer is a view of."""
-    return fused.transpose(1, 0, 2).reshape(fused.shape[1], -1)
+    def _per_unit(self, values: NDArray[np.float64]) -> Array:
+        """Return one value a network in a shape that multiplies a buffer."""
+        cast = values.astype(self.dtype)
+        return np.repeat(cast, self.m) if self._fused else cast[:, None, None]

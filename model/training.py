@@ -30,6 +30,11 @@ def never() -> bool:
     return False
 
 
+def untimed(phase: str) -> None:
+    """Take no notice of the end of a phase."""
+    del phase
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """What distinguishes the networks of a stack, and how long each is trained."""
@@ -185,6 +190,7 @@ def train(
     full_training: Examination | None = None,
     first_update: int = 0,
     stop: Callable[[], bool] = never,
+    lap: Callable[[str], None] = untimed,
 ) -> Iterator[Evaluation]:
     """Train the stack and yield the state of each network at its log points.
 
@@ -196,34 +202,46 @@ def train(
             are running means of the mini-batches since the last log point, taken before each
             update; the penalty in the running cost is that of the log point.
         first_update: Updates that the networks have behind them.
+        lap: Is told when a phase ends: gather, forward, backward, evaluation.
     """
-    running = {key: np.zeros(3) for key in stack.keys}  # sums of loss, hits and updates
     update = first_update
     _drop_ended(stack, configs, update)
-    while len(stack):
+    keys = stack.keys
+    running = np.zeros((3, len(keys)))  # sums of loss, hits and updates of each network
+    while keys:
         if stop():
             return
         with np.errstate(
             over="ignore", invalid="ignore", divide="ignore"
         ):  # divergence is a result
-            etas = np.array([configs[key].schedule.rate(update) for key in stack.keys])
+            etas = _rates(configs, keys, update)
             images, labels = batches.get(update)
-            mean_losses, hits = stack.step(images, labels, etas)
+            lap("gather")
+            mean_losses, hits = stack.step(images, labels, etas, lap)
             update += 1
-            for t, key in enumerate(stack.keys):
-                running[key] += (mean_losses[t], hits[t], 1)
-            due = [t for t, key in enumerate(stack.keys) if configs[key].is_log_point(update)]
+            running += (mean_losses, hits, np.ones(len(keys)))
+            due = [t for t, key in enumerate(keys) if configs[key].is_log_point(update)]
             if not due:
                 continue
             evaluation = _evaluate(
                 stack, due, update, validation, full_training, running, batches, stop
             )
+            lap("evaluation")
         if evaluation is None:
             return
-        for key in evaluation.keys:
-            running[key][:] = 0
+        running[:, due] = 0
         yield evaluation
         _drop_ended(stack, configs, update)
+        if stack.keys != keys:  # the caller may have dropped some too
+            staying = [keys.index(key) for key in stack.keys]
+            keys, running = stack.keys, running[:, staying]
+
+
+def _rates(
+    configs: dict[int, TrainingConfig], keys: Sequence[int], update: int
+) -> NDArray[np.float64]:
+    """Return the learning rate of each network."""
+    return np.array([configs[key].schedule.rate(update) for key in keys])
 
 
 def _evaluate(
@@ -232,7 +250,7 @@ def _evaluate(
     update: int,
     validation: Examination,
     full_training: Examination | None,
-    running: dict[int, NDArray[np.float64]],
+    running: NDArray[np.float64],
     batches: Batches,
     stop: Callable[[], bool],
 ) -> Evaluation | None:
@@ -246,9 +264,9 @@ def _evaluate(
         if trained is None:
             return None
         return Evaluation(update, keys, trained[0], *examined)
-    sums = np.array([running[key] for key in keys])
-    loss = sums[:, 0] / sums[:, 2]
-    accuracy = sums[:, 1] / (sums[:, 2] * batches.batch_size)
+    losses, hits, n_updates = running[:, due]
+    loss = losses / n_updates
+    accuracy = hits / (n_updates * batches.batch_size)
     training = Metrics(loss + stack.penalties(due), loss, accuracy)
     return Evaluation(update, keys, training, *examined)
 
