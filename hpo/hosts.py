@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def is_dead(worker: dict[str, Any]) -> bool:
         return True
     except psutil.AccessDenied:
         return False
+
+
+def began() -> float:
+    """Return when this process was started, in seconds of `time.time`, to a hundredth."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):  # not Linux: what passed before this is lost
+        age = 0.0
+    return time.time() - age
 
 
 def usable_cores() -> int:

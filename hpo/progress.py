@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # the command line says things before it needs a database
     from hpo.definition import Experiment
+    from hpo.profile import Phases
     from hpo.tables import Slot
 
 PAUSE = 10.0  #: seconds between two plain lines about the same stack
@@ -43,6 +44,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Something happened that the user should know."""
 
+    def spent(self, phases: "Phases") -> None:
+        """A worker is done, and this is where its time went."""
+
 
 class Story:
     """Shows how far a run is; the total is what was missing when it began."""
@@ -55,6 +59,7 @@ class Story:
         self._said = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self.phases: list[Phases] = []  #: of every worker that is done
 
     def began(self, title: str, experiment: "Experiment", n_missing: int) -> None:
         """Learn what will be trained."""
@@ -94,8 +99,13 @@ class Story:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live display away; what is said from now on stands alone."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def claimed(self, slots: Sequence["Slot"], n_updates: int) -> None:
         """Say which cells are trained together."""
@@ -126,6 +136,10 @@ class Story:
     def warn(self, text: str) -> None:
         """Say what the user should know."""
         self._line(text)
+
+    def spent(self, phases: "Phases") -> None:
+        """Keep it for the profile."""
+        self.phases.append(phases)
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

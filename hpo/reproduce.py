@@ -1,6 +1,7 @@
 """Everything that the notebook printed, computed again by the code that runs the studies."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo import held_out, lookup, rows, running
+from hpo import held_out, lookup, prepared, rows, running
 from hpo.definition import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
 from hpo.progress import Story, say
@@ -72,7 +73,7 @@ def reproduce(source: Source, workdir: Path, stop: Callable[[], bool]) -> list[F
     figures = _gradients(first, published["gradient_errors"])
     figures.append(_overfit(first, stop))
     figures.append(_three_cycles(source, storage, stop, published["three_cycles"]))
-    dataset = source.training()
+    dataset = prepared.training(source, os.environ)
     with Story() as story:
         for name in ("coarse", "fine"):
             study = _study(name, source, dataset, storage, story, stop)

@@ -109,6 +109,8 @@ def attempts_of(
     states: Sequence[str] = (),
     in_optuna: bool | None = None,
     token: str | None = None,
+    without_trial: bool = False,
+    limit: int | None = None,
 ) -> list[Attempt]:
     """Return attempts in the order of replicate, cell and number."""
     query = attempts.select().where(attempts.c.study == study)
@@ -118,8 +120,10 @@ def attempts_of(
         query = query.where(attempts.c.in_optuna == in_optuna)
     if token is not None:
         query = query.where(attempts.c.token == token)
+    if without_trial:
+        query = query.where(attempts.c.trial_id.is_(None))
     order = (attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
-    return [attempt_of(row) for row in connection.execute(query.order_by(*order))]
+    return [attempt_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
 
 
 def attempt_of(row: Row[Any]) -> Attempt:

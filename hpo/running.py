@@ -25,7 +25,9 @@ from hpo.fleet import GRACE, Membership
 from hpo.grids import ParentCell
 from hpo.hosts import usable_cores
 from hpo.locations import checked_url, sqlite_path
+from hpo.member import Reserve
 from hpo.plan import Plan, plan, stands
+from hpo.profile import Phases
 from hpo.progress import Progress
 from hpo.sources import Source
 from hpo.storage import Interrupted, Storage, read_once
@@ -152,6 +154,7 @@ def run(
     n_workers: int | None = 1,
     source: Source | None = None,
     grace: float = GRACE,
+    reserve: Reserve | None = None,
 ) -> Outcome:
     """Bring a study to its end, whatever of it exists, or as far as ``stop`` lets it.
 
@@ -159,7 +162,9 @@ def run(
         n_workers: Processes that train, or None for as many as are worth it; a single worker is
             this process.
         source: Where the other processes find ``dataset``; needed for more than one.
+        reserve: Processes that were started early.
     """
+    reserve = reserve or Reserve()
     study, before = submit(
         definition, dataset, storage, name=name, parent_name=parent_name, notify=notify
     )
@@ -169,11 +174,15 @@ def run(
         n_workers = min(n_workers or worth(study.experiment, n_missing), n_missing)
         with suppress(Interrupted):  # what is done then is told all the same
             if n_workers > 1 and source is not None:
-                crew.work(storage, study, source, n_workers, progress, stop, grace)
+                crew.work(storage, study, source, n_workers, progress, stop, grace, reserve)
             else:
+                phases = Phases(reserve.began)
                 with Membership(storage, grace) as member:
                     trainer = Trainer(study.experiment, dataset)
-                    work(storage, study, trainer, progress, stop, member.identity)
+                    identity = member.identity
+                    work(storage, study, trainer, progress, stop, identity, phases=phases)
+                phases.lap("database")
+                progress.spent(phases)
     try:
         after = storage.write(lambda connection: stands(connection, study))
     except Interrupted:  # somebody holds the database, which keeps no reader from looking

@@ -86,6 +86,14 @@ class Source:
             return cifar.load(self._path, (cifar.TEST_BATCH,))
         return data.digits_test() if self._kind == "digits" else data.npz_test(self._path)
 
+    def files(self) -> list[Path]:
+        """Return the files that the training part is read from; none for what comes with hpo."""
+        from model import cifar
+
+        if self._kind == "digits":
+            return []
+        return cifar.files(self._path) if self._kind == "cifar10" else [self._path]
+
     @property
     def _kind(self) -> str:
         return self.spec.partition(":")[0]
@@ -176,7 +184,7 @@ def _cifar10(
     chosen = environ.get("HPO_DATA", "")
     if chosen:
         return _chosen(chosen)
-    cache = _cache(environ)
+    cache = cache_folder(environ)
     for place in (LOCAL_FOLDER, cache / FOLDER_NAME, cache / ARCHIVE_NAME):
         if _is_cifar10(place):
             return _at(str(place), kind="cifar10")
@@ -211,7 +219,8 @@ def _chosen(written: str) -> Source:
     )
 
 
-def _cache(environ: Mapping[str, str]) -> Path:
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder for what can be made again: $HPO_CACHE, or the user's cache folder."""
     if chosen := environ.get("HPO_CACHE", ""):
         return Path(os.path.abspath(os.path.expanduser(chosen)))
     import platformdirs

@@ -29,6 +29,7 @@ from model.training import (
     build_stack,
     never,
     train,
+    untimed,
 )
 
 WIDTH = 16  #: networks in a stack at most; beyond that a core gains little
@@ -107,7 +108,7 @@ class Trainer:
         resumed: Mapping[int, Network] | None = None,
         n_updates: int = 0,
     ) -> tuple[Stack, "Callable[..., Iterator[Evaluation]]"]:
-        """Return a stack for ``slots``, and the training that takes a ``stop``.
+        """Return a stack for ``slots``, and the training that takes a ``stop`` and a ``lap``.
 
         The key of a network is its cell. All slots have one replicate, and in the notebook
         protocol there is one slot.
@@ -126,7 +127,9 @@ class Trainer:
         )
         full = Examination(self._training) if definition.train_metrics == "full" else None
 
-        def go(stop: Callable[[], bool] = never) -> Iterator[Evaluation]:
+        def go(
+            stop: Callable[[], bool] = never, lap: Callable[[str], None] = untimed
+        ) -> Iterator[Evaluation]:
             return train(
                 stack,
                 configs,
@@ -135,6 +138,7 @@ class Trainer:
                 full_training=full,
                 first_update=n_updates,
                 stop=stop,
+                lap=lap,
             )
 
         return stack, go

@@ -19,6 +19,7 @@ from hpo.claims import Claim, claim, fail, give_back, resume
 from hpo.errors import HpoError
 from hpo.fleet import has_dead
 from hpo.plan import plan
+from hpo.profile import Phases
 from hpo.progress import Progress
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
@@ -45,22 +46,29 @@ def work(
     stop: Callable[[], bool],
     identity: dict[str, Any],
     n_workers: int = 1,
+    phases: Phases | None = None,
 ) -> None:
     """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
 
     What others hold is waited for, because it comes back here if they die.
     """
+    phases = phases or Phases(time.time())
     width = _fair_width(storage, study, trainer, n_workers)
+    phases.lap("start")
     while not stop():
         held = claim(storage, study, width, identity)
+        phases.lap("database")
         if held is None:
-            if not _await_others(storage, study, stop):
+            goes_on = _await_others(storage, study, stop)
+            phases.lap("waiting")
+            if not goes_on:
                 return
             continue
         try:
             resume(storage, study, held, progress)
+            phases.lap("database")
             if held.attempts:
-                _train(storage, study, trainer, held, progress, stop)
+                _train(storage, study, trainer, held, progress, stop, phases)
         except Interrupted:
             pass
         except HpoError:  # the database, which every other cell would meet too
@@ -70,6 +78,7 @@ def work(
             fail(storage, study, held, f"{type(error).__name__}: {error}")
         finally:
             give_back(storage, study, held)
+            phases.lap("database")
 
 
 def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
@@ -110,13 +119,15 @@ def _train(
     held: Claim,
     progress: Progress,
     stop: Callable[[], bool],
+    phases: Phases,
 ) -> None:
     slots = [attempt.slot for attempt in held.attempts.values()]
     held.unwritten = {slot.cell: [] for slot in slots}
     starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
-    for evaluation in go(stop):
+    phases.lap("prepare")
+    for evaluation in go(stop, phases.lap):
         endings = _endings(study, evaluation)
         _remember(held, evaluation, progress)
         cycle, rest = divmod(evaluation.update, 2 * study.experiment.n_s)
@@ -125,10 +136,9 @@ def _train(
         lost = _write(storage, study, held, stack, evaluation, endings)
         if lost:
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
-        for place, cell in enumerate(evaluation.keys):
-            if cell not in lost and not rest:
-                accuracy = float(evaluation.validation.accuracy[place])
-                record.report_cycle(storage, held.attempts[cell], cycle, accuracy)
+        if not rest:
+            going_on = [c for c in evaluation.keys if c not in lost and c not in endings]
+            record.report_cycle(storage, study, [held.attempts[c] for c in going_on], cycle)
         over = [*lost, *endings]
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
@@ -136,6 +146,7 @@ def _train(
         for cell, ending in endings.items():
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)
+        phases.lap("database")
 
 
 def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:

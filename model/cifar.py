@@ -123,6 +123,14 @@ def is_cifar10(path: Path) -> bool:
     return path.is_file() and path.name.endswith((".tar.gz", ".tgz"))
 
 
+def files(path: Path, batches: Sequence[int] = TRAINING_BATCHES) -> list[Path]:
+    """Return the files that `load` reads: the archive, or those of the batches that are there."""
+    if not path.is_dir():
+        return [path]
+    members = (path / _member(n, is_binary) for n in batches for is_binary in (False, True))
+    return [file for file in members if file.is_file()]
+
+
 def _member(number: int, is_binary: bool) -> str:
     stem = "test_batch" if number == TEST_BATCH else f"data_batch_{number}"
     return stem + ".bin" if is_binary else stem

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# Prepared images of this session's and earlier tests, apart from the user's own.
+os.environ["HPO_CACHE"] = str(Path(tempfile.gettempdir()) / f"hpo-tests-{os.getuid()}")
+
 settings.register_profile("hpo", deadline=None, derandomize=True, database=None)
 settings.load_profile("hpo")
 

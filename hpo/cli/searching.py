@@ -1,5 +1,6 @@
 """Commands that search: ``run`` and ``reproduce``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,10 @@ from hpo.progress import Story, say
 
 if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
+    from hpo.running import Outcome
+    from hpo.signals import StopRequest
+    from hpo.sources import Source
+    from hpo.storage import Storage
 
 
 def register(app: typer.Typer) -> None:
@@ -48,26 +53,35 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say in the end where the time went.")
+    ] = False,
 ) -> int:
     """Run a study to its end; interrupted, the same command goes on with what is missing.
 
     Example: hpo run coarse --data digits
     """
-    from hpo import estimate, lookup, report, running
-    from hpo.errors import CellsFailed
+    from hpo import lookup
+    from hpo.member import Reserve
     from hpo.signals import StopRequest
-    from hpo.storage import Interrupted
 
     definition = with_options(lookup.definition(study), protocol, train_metrics, seed)
     with StopRequest() as stop:
         source = open_source(data, stop)
-        dataset = source.training()
-        if dry_run:
-            typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
-            return 0
-        opened = running.open_for(definition, dataset, storage, stop, name=name, parent_name=parent)
-        try:
-            with Story() as story:
+        n_early = 0 if dry_run else _started_early(workers, source)
+        with Reserve(n_early) as reserve, Story() as story:
+            from hpo import estimate, prepared, running  # while the processes import theirs
+            from hpo.profile import table
+            from hpo.storage import Interrupted
+
+            dataset = prepared.training(source, os.environ)
+            if dry_run:
+                typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
+                return 0
+            opened = running.open_for(
+                definition, dataset, storage, stop, name=name, parent_name=parent
+            )
+            try:
                 outcome = running.run(
                     definition,
                     dataset,
@@ -80,37 +94,55 @@ def run(
                     n_workers=workers,
                     source=source,
                     grace=grace,
+                    reserve=reserve,
                 )
-            if outcome.n_missing == 0 and definition.evaluates_test:
-                running.show_test_images(opened, outcome.study, dataset, source)
-        except Interrupted:
-            say("Interrupted before anything was trained; run the same command to go on.")
-            return stop.exit_status
-        stored = outcome.study.stored
-        before = outcome.before
-        if before.n_recovered:
-            trials = "trial" if before.n_recovered == 1 else "trials"
-            say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
-        if outcome.after.failed and not stop():
-            raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
-        if outcome.n_missing and not stop():
-            say(
-                f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again."
-            )
-            return 1
-        if outcome.n_missing:
-            say(
-                f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
-                f"{outcome.n_missing} are left. Run the same command to go on."
-            )
-            return stop.exit_status
-        if before.n_counted == before.n_slots:
-            say(
-                f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained."
-            )
-        typer.echo(opened.write(lambda connection: report.table(report.read(connection, stored))))
-        opened.close()
+                if outcome.n_missing == 0 and definition.evaluates_test:
+                    running.show_test_images(opened, outcome.study, dataset, source)
+            except Interrupted:
+                say("Interrupted before anything was trained; run the same command to go on.")
+                return stop.exit_status
+            story.close()
+            status = _tell(outcome, opened, stop)
+            opened.close()
+        if profile:
+            say(table(story.phases))
+    return status
+
+
+def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
+    """Print what a run came to, and return its exit status."""
+    from hpo import report
+    from hpo.errors import CellsFailed
+
+    stored, before = outcome.study.stored, outcome.before
+    if before.n_recovered:
+        trials = "trial" if before.n_recovered == 1 else "trials"
+        say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
+    if outcome.after.failed and not stop():
+        raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
+    if outcome.n_missing and not stop():
+        say(f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again.")
+        return 1
+    if outcome.n_missing:
+        say(
+            f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
+            f"{outcome.n_missing} are left. Run the same command to go on."
+        )
+        return stop.exit_status
+    if before.n_counted == before.n_slots:
+        say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
+    typer.echo(storage.write(lambda connection: report.table(report.read(connection, stored))))
     return 0
+
+
+def _started_early(workers: int | None, source: "Source") -> int:
+    """Return how many processes are sure enough to be needed; a study on digits needs none."""
+    from hpo.hosts import usable_cores
+
+    if workers is not None:
+        return workers if workers > 1 else 0
+    n_cores = usable_cores()
+    return n_cores if n_cores > 1 and source.name != "digits" else 0
 
 
 def reproduce(

@@ -1,5 +1,6 @@
 """Commands for many processes and machines: ``worker``, ``submit``, ``retry`` and ``doctor``."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -33,14 +34,14 @@ def worker(
 
     Example: hpo worker coarse --watch
     """
-    from hpo import joining
+    from hpo import joining, prepared
     from hpo.signals import StopRequest
     from hpo.storage import Interrupted, Storage, read_once
 
     read_once(storage, lambda _: None)  # a worker makes no database
     with StopRequest() as stop:
         try:
-            dataset = open_source(data, stop).training()
+            dataset = prepared.training(open_source(data, stop), os.environ)
             opened = Storage(storage, stop)
             with Story() as story:
                 n_trained = joining.join(opened, dataset, studies or [], story, stop, watch, grace)
@@ -71,11 +72,11 @@ def submit(
 
     Example: hpo submit coarse
     """
-    from hpo import lookup, running
+    from hpo import lookup, prepared, running
     from hpo.cli.searching import with_options
 
     definition = with_options(lookup.definition(study), protocol, None, seed)
-    dataset = open_source(data, lambda: False).training()
+    dataset = prepared.training(open_source(data, lambda: False), os.environ)
     opened = running.open_for(
         definition, dataset, storage, lambda: False, name=name, parent_name=parent
     )

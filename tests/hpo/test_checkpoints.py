@@ -23,6 +23,7 @@ from hpo.definition import Experiment, StudyDefinition, resolve
 from hpo.export import to_json
 from hpo.fleet import Membership
 from hpo.grids import Values
+from hpo.profile import Phases
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Slot
@@ -60,6 +61,8 @@ class Watcher:
         self.stopped = self.stopped or n_updates > self.stop_at
 
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+
+    def spent(self, phases: Phases) -> None: ...
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -294,7 +297,7 @@ def go_on(url: str, recipe: str, stop_at: float, width: int) -> None:
         for held in stacks:
             watcher = Watcher(stop_at)
             resume(storage, study, held, watcher)
-            worker._train(storage, study, trainer, held, watcher, watcher.stop)
+            worker._train(storage, study, trainer, held, watcher, watcher.stop, Phases(0.0))
             assert watcher.warnings == []
         for held in stacks:
             give_back(storage, study, held)

@@ -21,6 +21,7 @@ from hpo.errors import StorageError
 from hpo.export import to_json
 from hpo.fleet import Membership
 from hpo.grids import Values
+from hpo.profile import Phases
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Slot
@@ -47,6 +48,8 @@ class Silent:
         self.n_left -= 1
 
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+    def spent(self, phases: Phases) -> None: ...
+
     def warn(self, text: str) -> None: ...
 
 

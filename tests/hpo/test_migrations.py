@@ -15,6 +15,7 @@ from hpo.definition import Experiment, StudyDefinition
 from hpo.errors import DefinitionChanged, StorageError
 from hpo.export import to_json
 from hpo.grids import Values
+from hpo.profile import Phases
 from hpo.storage import Reader, Storage
 from hpo.tables import Slot
 from model.data import digits
@@ -33,6 +34,8 @@ class Silent:
     def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+    def spent(self, phases: Phases) -> None: ...
+
     def warn(self, text: str) -> None: ...
 
 

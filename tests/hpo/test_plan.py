@@ -13,6 +13,7 @@ from hpo.definition import Experiment, StudyDefinition
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.plan import MAX_FAILURES, retry, stands
+from hpo.profile import Phases
 from hpo.storage import Storage
 from hpo.tables import Slot
 from hpo.trainer import Trainer
@@ -38,6 +39,8 @@ class Watcher:
 
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+
+    def spent(self, phases: Phases) -> None: ...
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

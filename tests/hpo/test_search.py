@@ -23,6 +23,7 @@ from hpo.export import to_json
 from hpo.grids import AroundBest, Best, Values
 from hpo.hosts import is_dead, this_worker
 from hpo.plan import plan
+from hpo.profile import Phases
 from hpo.samplers import GridSampler
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -59,6 +60,8 @@ class Silent:
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
         assert slot not in self.results
         self.results[slot] = value
+
+    def spent(self, phases: Phases) -> None: ...
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -344,6 +347,8 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
                 taken = {"token": "another"}
                 storage.write(lambda c: c.execute(tables.attempts.update().values(taken)))
 
+        def spent(self, phases: Phases) -> None: ...
+
         def warn(self, text: str) -> None:
             super().warn(text)
             self.stop_after = 0  # else it would wait for what the other one holds
@@ -390,7 +395,7 @@ def test_the_record_catches_up_after_a_kill_between_the_two_commits(
     storage: Storage, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(record, "_show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(record, "_show_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run()
     assert run().n_missing == 0

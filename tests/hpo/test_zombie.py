@@ -18,6 +18,7 @@ from hpo import doctor, fleet, rows, running, tables
 from hpo.definition import Experiment, StudyDefinition
 from hpo.export import to_json
 from hpo.grids import Values
+from hpo.profile import Phases
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Slot
@@ -38,6 +39,8 @@ class Silent:
     def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+    def spent(self, phases: Phases) -> None: ...
+
     def warn(self, text: str) -> None: ...
 
 

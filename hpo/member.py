@@ -1,0 +1,192 @@
+"""A worker process: started early, given its job, and telling its story to its parent.
+
+A process needs half a second to import what it works with. So a run has its processes started
+first thing (`Reserve`), and tells them what to do once that is settled. This module is all that
+the parent needs for that, and imports nothing that takes long.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+from hpo.errors import HpoError
+from hpo.hosts import began
+from hpo.profile import Phases
+
+STOP = "stop"  #: what a process is told that shall stop
+Member = tuple[BaseProcess, Pipe]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process must know; everything else is in the database."""
+
+    url: str
+    study: str  #: its name
+    data: str  #: spec of the source
+    n_workers: int
+    grace: float
+    began: float  #: when the run began, in seconds of `time.time`
+
+
+class Reserve:
+    """Worker processes that wait for a job; those that get none are ended with the block."""
+
+    def __init__(self, n: int = 0) -> None:
+        self.began = began()
+        self._idle = [_start() for _ in range(n)]
+
+    def employ(self, job: Job) -> Member:
+        """Give a process its job and return it."""
+        process, pipe = self._idle.pop() if self._idle else _start()
+        tell(pipe, job)
+        return process, pipe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, pipe in self._idle:  # they hold nothing yet
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _start() -> Member:
+    context = multiprocessing.get_context("spawn")  # database connections must not cross a fork
+    ours, theirs = context.Pipe()
+    # The last thing that the process imports before NumPy is this module.
+    process = context.Process(target=_main, args=(theirs,), daemon=True)
+    # Born with SIGINT blocked: a terminal sends it to all, and a child must not end while importing.
+    resource_tracker.ensure_running()  # which would unblock it in between
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()
+    return process, ours
+
+
+def _main(pipe: Pipe) -> None:
+    """Work, as a process of its own."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent tells us
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    from hpo import worker  # noqa: F401  # what takes long, while the parent settles the job
+
+    job = receive(pipe)
+    if not isinstance(job, Job):  # told to stop, or the parent is gone
+        os._exit(0)
+    threading.Thread(target=_listen, args=(pipe, stopped), daemon=True).start()
+    teller = _Teller(pipe, stopped)
+    phases = Phases(job.began)
+    try:
+        _work(job, teller, stopped.is_set, phases)
+    except HpoError as error:
+        teller.send("error", str(error))
+    except ValueError as error:
+        from model.errors import ModelError
+
+        if not isinstance(error, ModelError):
+            raise
+        teller.send("error", str(error))
+    phases.lap("database")
+    teller.spent(phases)
+    os._exit(0)  # the daemon threads of this process hold nothing that must be closed
+
+
+def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
+    from hpo import prepared, worker
+    from hpo import study as studies
+    from hpo.fleet import Membership
+    from hpo.sources import resolve
+    from hpo.storage import Interrupted, Storage
+    from hpo.trainer import Trainer
+
+    try:
+        storage = Storage(job.url, stop)
+        study = studies.find(storage, job.study)
+        if study is None:  # deleted meanwhile
+            return
+        source = resolve(job.data, environ=os.environ, notify=teller.warn, stop=stop)
+        trainer = Trainer(study.experiment, prepared.training(source, os.environ, check=False))
+        with Membership(storage, job.grace) as member:
+            worker.work(
+                storage, study, trainer, teller, stop, member.identity, job.n_workers, phases
+            )
+    except Interrupted:
+        return
+
+
+class _Teller:
+    """A Progress at the other end of a pipe."""
+
+    def __init__(self, pipe: Pipe, stopped: threading.Event) -> None:
+        self._pipe = pipe
+        self._stopped = stopped
+        self._lock = threading.Lock()
+
+    def send(self, *message: Any) -> None:
+        """Tell the parent; if it is gone, stop."""
+        try:
+            with self._lock:
+                self._pipe.send(message)
+        except OSError:
+            self._stopped.set()
+
+    def began(self, *args: Any) -> None:
+        """Tell nothing: the parent said it already."""
+
+    def claimed(self, *args: Any) -> None:
+        """Tell the parent."""
+        self.send("claimed", *args)
+
+    def advanced(self, *args: Any) -> None:
+        """Tell the parent."""
+        self.send("advanced", *args)
+
+    def ended(self, *args: Any) -> None:
+        """Tell the parent."""
+        self.send("ended", *args)
+
+    def warn(self, text: str) -> None:
+        """Tell the parent."""
+        self.send("warn", text)
+
+    def spent(self, phases: Phases) -> None:
+        """Tell the parent."""
+        self.send("spent", phases)
+
+
+def _listen(pipe: Pipe, stopped: threading.Event) -> None:
+    """Wait for the parent's word; its death closes the pipe."""
+    with contextlib.suppress(EOFError, OSError):
+        pipe.recv()
+    stopped.set()
+
+
+def tell(pipe: Pipe, message: object) -> None:
+    """Send a message; one that is gone needs none."""
+    try:
+        pipe.send(message)
+    except OSError:
+        return
+
+
+def receive(pipe: Pipe) -> Any:
+    """Return a message, or None when the other end is gone."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        return None
