@@ -153,17 +153,13 @@ def forget(connection: Connection, study: str, slot: Slot) -> None:
 
 def keep_best(connection: Connection, study: str) -> None:
     """Keep the final weights of the best slots; which those are does not depend on the order."""
+    # From the few checkpoints to their results, never through the results of the whole study.
+    table = checkpoints.c
+    there = sa.select(table.cell, table.replicate).where(table.study == study).distinct()
+    slots = [(row.cell, row.replicate) for row in connection.execute(there)]
     query = (
         sa.select(results.c.cell, results.c.replicate)
-        .join(
-            checkpoints,
-            sa.and_(
-                checkpoints.c.study == results.c.study,
-                checkpoints.c.cell == results.c.cell,
-                checkpoints.c.replicate == results.c.replicate,
-            ),
-        )
-        .where(results.c.study == study)
+        .where(results.c.study == study, sa.tuple_(results.c.cell, results.c.replicate).in_(slots))
         .order_by(results.c.value.desc(), results.c.cell, results.c.replicate)
         .offset(KEPT_WEIGHTS)
     )

@@ -108,13 +108,19 @@ def resume(storage: Storage, study: OpenStudy, held: Claim, progress: Progress) 
     stands = {cell: c.n_updates if c else 0 for cell, c in found.items()}
     held.n_updates = max(stands.values(), default=0)
     elsewhere = [cell for cell in held.attempts if stands.get(cell) != held.n_updates]
-    if elsewhere:  # with all patience: what a living worker holds, nobody else takes from it
-        given = [held.attempts[cell] for cell in elsewhere]
-        storage.write(lambda connection: _release(connection, study, held.token, given))
-        for cell in elsewhere:
-            del held.attempts[cell]
-        record.show(storage, study, given)
+    give_some_back(storage, study, held, elsewhere)
     held.starts = {cell: c for cell, c in found.items() if c and cell in held.attempts}
+
+
+def give_some_back(storage: Storage, study: OpenStudy, held: Claim, cells: Sequence[int]) -> None:
+    """Let others have some cells, with all patience: from a living worker nobody takes them."""
+    if not cells:
+        return
+    given = [held.attempts[cell] for cell in cells]
+    storage.write(lambda connection: _release(connection, study, held.token, given))
+    for cell in cells:
+        del held.attempts[cell]
+    record.show(storage, study, given)
 
 
 def give_back(storage: Storage, study: OpenStudy, held: Claim) -> None:

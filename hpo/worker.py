@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from hpo import checkpoints, record, rows, tables
-from hpo.claims import Claim, claim, fail, give_back, resume
+from hpo import checkpoints, record, rows, sharing, tables
+from hpo.claims import Claim, claim, fail, give_back, give_some_back, resume
 from hpo.errors import HpoError
 from hpo.fleet import has_dead
 from hpo.plan import plan
@@ -28,7 +28,7 @@ from hpo.trainer import Trainer
 from model.stack import Stack
 from model.training import Evaluation
 
-POLL = 0.5  #: seconds between two looks at what others left
+POLL = 0.2  #: seconds between two looks at what others left
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def work(
         held = claim(storage, study, width, identity)
         phases.lap("database")
         if held is None:
-            goes_on = _await_others(storage, study, stop)
+            goes_on = _await_others(storage, study, stop, identity["id"])
             phases.lap("waiting")
             if not goes_on:
                 return
@@ -89,17 +89,30 @@ def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers:
     return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
 
 
-def _await_others(storage: Storage, study: OpenStudy, stop: Callable[[], bool]) -> bool:
+def _await_others(
+    storage: Storage, study: OpenStudy, stop: Callable[[], bool], worker: str
+) -> bool:
     """Wait until something is waiting again, then tell so; tell no when nothing is left."""
-    while not stop():
-        if storage.write(lambda connection: has_dead(connection, study.uuid)):
-            plan(storage, study)
-        counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
-        if counts.get("waiting"):
-            return True
-        if not counts.get("running"):
-            return _left_over(storage, study, counts)
-        time.sleep(POLL)
+
+    def look(connection: Connection) -> tuple[bool, dict[str, int]]:
+        counts = rows.count_attempts(connection, study.uuid)
+        if counts.get("running") and not counts.get("waiting"):
+            sharing.say_idle(connection, study.uuid, worker)
+        return has_dead(connection, study.uuid), counts
+
+    try:
+        while not stop():
+            some_died, counts = storage.write(look)
+            if some_died:
+                plan(storage, study)
+                continue
+            if counts.get("waiting"):
+                return True
+            if not counts.get("running"):
+                return _left_over(storage, study, counts)
+            time.sleep(POLL)
+    finally:
+        storage.finish(lambda c: sharing.no_longer_idle(c, study.uuid, worker))
     return False
 
 
@@ -126,6 +139,7 @@ def _train(
     starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
+    pace = sharing.Pace()
     phases.lap("prepare")
     for evaluation in go(stop, phases.lap):
         endings = _endings(study, evaluation)
@@ -146,6 +160,12 @@ def _train(
         for cell, ending in endings.items():
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)
+        if not rest:
+            pace.cycle_ended()
+            cycles_left = study.experiment.definition.n_cycles - cycle
+            shared = pace.surplus(storage, study, list(held.attempts), cycles_left)
+            stack.drop(shared)
+            give_some_back(storage, study, held, shared)
         phases.lap("database")
 
 
