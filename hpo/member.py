@@ -6,6 +6,7 @@ the parent needs for that, and imports nothing that takes long.
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,8 @@ from hpo.errors import HpoError
 from hpo.hosts import began
 from hpo.profile import Phases
 
+#: Modules that a worker needs; Alembic is what Optuna opens its storage with.
+WHAT_TAKES_LONG = ("hpo.worker", "hpo.prepared", "alembic.context", "alembic.runtime.environment")
 STOP = "stop"  #: what a process is told that shall stop
 Member = tuple[BaseProcess, Pipe]
 
@@ -83,8 +86,8 @@ def _main(pipe: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent tells us
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    from hpo import worker  # noqa: F401  # what takes long, while the parent settles the job
-
+    for name in WHAT_TAKES_LONG:  # while the parent settles the job
+        importlib.import_module(name)
     job = receive(pipe)
     if not isinstance(job, Job):  # told to stop, or the parent is gone
         os._exit(0)

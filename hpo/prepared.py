@@ -11,17 +11,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.sources import Source, cache_folder
-from model.data import Dataset
+from model.data import Dataset, Statistics
 from model.errors import InvalidData
+from model.normalisation import image_statistics
 
 KEPT = 3  #: entries; the least recently used ones go first
 UNFINISHED = "unfinished-"
 FACTS, IMAGES, LABELS = "facts.json", "images.npy", "labels.npy"
+STATISTICS = (
+    "statistics.npy"  #: of every image: means, then deviations; another 0.2 s for each process
+)
 
 
 def training(source: Source, environ: Mapping[str, str], *, check: bool = True) -> Dataset:
@@ -66,33 +72,47 @@ def _mapped(entry: Path, check: bool) -> Dataset | None:
     try:
         facts = json.loads((entry / FACTS).read_text())
         images = np.load(entry / IMAGES, mmap_mode="r", allow_pickle=False)
+        statistics = np.load(entry / STATISTICS, allow_pickle=False)
         dataset = Dataset(
             name=facts["name"],
             images=images.view(np.ndarray),  # the subclass would slow every batch down
             labels=np.load(entry / LABELS, allow_pickle=False),
             n_classes=facts["n_classes"],
             image_shape=tuple(facts["image_shape"]),
+            image_statistics=Statistics(*statistics),
         )
         os.utime(entry)
-        if check and dataset.fingerprint != facts["fingerprint"]:
+        if check and _digests(dataset) != facts["digests"]:
             return None
-    except (OSError, ValueError, KeyError, EOFError, InvalidData):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, InvalidData):
         return None
     return dataset
+
+
+def _digests(dataset: Dataset) -> list[str]:
+    statistics = hashlib.sha256(_statistics(dataset).tobytes()).hexdigest()
+    return [dataset.fingerprint, statistics]
+
+
+def _statistics(dataset: Dataset) -> NDArray[np.float64]:
+    known = image_statistics(dataset)
+    return np.stack([known.mean, known.deviation])
 
 
 def _store(entry: Path, dataset: Dataset) -> None:
     """Write an entry whole or not at all; another process may be doing the same."""
     entry.parent.mkdir(parents=True, exist_ok=True)
+    dataset = replace(dataset, image_statistics=image_statistics(dataset))
     unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
     try:
         np.save(unfinished / IMAGES, dataset.images, allow_pickle=False)
         np.save(unfinished / LABELS, dataset.labels, allow_pickle=False)
+        np.save(unfinished / STATISTICS, _statistics(dataset), allow_pickle=False)
         facts = {
             "name": dataset.name,
             "n_classes": dataset.n_classes,
             "image_shape": list(dataset.image_shape),
-            "fingerprint": dataset.fingerprint,
+            "digests": _digests(dataset),
         }
         (unfinished / FACTS).write_text(json.dumps(facts))
         shutil.rmtree(entry, ignore_errors=True)  # one that was damaged

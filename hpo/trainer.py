@@ -7,13 +7,12 @@ import numpy as np
 
 from hpo.definition import DataFacts, Experiment, StudyDefinition
 from hpo.tables import Slot
-from model.data import Dataset, Split, split
+from model.data import Dataset, Split, Statistics, split
 from model.losses import Loss
 from model.network import Network
 from model.normalisation import (
     Inputs,
     Normalisation,
-    Statistics,
     feature_statistics,
     refuse_constant_images,
 )

@@ -24,6 +24,14 @@ DIGITS_TEST = 297
 DIGITS_VALIDATION = 300
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and population deviation, of every value or of every image."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images in a fixed order."""
@@ -39,6 +47,8 @@ class Dataset:
     image_shape: tuple[int, ...]
     #: Images that a study holds out for validation whatever its definition says; None leaves it the choice.
     n_validation: int | None = None
+    #: Of every image over its own values, (n, 1) each, where somebody has computed them already.
+    image_statistics: Statistics | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,7 +80,11 @@ class Dataset:
             raise InvalidData(
                 f"{self.name} has images 0 to {len(self) - 1}; the part {start}:{stop} is not in it."
             )
-        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop])
+        part, known = slice(start, stop), self.image_statistics
+        statistics = known and Statistics(known.mean[part], known.deviation[part])
+        return replace(
+            self, images=self.images[part], labels=self.labels[part], image_statistics=statistics
+        )
 
     def mirrored(self, rows: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return flat ``rows`` (n, d) with left and right exchanged."""

@@ -5,13 +5,12 @@ notebook's), ``feature`` does so for each value over the training images, ``none
 Deviations are those of the population (no n - 1).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from model.data import Dataset
+from model.data import Dataset, Statistics
 from model.errors import InvalidData
 
 Array = NDArray[np.floating]
@@ -29,16 +28,8 @@ class Normalisation(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and deviation of every value over the training images, shape (d,) each."""
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-
 def feature_statistics(training: Dataset) -> Statistics:
-    """Return the statistics for ``feature``; a value that never varies has deviation 1."""
+    """Return those of every value, (d,) each; of a value that never varies the deviation is 1."""
     total, squares = np.zeros(training.d), np.zeros(training.d)
     never_varies = np.ones(training.d, dtype=bool)
     for start in range(0, len(training), CHUNK):
@@ -49,6 +40,20 @@ def feature_statistics(training: Dataset) -> Statistics:
     mean = total / len(training)
     deviation = np.sqrt(np.maximum(squares / len(training) - mean**2, 0))
     return Statistics(mean, np.where(never_varies, 1.0, deviation))
+
+
+def image_statistics(dataset: Dataset) -> Statistics:
+    """Return those of every image over its own values, (n, 1) each."""
+    if dataset.image_statistics is not None:
+        return dataset.image_statistics
+    mean, deviation = np.empty((len(dataset), 1)), np.empty((len(dataset), 1))
+    for start in range(0, len(dataset), CHUNK):
+        part = slice(start, start + CHUNK)
+        rows = dataset.images[part].astype(np.float64)
+        mean[part, 0] = rows.mean(axis=1)
+        rows -= mean[part]
+        deviation[part, 0] = np.sqrt(np.einsum("nd,nd->n", rows, rows) / dataset.d)
+    return Statistics(mean, deviation)
 
 
 class Inputs:
@@ -119,6 +124,8 @@ def refuse_constant_images(dataset: Dataset) -> None:
     Raises:
         InvalidData: With the place of the first one.
     """
+    if dataset.image_statistics is not None and dataset.image_statistics.deviation.all():
+        return
     constant = np.empty(len(dataset), dtype=bool)
     for start in range(0, len(dataset), CHUNK):
         rows = dataset.images[start : start + CHUNK]
@@ -140,13 +147,7 @@ def _mean_and_factor(
         if statistics is None:
             statistics = feature_statistics(dataset)
         return statistics.mean, 1 / statistics.deviation
-    mean, deviation = np.empty((len(dataset), 1)), np.empty((len(dataset), 1))
-    for start in range(0, len(dataset), CHUNK):
-        part = slice(start, start + CHUNK)
-        rows = dataset.images[part].astype(np.float64)
-        mean[part, 0] = rows.mean(axis=1)
-        rows -= mean[part]
-        deviation[part, 0] = np.sqrt(np.einsum("nd,nd->n", rows, rows) / dataset.d)
-    if not deviation.all():
+    statistics = image_statistics(dataset)
+    if not statistics.deviation.all():
         refuse_constant_images(dataset)
-    return mean, 1 / deviation
+    return statistics.mean, 1 / statistics.deviation

@@ -8,6 +8,7 @@ import pytest
 
 from hpo import prepared
 from hpo.sources import Source
+from model.normalisation import image_statistics
 
 Environment = dict[str, str]
 
@@ -45,6 +46,10 @@ def test_prepared_images_are_those_of_the_source_and_mapped(
         assert dataset.fingerprint == plain.fingerprint
         assert (dataset.name, dataset.n_classes) == (plain.name, plain.n_classes)
         assert dataset.image_shape == plain.image_shape
+        known, computed = dataset.image_statistics, image_statistics(plain)
+        assert known is not None
+        np.testing.assert_array_equal(known.mean, computed.mean)
+        np.testing.assert_array_equal(known.deviation, computed.deviation)
         assert is_mapped(dataset.images)
         assert not dataset.images.flags.writeable
     assert len(entries(environ)) == 1
@@ -63,6 +68,7 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path, environ: Environment)
         (prepared.IMAGES, None),  # one byte of the images is another one
         (prepared.IMAGES, b"\x93NUMPY"),  # cut off
         (prepared.LABELS, b""),
+        (prepared.STATISTICS, None),
         (prepared.FACTS, b"{"),
     ],
 )
