@@ -6,6 +6,7 @@ replaced; if that keeps happening without any progress, the crew gives up.
 """
 
 import signal
+import subprocess
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -40,7 +41,7 @@ def work(
         WorkersDie: Processes keep dying and nothing gets done.
         HpoError: A worker met a mistake of the user's; its sentence is passed on.
     """
-    job = Job(storage.url, study.stored.name, source.spec, n_workers, grace, reserve.began)
+    job = Job(storage.url, study.uuid, study.study_id, source.spec, n_workers, grace, reserve.began)
     crew = [reserve.employ(job) for _ in range(n_workers)]
     n_deaths = 0
     reached = (0, 0)
@@ -60,16 +61,16 @@ def work(
                     _pass_on(message, progress)
                     continue
                 process = pipes[ready]
-                process.join()
+                status = process.wait()
                 crew.remove((process, ready))
                 ready.close()
-                if process.exitcode == 0 or told:
+                if status == 0 or told:
                     continue
                 before, reached = reached, _reached(storage, study)
                 n_deaths = n_deaths + 1 if reached <= before else 1
                 if n_deaths > MAX_DEATHS * n_workers:
-                    raise WorkersDie(study.stored.name, process.exitcode)
-                progress.warn(f"A worker died ({_cause(process.exitcode)}); another takes over.")
+                    raise WorkersDie(study.stored.name, status)
+                progress.warn(f"A worker died ({_cause(status)}); another takes over.")
                 plan(storage, study)
                 crew.append(reserve.employ(job))
     finally:
@@ -90,8 +91,8 @@ def _pass_on(message: tuple[Any, ...], progress: Progress) -> None:
     getattr(progress, kind)(*args)
 
 
-def _cause(status: int | None) -> str:
-    if status is not None and status < 0:
+def _cause(status: int) -> str:
+    if status < 0:
         return signal.Signals(-status).name
     return f"exit status {status}"
 
@@ -101,7 +102,8 @@ def _dismiss(crew: list[Member]) -> None:
     for _, pipe in crew:
         tell(pipe, STOP)
     for process, _ in crew:
-        process.join(timeout=3)
-        if process.is_alive():
+        try:
+            process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join()
+            process.wait()

@@ -15,7 +15,8 @@ from hpo.environment import environment
 from hpo.errors import HpoError
 from hpo.locations import checked_url, shown, sqlite_path
 from hpo.plan import plan
-from hpo.storage import Storage, read_once
+from hpo.reader import read_once
+from hpo.storage import Storage
 from hpo.tables import Slot, StoredStudy
 
 

@@ -10,22 +10,22 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection as Pipe
-from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from hpo.errors import HpoError
 from hpo.hosts import began
 from hpo.profile import Phases
 
-#: Modules that a worker needs; Alembic is what Optuna opens its storage with.
-WHAT_TAKES_LONG = ("hpo.worker", "hpo.prepared", "alembic.context", "alembic.runtime.environment")
+#: Modules that a worker needs and that take long to import.
+WHAT_TAKES_LONG = ("hpo.worker", "hpo.prepared", "scipy.linalg.blas")
 STOP = "stop"  #: what a process is told that shall stop
-Member = tuple[BaseProcess, Pipe]
+Member = tuple["subprocess.Popen[bytes]", Pipe]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Job:
     """What a worker process must know; everything else is in the database."""
 
     url: str
-    study: str  #: its name
+    study: str  #: its uuid
+    study_id: int  #: Optuna's
     data: str  #: spec of the source
     n_workers: int
     grace: float
@@ -59,28 +60,29 @@ class Reserve:
     def __exit__(self, *_: object) -> None:
         for process, pipe in self._idle:  # they hold nothing yet
             process.kill()
-            process.join()
+            process.wait()
             pipe.close()
 
 
 def _start() -> Member:
-    context = multiprocessing.get_context("spawn")  # database connections must not cross a fork
-    ours, theirs = context.Pipe()
-    # The last thing that the process imports before NumPy is this module.
-    process = context.Process(target=_main, args=(theirs,), daemon=True)
+    """Start a fresh interpreter: database connections must not cross a fork."""
+    ours, theirs = multiprocessing.Pipe()
+    # -P: a folder named `model` in the current one is not ours.
+    program = f"from hpo.member import main; main({theirs.fileno()})"
+    command = [sys.executable, "-P", "-c", program]
     # Born with SIGINT blocked: a terminal sends it to all, and a child must not end while importing.
-    resource_tracker.ensure_running()  # which would unblock it in between
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        process.start()
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return process, ours
 
 
-def _main(pipe: Pipe) -> None:
-    """Work, as a process of its own."""
+def main(descriptor: int) -> None:
+    """Work, as a process of its own, whose pipe to its parent is ``descriptor``."""
+    pipe = Pipe(descriptor)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent tells us
@@ -110,18 +112,19 @@ def _main(pipe: Pipe) -> None:
 
 
 def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
-    from hpo import prepared, worker
-    from hpo import study as studies
+    from hpo import prepared, rows, worker
     from hpo.fleet import Membership
     from hpo.sources import resolve
     from hpo.storage import Interrupted, Storage
+    from hpo.study import OpenStudy
     from hpo.trainer import Trainer
 
     try:
-        storage = Storage(job.url, stop)
-        study = studies.find(storage, job.study)
-        if study is None:  # deleted meanwhile
+        storage = Storage(job.url, stop, is_ready=True)
+        stored = storage.write(lambda connection: rows.study_by_uuid(connection, job.study))
+        if stored is None:  # deleted meanwhile
             return
+        study = OpenStudy(stored, job.study_id)
         source = resolve(job.data, environ=os.environ, notify=teller.warn, stop=stop)
         trainer = Trainer(study.experiment, prepared.training(source, os.environ, check=False))
         with Membership(storage, job.grace) as member:

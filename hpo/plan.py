@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import leases, record, rows
+from hpo import leases, rows, trials
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -36,7 +36,7 @@ def plan(storage: Storage, study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
     with leases.held(storage, f"plan {study.uuid}") as renew:
         made = storage.write(lambda connection: _plan(connection, study))
-        record.make_trials(storage, study, renew)
+        trials.make_trials(storage, study, renew)
     return made
 
 

@@ -29,8 +29,9 @@ from hpo.member import Reserve
 from hpo.plan import Plan, plan, stands
 from hpo.profile import Phases
 from hpo.progress import Progress
+from hpo.reader import read_once
 from hpo.sources import Source
-from hpo.storage import Interrupted, Storage, read_once
+from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
 from hpo.trainer import WIDTH, Trainer, facts
 from hpo.worker import work

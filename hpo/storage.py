@@ -1,4 +1,4 @@
-"""The database: opened for writing as Optuna's storage, or for reading only.
+"""The database, opened for writing as Optuna's storage; `hpo.reader` opens it for looking only.
 
 SQLite runs in WAL mode with ``BEGIN IMMEDIATE``, so that a transaction that will write holds the
 lock from its start (plain Optuna claims trials twice there), and ``synchronous=NORMAL``: a killed
@@ -9,7 +9,6 @@ is ours, so that a signal is answered meanwhile.
 
 import hashlib
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,16 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 
-from hpo import tables
 from hpo.errors import HpoError, StorageError
 from hpo.faults import explain, is_transient
 from hpo.locations import checked_url, refuse_network, shown, sqlite_path
-from hpo.migrations import migrate, refuse_newer, stored_version
+from hpo.migrations import migrate
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.storages import RDBStorage
 
 LOCK_WAIT = 0.2  #: seconds that SQLite itself waits for a lock
 RETRY_FOR = 60.0  #: seconds that we go on trying when the database is busy or away
@@ -45,8 +43,14 @@ class Interrupted(Exception):
 class Storage:
     """A database that studies are written to; one per process and thread."""
 
-    def __init__(self, url: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, url: str, stop: Callable[[], bool] = lambda: False, *, is_ready: bool = False
+    ) -> None:
         """Open or create the database at ``url``.
+
+        Args:
+            stop: Ends a wait for the database.
+            is_ready: Another process has just opened it, so that its tables are known to be there.
 
         Raises:
             StorageError: It cannot be opened, is not a database, or was written by a newer hpo.
@@ -54,11 +58,24 @@ class Storage:
         self.url = checked_url(url)
         self.stop = stop
         self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
-        self.optuna = self._open_optuna()
+        self._opened: list[Engine] = []
+        if is_ready:
+            self.engine = sa.create_engine(self.url, **_options(self.url))
+            self._opened.append(self.engine)
+            if sqlite_path(self.url) is not None:
+                _tune_sqlite(self.engine)
+            return
         self.engine = self.optuna.engine
         self.write(lambda connection: migrate(connection, shown(self.url)))
 
-    def _open_optuna(self) -> "optuna.storages.RDBStorage":
+    @cached_property
+    def optuna(self) -> "RDBStorage":
+        """Optuna's storage in this database; opening it creates what is missing."""
+        opened = self._open_optuna()
+        self._opened.append(opened.engine)
+        return opened
+
+    def _open_optuna(self) -> "RDBStorage":
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -69,9 +86,7 @@ class Storage:
             else:
                 refuse_network(path)
                 with _first_opening(path):
-                    storage = optuna.storages.RDBStorage(
-                        self.url, {"connect_args": {"timeout": 10}}
-                    )
+                    storage = optuna.storages.RDBStorage(self.url, _options(self.url))
                     _tune_sqlite(storage.engine)
         except RuntimeError as error:  # Optuna's word for a schema of another version
             raise StorageError(f"{shown(self.url)}: {error}") from error
@@ -145,103 +160,35 @@ class Storage:
 
     def close(self) -> None:
         """Give the connections back."""
-        self.optuna.remove_session()
-        self.engine.dispose()
+        if "optuna" in vars(self):
+            self.optuna.remove_session()
+        for engine in self._opened:
+            engine.dispose()
 
 
-class Reader:
-    """A database that is only looked at: statements that write fail, and no writer waits for us."""
-
-    def __init__(self, url: str) -> None:
-        """Open an existing database.
-
-        Raises:
-            StorageError: There is none at ``url``, or it is not one of ours.
-        """
-        self.url = checked_url(url)
-        path = sqlite_path(self.url)
-        if path is not None and path.is_dir():
-            raise StorageError(f"{path} is a folder; name the database file in it, {path}/hpo.db.")
-        if path is not None and not path.is_file():
-            raise StorageError(
-                f"No database at {path}. `hpo run coarse` makes one, or name another with --storage."
-            )
-        self._path = path
-        try:
-            self.read(self._check_schema)
-        except BaseException:
-            self.close()
-            raise
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine; SQLite is opened with ``mode=ro``, PostgreSQL in read-only transactions."""
-        if self._path is None:
-            options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
-            return sa.create_engine(self.url, pool_pre_ping=True, execution_options=options)
-        address = f"{self._path.resolve().as_uri()}?mode=ro"
-        if not os.access(self._path.parent, os.W_OK) and not _has_log(self._path):
-            address += (
-                "&immutable=1"  # a reader of a WAL database leaves files, which it cannot here
-            )
-        return sa.create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(address, uri=True, timeout=10, check_same_thread=False),
-        )
-
-    def _check_schema(self, connection: Connection) -> None:
-        version = stored_version(connection)
-        if version is None:
-            raise StorageError(
-                f"{shown(self.url)} is a database, but hpo has not written to it yet; "
-                "`hpo run coarse` does."
-            )
-        refuse_newer(version, shown(self.url))
-        if version < tables.SCHEMA_VERSION:
-            raise StorageError(
-                f"{shown(self.url)} was written by an older hpo (schema {version}). Any `hpo run` or "
-                "`hpo doctor --repair` brings it up to date, and loses nothing."
-            )
-
-    def read(self, action: Callable[[Connection], T]) -> T:
-        """Run ``action`` on a connection that cannot write."""
-        try:
-            with self.engine.connect() as connection:
-                return action(connection)
-        except DBAPIError as error:
-            raise explain(error, self.url) or error from error
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self.engine.dispose()
-
-
-def read_once(url: str, action: Callable[[Connection], T]) -> T:
-    """Open an existing database, run ``action`` on a connection that cannot write, and close it."""
-    reader = Reader(url)
-    try:
-        return reader.read(action)
-    finally:
-        reader.close()
-
-
-def _open_server(url: str) -> "optuna.storages.RDBStorage":
-    """Open PostgreSQL; tables are made under an advisory lock, which ends with the connection."""
-    import optuna
-
+def _options(url: str) -> dict[str, Any]:
+    """Return what engines for ``url`` are made with."""
+    if sqlite_path(url) is not None:
+        return {"connect_args": {"timeout": 10}}
     # A lock is waited for in short turns, as on SQLite, so that a signal is answered meanwhile; and
     # a process that was stopped in the middle of a transaction does not hold up the others for ever.
     given = sa.make_url(url).query.get("options", "")
     limits = f"-c lock_timeout={int(1000 * LOCK_WAIT)} -c idle_in_transaction_session_timeout=30000"
     arguments = {"connect_timeout": 10, "options": f"{limits} {given}".strip()}
-    options = {"pool_pre_ping": True, "connect_args": arguments}
+    return {"pool_pre_ping": True, "connect_args": arguments}
+
+
+def _open_server(url: str) -> "RDBStorage":
+    """Open PostgreSQL; tables are made under an advisory lock, which ends with the connection."""
+    import optuna
+
     engine = sa.create_engine(url, connect_args={"connect_timeout": 10})
     deadline = time.monotonic() + OPEN_FOR
     while True:
         try:
             with engine.connect() as connection:
                 connection.execute(sa.text(f"select pg_advisory_lock({FIRST_OPENING})"))
-                return optuna.storages.RDBStorage(url, options)
+                return optuna.storages.RDBStorage(url, _options(url))
         except Exception as error:  # a server that is starting is worth waiting for
             transient = explain(error, url) is not None and is_transient(error)
             if not transient or time.monotonic() > deadline:
@@ -249,12 +196,6 @@ def _open_server(url: str) -> "optuna.storages.RDBStorage":
         finally:
             engine.dispose()
         time.sleep(0.2)
-
-
-def _has_log(path: Path) -> bool:
-    """Tell whether commits wait in a write-ahead log beside the database."""
-    log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
 
 
 def _first_opening(path: Path) -> Any:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from hpo import rows
 from hpo.definition import Experiment, differences
 from hpo.errors import DefinitionChanged, ForeignStudy, ParentUnfinished, StudyNotFound
-from hpo.storage import Reader, Storage
+from hpo.reader import Reader
+from hpo.storage import Storage
 from hpo.tables import Result, StoredStudy, attempts
 
 UUID_ATTRIBUTE = "hpo_uuid"

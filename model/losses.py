@@ -59,17 +59,23 @@ def losses_and_gradient(loss: Loss, scores: Array, labels: Labels) -> tuple[Arra
     return values, gradient
 
 
+def _highest(scores: Array) -> Array:
+    """Return the maxima over the classes, (..., n, 1), by argmax, which is faster than max."""
+    best = scores.argmax(axis=-1)
+    flat = scores.reshape(-1, scores.shape[-1])
+    highest: Array = flat[np.arange(len(flat)), best.reshape(-1)].reshape(*best.shape, 1)
+    return highest
+
+
 def _losses_and_gradient(
     loss: Loss, scores: Array, labels: Labels, *, gradient: bool
 ) -> tuple[Array, Array]:
     places = np.arange(len(labels))
     if loss is Loss.CROSS_ENTROPY:
-        # What argmax finds, for its reduction is several times faster than that of max.
-        highest = np.take_along_axis(scores, scores.argmax(axis=-1)[..., None], axis=-1)
-        shifted = scores - highest
+        shifted = scores - _highest(scores)
         true_score = shifted[..., places, labels]  # (..., n)
         exponentials = np.exp(shifted, out=shifted)
-        total = exponentials.sum(axis=-1, keepdims=True)
+        total = np.add.reduce(exponentials, axis=-1, keepdims=True)
         values = np.log(total[..., 0]) - true_score
         if gradient:
             exponentials /= total

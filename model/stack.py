@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 from model.losses import Labels, Loss, losses, losses_and_gradient
 from model.network import Network
@@ -49,6 +48,8 @@ class Stack:
         self, members: Sequence[Member], networks: Sequence[Network], batch_size: int, loss: Loss
     ) -> None:
         """Take the networks in; all have one shape and one dtype, float32 or float64."""
+        from scipy.linalg import blas  # 0.1 s, which a process that makes no stack does not need
+
         first = networks[0]
         self.d, self.m = first.w1.shape
         self.k = first.w2.shape[1]
@@ -134,7 +135,7 @@ class Stack:
         h = self._by_network(hidden)  # (T, n, m)
         scores = np.matmul(h, self._w2)  # (T, n, k)
         scores += self._b2
-        hits = np.count_nonzero(scores.argmax(axis=-1) == labels, axis=-1)
+        hits = np.add.reduce(scores.argmax(axis=-1) == labels, axis=-1, dtype=np.int64)
         values, slope = losses_and_gradient(self.loss, scores, labels)
         lap("forward")
         slope /= n
@@ -145,15 +146,15 @@ class Stack:
         decay = 1 - 2 * etas * self._lambdas
         self._w2 *= decay.astype(self.dtype)[:, None, None]
         self._w2 -= rates * np.matmul(h.transpose(0, 2, 1), slope)
-        self._b2 -= rates * slope.sum(axis=1, keepdims=True)
-        self._b1 -= rates[:, 0] * self._by_network(back).sum(axis=1)
+        self._b2 -= rates * np.add.reduce(slope, axis=1, keepdims=True)
+        self._b1 -= rates[:, 0] * np.add.reduce(self._by_network(back), axis=1)
         self._scale *= decay
         back *= self._per_unit(-etas / self._scale)
         self._accumulate(images, back)
         if self._scale.min() < SMALLEST_SCALE:
             self.fold(np.flatnonzero(self._scale < SMALLEST_SCALE).tolist())
         lap("backward")
-        return values.mean(axis=-1, dtype=np.float64), hits
+        return np.add.reduce(values, axis=-1, dtype=np.float64) / n, hits
 
     def evaluate(
         self, images: Array, labels: Labels, places: slice

@@ -219,7 +219,9 @@ def train(
             lap("gather")
             mean_losses, hits = stack.step(images, labels, etas, lap)
             update += 1
-            running += (mean_losses, hits, np.ones(len(keys)))
+            running[0] += mean_losses
+            running[1] += hits
+            running[2] += 1
             due = [t for t, key in enumerate(keys) if configs[key].is_log_point(update)]
             if not due:
                 continue

@@ -34,6 +34,24 @@ def _without_command(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def console() -> None:
+    """Run the command line as a program, which ends at once.
+
+    Python would spend 0.2 s on taking down what it has imported.
+    """
+    status: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # whoever read it is gone
+        status = status or 1
+    os._exit(status if isinstance(status, int) else 1)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and status 1, without a traceback."""
     from hpo.errors import HpoError, OutputError

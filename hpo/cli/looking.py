@@ -102,7 +102,8 @@ def delete(
     """
     from hpo import study as studies
     from hpo.errors import StudyNotFound
-    from hpo.storage import Storage, read_once
+    from hpo.reader import read_once
+    from hpo.storage import Storage
 
     read_once(
         storage, lambda _: None
@@ -119,6 +120,6 @@ def delete(
 
 
 def _read(url: str, action: "Callable[[Connection], T]") -> T:
-    from hpo.storage import read_once
+    from hpo.reader import read_once
 
     return read_once(url, action)

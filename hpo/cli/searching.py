@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
     from hpo.running import Outcome
     from hpo.signals import StopRequest
-    from hpo.sources import Source
     from hpo.storage import Storage
 
 
@@ -61,19 +60,18 @@ def run(
 
     Example: hpo run coarse --data digits
     """
-    from hpo import lookup
     from hpo.member import Reserve
     from hpo.signals import StopRequest
 
-    definition = with_options(lookup.definition(study), protocol, train_metrics, seed)
     with StopRequest() as stop:
-        source = open_source(data, stop)
-        n_early = 0 if dry_run else _started_early(workers, source)
+        n_early = 0 if dry_run else _started_early(workers, data)
         with Reserve(n_early) as reserve, Story() as story:
-            from hpo import estimate, prepared, running  # while the processes import theirs
+            from hpo import estimate, lookup, prepared, running  # while the processes import theirs
             from hpo.profile import table
             from hpo.storage import Interrupted
 
+            definition = with_options(lookup.definition(study), protocol, train_metrics, seed)
+            source = open_source(data, stop)
             dataset = prepared.training(source, os.environ)
             if dry_run:
                 typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
@@ -135,14 +133,14 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
     return 0
 
 
-def _started_early(workers: int | None, source: "Source") -> int:
+def _started_early(workers: int | None, data: str) -> int:
     """Return how many processes are sure enough to be needed; a study on digits needs none."""
     from hpo.hosts import usable_cores
 
     if workers is not None:
         return workers if workers > 1 else 0
     n_cores = usable_cores()
-    return n_cores if n_cores > 1 and source.name != "digits" else 0
+    return n_cores if n_cores > 1 and data != "digits" else 0
 
 
 def reproduce(

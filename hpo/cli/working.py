@@ -35,8 +35,9 @@ def worker(
     Example: hpo worker coarse --watch
     """
     from hpo import joining, prepared
+    from hpo.reader import read_once
     from hpo.signals import StopRequest
-    from hpo.storage import Interrupted, Storage, read_once
+    from hpo.storage import Interrupted, Storage
 
     read_once(storage, lambda _: None)  # a worker makes no database
     with StopRequest() as stop:
@@ -96,7 +97,8 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     from hpo import plan
     from hpo import study as studies
     from hpo.errors import StudyNotFound
-    from hpo.storage import Storage, read_once
+    from hpo.reader import read_once
+    from hpo.storage import Storage
 
     read_once(storage, lambda _: None)  # a database that is not there is not made
     opened = Storage(storage)

@@ -22,7 +22,8 @@ from hpo.claims import claim
 from hpo.definition import StudyDefinition
 from hpo.fleet import Membership
 from hpo.grids import Logarithmic
-from hpo.storage import Storage, read_once
+from hpo.reader import read_once
+from hpo.storage import Storage
 from model.data import digits
 
 pytestmark = pytest.mark.long

@@ -72,7 +72,7 @@ def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children():
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if any("spawn_main" in word for word in child.cmdline()):
+                if any("hpo.member" in word for word in child.cmdline()):
                     found.append(child)
     return found
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from hpo import rows, tables
 from hpo.export import to_json
-from hpo.storage import Reader, read_once
+from hpo.reader import Reader, read_once
 from hpo.study import stored
 
 pytestmark = pytest.mark.long
@@ -154,7 +154,7 @@ def workers_of(parent: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in parent.children():
         try:
-            if any("spawn_main" in word for word in child.cmdline()):
+            if any("hpo.member" in word for word in child.cmdline()):
                 found.append(child)
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue

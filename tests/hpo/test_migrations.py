@@ -16,7 +16,8 @@ from hpo.errors import DefinitionChanged, StorageError
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.profile import Phases
-from hpo.storage import Reader, Storage
+from hpo.reader import Reader
+from hpo.storage import Storage
 from hpo.tables import Slot
 from model.data import digits
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from hpo import rows
 from hpo.export import to_json
-from hpo.storage import read_once
+from hpo.reader import read_once
 from hpo.study import stored
 
 pytestmark = pytest.mark.long
@@ -91,7 +91,7 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
     found = []
     for child in psutil.Process(process.pid).children():
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if any("spawn_main" in word for word in child.cmdline()):
+            if any("hpo.member" in word for word in child.cmdline()):
                 found.append(child.pid)
     return sorted(found)
 

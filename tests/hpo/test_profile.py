@@ -61,5 +61,5 @@ def test_the_profile_of_a_run_accounts_for_its_whole_time(
 def test_processes_that_got_no_job_end_with_the_run() -> None:
     with Reserve(2) as reserve:
         processes = [process for process, _ in reserve._idle]
-        assert all(process.is_alive() for process in processes)
-    assert not any(process.is_alive() for process in processes)
+        assert all(process.poll() is None for process in processes)
+    assert all(process.poll() is not None for process in processes)

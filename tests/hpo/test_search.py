@@ -360,7 +360,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
         Trainer(made.experiment, digits()),
         watcher,
         watcher.stop,
-        this_worker(),
+        this_worker() | {"id": "me"},
     )
 
     assert watcher.results == {}
@@ -475,7 +475,7 @@ def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run: Run)
         Trainer(opened(storage).experiment, digits()),
         watcher,
         watcher.stop,
-        this_worker(),
+        this_worker() | {"id": "me"},
     )
     assert watcher.n_points == 0
     assert time.monotonic() - began < 5

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hpo import storage as storage_module
 from hpo import tables
 from hpo.errors import StorageError
-from hpo.storage import Interrupted, Reader, Storage, checked_url, explain, is_transient
+from hpo.reader import Reader
+from hpo.storage import Interrupted, Storage, checked_url, explain, is_transient
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""Optuna's own tables, as far as we read and write them (its schema v3.2.0).
+
+Declared here because importing Optuna takes a worker process longer than anything else does.
+They are created and migrated by Optuna alone; a test compares them with its models.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
+FINISHED = frozenset(("COMPLETE", "PRUNED", "FAIL"))
+FINITE = "FINITE"  #: the type of a value that is a number
+
+studies = sa.Table("studies", metadata, sa.Column("study_id", sa.Integer, primary_key=True))
+trials = sa.Table(
+    "trials",
+    metadata,
+    sa.Column("trial_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("state", sa.Enum(*STATES, name="trialstate"), nullable=False),
+    sa.Column("datetime_start", sa.DateTime),  # without a zone, in UTC
+    sa.Column("datetime_complete", sa.DateTime),
+)
+params = sa.Table(
+    "trial_params",
+    metadata,
+    sa.Column("param_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("param_name", sa.String),
+    sa.Column("param_value", sa.Double),
+    sa.Column("distribution_json", sa.Text),
+)
+attributes = sa.Table(
+    "trial_user_attributes",
+    metadata,
+    sa.Column("trial_user_attribute_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("key", sa.String),
+    sa.Column("value_json", sa.Text),
+)
+values = sa.Table(
+    "trial_values",
+    metadata,
+    sa.Column("trial_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column(
+        "value_type", sa.Enum(FINITE, "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False
+    ),
+)
+steps = sa.Table(
+    "trial_intermediate_values",
+    metadata,
+    sa.Column("trial_intermediate_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("intermediate_value", sa.Double),
+    sa.Column(
+        "intermediate_value_type",
+        sa.Enum(FINITE, "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
+        nullable=False,
+    ),
+)

@@ -1,0 +1,154 @@
+"""Optuna's trials: one for every attempt, made in batches by whoever plans.
+
+A trial and the attempt that knows it commit together, so none is made twice.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo import optuna_tables as optunas
+from hpo import rows, tables
+from hpo.definition import Experiment
+from hpo.record import add_attributes, attribute_rows, set_state, show
+from hpo.storage import Storage
+from hpo.study import OpenStudy
+from hpo.tables import Attempt
+
+if TYPE_CHECKING:  # a worker does without Optuna, whose import takes longest
+    from optuna.distributions import BaseDistribution
+
+MADE_AT_ONCE = 200  #: trials in one transaction
+
+
+def make_trials(
+    storage: Storage, study: OpenStudy, keep_going: Callable[[], None] = lambda: None
+) -> None:
+    """Give every attempt its trial, and show all states that Optuna does not; for planners."""
+    storage.write(lambda connection: _settle_surplus_trials(connection, study))
+    while storage.write(lambda connection: _make_some(connection, study)):
+        keep_going()
+    behind = storage.write(
+        lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
+    )
+    for start in range(0, len(behind), MADE_AT_ONCE):
+        show(storage, study, behind[start : start + MADE_AT_ONCE])
+        keep_going()
+
+
+def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
+    """Return the range of every parameter over the cells, logarithmic where it spans decades."""
+    from optuna.distributions import FloatDistribution
+
+    found: dict[str, BaseDistribution] = {}
+    for name in experiment.cells[0]:
+        values = [cell[name] for cell in experiment.cells]
+        low, high = min(values), max(values)
+        found[name] = FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
+    return found
+
+
+def surplus_trials(connection: Connection, study: str, study_id: int) -> list[int]:
+    """Return the live trials that stand for no attempt.
+
+    An earlier hpo had Optuna make them, which repeats a commit whose answer was lost.
+    """
+    known = sa.select(tables.attempts.c.trial_id).where(
+        tables.attempts.c.study == study, tables.attempts.c.trial_id.is_not(None)
+    )
+    query = (
+        sa.select(optunas.trials.c.trial_id)
+        .join(optunas.attributes, optunas.attributes.c.trial_id == optunas.trials.c.trial_id)
+        .where(
+            optunas.trials.c.study_id == study_id,
+            optunas.trials.c.state.in_(["WAITING", "RUNNING"]),
+            optunas.attributes.c.key == "attempt",
+            optunas.trials.c.trial_id.not_in(known),
+        )
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _make_some(connection: Connection, study: OpenStudy) -> bool:
+    """Make WAITING trials for some attempts that have none; tell whether there were any."""
+    lacking = rows.attempts_of(connection, study.uuid, without_trial=True, limit=MADE_AT_ONCE)
+    if not lacking:
+        return False
+    # As Optuna does: whoever makes a trial holds the study's row, so that numbers are counted once.
+    mine = optunas.studies.c.study_id == study.study_id
+    connection.execute(sa.select(optunas.studies.c.study_id).where(mine).with_for_update())
+    counting = sa.select(sa.func.count()).where(optunas.trials.c.study_id == study.study_id)
+    first = connection.execute(counting.select_from(optunas.trials)).scalar_one()
+    made = connection.execute(
+        optunas.trials.insert().returning(optunas.trials.c.trial_id, sort_by_parameter_order=True),
+        [
+            {"study_id": study.study_id, "number": first + i, "state": "WAITING"}
+            for i in range(len(lacking))
+        ],
+    )
+    trial_ids = list(made.scalars())
+    from optuna.distributions import distribution_to_json
+
+    ranges = {
+        name: distribution_to_json(distribution)
+        for name, distribution in distributions(study.experiment).items()
+    }
+    parameters, attributes, links = [], [], []
+    for attempt, trial_id in zip(lacking, trial_ids, strict=True):
+        for name, value in study.experiment.cells[attempt.slot.cell].items():
+            parameters.append(
+                {
+                    "trial_id": trial_id,
+                    "param_name": name,
+                    "param_value": value,
+                    "distribution_json": ranges[name],
+                }
+            )
+        attributes += attribute_rows(trial_id, _identity(attempt))
+        slot = attempt.slot
+        links.append(
+            {"c": slot.cell, "r": slot.replicate, "n": attempt.number, "trial_id": trial_id}
+        )
+    connection.execute(optunas.params.insert(), parameters)
+    connection.execute(optunas.attributes.insert(), attributes)
+    table = tables.attempts
+    this = sa.and_(
+        table.c.study == study.uuid,
+        table.c.cell == sa.bindparam("c"),
+        table.c.replicate == sa.bindparam("r"),
+        table.c.attempt == sa.bindparam("n"),
+    )
+    # A WAITING trial shows a waiting attempt as it is.
+    shown = sa.case((table.c.state == "waiting", sa.true()), else_=sa.false())
+    link = table.update().where(this)
+    connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=shown), links)
+    return True
+
+
+def _identity(attempt: Attempt) -> dict[str, int]:
+    slot = attempt.slot
+    attributes = {"cell": slot.cell, "replicate": slot.replicate, "attempt": attempt.number}
+    return attributes | ({"retry_of": attempt.number - 1} if attempt.number else {})
+
+
+def _settle_surplus_trials(connection: Connection, study: OpenStudy) -> None:
+    """Give trials without an attempt to the one they were made for; one made twice has failed."""
+    lacking = {
+        tuple(_identity(attempt).items()): attempt
+        for attempt in rows.attempts_of(connection, study.uuid, without_trial=True)
+    }
+    for trial_id in surplus_trials(connection, study.uuid, study.study_id):
+        found = connection.execute(
+            optunas.attributes.select().where(optunas.attributes.c.trial_id == trial_id)
+        )
+        said = {row.key: json.loads(row.value_json) for row in found}
+        keys = [key for key in ("cell", "replicate", "attempt", "retry_of") if key in said]
+        attempt = lacking.pop(tuple((key, said[key]) for key in keys), None)
+        if attempt is not None:
+            rows.update_attempt(connection, study.uuid, attempt, trial_id=trial_id)
+            continue
+        add_attributes(connection, trial_id, {"reason": "made twice"})
+        set_state(connection, trial_id, "FAIL")
