@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-long check format lock clean
+.PHONY: help install dev run test test-long bench bench-full bench-peers check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,14 @@ test: dev  ## set everything up, then run the tests that take minutes
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
 	$(BIN)/python -m pytest -q -n 2 -m long
 
+bench: install bench-peers  ## measure ours against the other ways to do it, in about 3 minutes
+	$(BIN)/python tests/benchmarks/bench.py --quick
+
+bench-full: install bench-peers  ## the same with every repetition, in about half an hour
+	$(BIN)/python tests/benchmarks/bench.py
+
+bench-peers: .venv-peers/installed  ## make .venv-peers with PyTorch, JAX and scikit-learn in it
+
 check: dev  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,8 +41,8 @@ format: dev  ## put the code into shape
 lock: dev  ## write the installed versions into requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable --exclude hpo > requirements.lock
 
-clean:  ## remove .venv and caches; databases stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove both environments and caches; databases stay
+	rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -44,4 +52,10 @@ clean:  ## remove .venv and caches; databases stay
 .venv/dev: .venv/installed
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c requirements.lock --group dev
+	touch $@
+
+.venv-peers/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet "pip>=25.1"
+	.venv-peers/bin/python -m pip install --quiet --group peers
 	touch $@

@@ -67,4 +67,16 @@ def _add_workers_and_checkpoints(connection: Connection) -> None:
         connection.execute(sa.text(statement))
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _add_workers_and_checkpoints}
+def _add_bits_of_looks(connection: Connection) -> None:
+    """2 to 3: a look at the test images keeps which of them were right; rungs are a new table."""
+    connection.execute(sa.text(f"ALTER TABLE hpo_test_looks ADD COLUMN hits {_bytes(connection)}"))
+
+
+def _bytes(connection: Connection) -> str:
+    return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {
+    1: _add_workers_and_checkpoints,
+    2: _add_bits_of_looks,
+}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from hpo.definition import Experiment
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -64,7 +64,7 @@ results = sa.Table(
     metadata,
     *_key(),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("outcome", sa.String(16), nullable=False),  # complete, diverged
+    sa.Column("outcome", sa.String(16), nullable=False),  # complete, diverged, pruned
     sa.Column("value", sa.Double),
     sa.Column("cycles", sa.Integer, nullable=False),
     sa.Column("n_updates", sa.Integer, nullable=False),
@@ -118,8 +118,17 @@ test_looks = sa.Table(
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("n_images", sa.Integer, nullable=False),
     sa.Column("n_right", sa.Integer, nullable=False),
+    sa.Column("hits", sa.LargeBinary),  # a bit for each test image; none before schema 3
 )
-OF_STUDY = (attempts, results, curves, checkpoints, test_looks)
+rungs = sa.Table(
+    "hpo_rungs",
+    metadata,
+    sa.Column("study", sa.String(36), primary_key=True),
+    sa.Column("cycle", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("decided_at", sa.Double, nullable=False),
+    sa.Column("decision", sa.Text, nullable=False),  # JSON: what every cell had, and which go on
+)
+OF_STUDY = (attempts, results, curves, checkpoints, test_looks, rungs)
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class Result:
 
     slot: Slot
     attempt: int
-    outcome: str  #: complete or diverged
+    outcome: str  #: complete, diverged or pruned
     value: float | None
     cycles: int
     n_updates: int

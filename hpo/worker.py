@@ -28,7 +28,7 @@ from hpo.trainer import Trainer
 from model.stack import Stack
 from model.training import Evaluation
 
-POLL = 0.2  #: seconds between two looks at what others left
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def _await_others(
             sharing.say_idle(connection, study.uuid, worker)
         return has_dead(connection, study.uuid), counts
 
+    pause = FIRST_PAUSE
     try:
         while not stop():
             some_died, counts = storage.write(look)
@@ -110,7 +111,8 @@ def _await_others(
                 return True
             if not counts.get("running"):
                 return _left_over(storage, study, counts)
-            time.sleep(POLL)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)
     finally:
         storage.finish(lambda c: sharing.no_longer_idle(c, study.uuid, worker))
     return False
