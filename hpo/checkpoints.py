@@ -43,8 +43,10 @@ class Damaged(NoResult):
 
 def experiment_hash(experiment: Experiment) -> str:
     """Return a digest of everything that decides a result; replicates may grow, so they do not."""
-    same = replace(experiment, definition=replace(experiment.definition, replicates=1))
-    return hashlib.sha256(json.dumps(same.to_json(), sort_keys=True).encode()).hexdigest()
+    same = replace(experiment, definition=replace(experiment.definition, replicates=1)).to_json()
+    # Neither does a pruner, which only says when to stop; older definitions have none.
+    del same["definition"]["pruner"]
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
 def pack(network: Network, label: Mapping[str, str | int]) -> bytes:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InvalidDefinition
 from hpo.grids import AroundBest, Best, Grid
+from hpo.pruners import NONE, parse
 
 if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
@@ -43,6 +44,8 @@ def check(definition: "StudyDefinition") -> None:
     seed = definition.seed
     if not _is_whole(seed) or not 0 <= seed < 2**32:
         raise InvalidDefinition(f"The seed must be 0 to {2**32 - 1}, got {seed!r}.")
+    if parse(definition.pruner).name != NONE and definition.protocol == "notebook":
+        raise InvalidDefinition("The notebook protocol prunes nothing; its pruner is none.")
     if definition.protocol == "notebook" and (probability or definition.replicates > 1):
         raise InvalidDefinition(
             "The notebook protocol has no flips and one replicate; use the standard one."

@@ -55,6 +55,8 @@ class StudyDefinition:
     seed: int = 0
     #: Seeds per cell, the same in every cell; may grow later.
     replicates: int = 1
+    #: Who is cut at the end of a cycle: a name of `hpo.pruners`, with its parameters after a colon.
+    pruner: str = "none"
     #: Notebook protocol: the training set is the parent's, in the order its runs left behind.
     continues_order: bool = False
     #: Whether the trained network is shown the test images, once, at the end.
@@ -74,7 +76,9 @@ class StudyDefinition:
             train_metrics="full",
             normalisation="image",
             flip_probability=0.0,
+            pruner="none",
             seed=NOTEBOOK_SEED,
+            replicates=1,
         )
 
 

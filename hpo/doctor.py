@@ -140,7 +140,7 @@ def _slots(connection: Connection, study: StoredStudy) -> Finding:
     experiment = study.experiment
     n_slots = len(experiment.cells) * experiment.definition.replicates
     counted = {r.slot for r in rows.results_of(connection, study.uuid)}
-    live = [a.slot for a in rows.attempts_of(connection, study.uuid, states=["waiting", "running"])]
+    live = [a.slot for a in rows.attempts_of(connection, study.uuid, states=tables.LIVE)]
     twice = len(live) - len(set(live)) + len(counted & set(live))
     if twice:
         text = f"{study.name}: {twice} slots are counted or planned twice."
@@ -172,6 +172,7 @@ def _record(connection: Connection, study: StoredStudy) -> list[Finding]:
     }
     expected = {
         "waiting": {"WAITING"},
+        "paused": {"WAITING"},
         "running": {"RUNNING"},
         "ended": {"COMPLETE", "FAIL", "PRUNED"},
         "failed": {"FAIL"},
@@ -267,7 +268,7 @@ def _fail_surplus(connection: Connection) -> None:
     """Leave no live attempt where there is a result, and elsewhere only the last one."""
     for study in rows.all_studies(connection):
         taken = {result.slot for result in rows.results_of(connection, study.uuid)}
-        live = rows.attempts_of(connection, study.uuid, states=["waiting", "running"])
+        live = rows.attempts_of(connection, study.uuid, states=tables.LIVE)
         for attempt in reversed(live):
             if attempt.slot in taken:
                 rows.update_attempt(

@@ -49,7 +49,10 @@ def describe(
         done = storage.write(lambda connection: len(rows.results_of(connection, uuid)))
     n_slots = len(experiment.cells) * experiment.definition.replicates
     needed = cost(experiment, dataset, n_slots - done)
-    lines = [f"{name}: {n_slots} cells, {done} of them done"]
+    replicates = experiment.definition.replicates
+    several = f" with {replicates} replicates each" if replicates > 1 else ""
+    trainings = "trainings" if several else "of them"
+    lines = [f"{name}: {len(experiment.cells)} cells{several}, {done} {trainings} done"]
     lines += [f"  cell {i}: lambda {value!r}" for i, value in enumerate(experiment.lambdas)]
     lines += [
         f"updates: {experiment.n_updates:,} a cell, {experiment.n_updates * (n_slots - done):,} to make",

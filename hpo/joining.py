@@ -13,7 +13,7 @@ from hpo.plan import plan
 from hpo.progress import Story
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import Slot
+from hpo.tables import LIVE, Slot
 from hpo.trainer import Trainer
 from hpo.worker import work
 from model.data import Dataset
@@ -86,7 +86,7 @@ def _with_work(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> lis
                     )
                 continue
             counts = rows.count_attempts(connection, stored.uuid)
-            if counts.get("waiting") or counts.get("running"):
+            if any(counts.get(state) for state in LIVE):
                 busy.append(stored.name)
         return known, busy
 

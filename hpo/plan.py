@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import leases, rows, trials
+from hpo import leases, rows, rungs, trials
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import Attempt, Slot, attempts, results
+from hpo.tables import LIVE, Attempt, Slot, attempts, results
 
 MAX_FAILURES = 3  #: attempts at a slot that may fail for one reason
 FORGIVEN = "forgiven: "  #: begins the reason of a failure that `retry` does not count any more
@@ -71,21 +71,43 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
         for replicate in range(definition.replicates)
         for cell in range(len(study.experiment.cells))
     ]
-    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study.uuid)
-    counted = {Slot(row.cell, row.replicate) for row in connection.execute(found)}
+    counted = _counted(connection, study)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
+    rungs.lock(connection, study.uuid)
+    rungs.decide(connection, study.stored, failed)
+    missing = [slot for slot in slots if slot not in counted and slot not in failed]
+    counted |= _count_cut(connection, study, missing, made)
     last = {attempt.slot: attempt for attempt in made}
-    missing = [
+    new = [
         _new_attempt(study.uuid, slot, last.get(slot))
-        for slot in slots
-        if slot not in counted
-        and slot not in failed
-        and (slot not in last or last[slot].state == "failed")
+        for slot in missing
+        if slot not in counted and (slot not in last or last[slot].state == "failed")
     ]
-    if missing:
-        connection.execute(attempts.insert(), missing)
-    return Plan(len(slots), len(counted), len(recovered), failed)
+    if new:
+        connection.execute(attempts.insert(), new)
+    return Plan(len(slots), len(_counted(connection, study)), len(recovered), failed)
+
+
+def _counted(connection: Connection, study: OpenStudy) -> set[Slot]:
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study.uuid)
+    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
+
+
+def _count_cut(
+    connection: Connection, study: OpenStudy, missing: list[Slot], made: list[Attempt]
+) -> set[Slot]:
+    """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
+    known = rungs.decisions(connection, study.uuid).values()
+    live = {attempt.slot for attempt in made if attempt.state in LIVE}
+    cut = {
+        slot
+        for slot in missing
+        if slot not in live and any(slot.cell not in chosen for chosen in known)
+    }
+    for slot in cut:
+        rungs.count_cut(connection, study.stored, slot)
+    return cut
 
 
 def _new_attempt(study: str, slot: Slot, before: Attempt | None) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def _show_one(connection: Connection, study: OpenStudy, attempt: Attempt, state:
     trial_id = attempt.trial_id
     if trial_id is None:
         return
-    if attempt.state in ("waiting", "running"):
-        wanted = attempt.state.upper()
+    if attempt.state in tables.LIVE:
+        wanted = "RUNNING" if attempt.state == "running" else "WAITING"
         if state != wanted:
             set_state(connection, trial_id, wanted)
     elif attempt.state == "failed":
@@ -91,7 +91,7 @@ def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, tri
         "environment": json.loads(result.environment),
     }
     add_attributes(connection, trial_id, outcome)
-    if result.outcome != "complete":
+    if result.outcome == "diverged":
         set_state(connection, trial_id, "FAIL")
         return
     value = {
@@ -102,7 +102,7 @@ def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, tri
     }
     connection.execute(optunas.values.delete().where(optunas.values.c.trial_id == trial_id))
     connection.execute(optunas.values.insert().values(value))
-    set_state(connection, trial_id, "COMPLETE")
+    set_state(connection, trial_id, "PRUNED" if result.outcome == "pruned" else "COMPLETE")
 
 
 def _report(

@@ -94,12 +94,16 @@ def best(report: StudyReport) -> str:
 def status(connection: Connection) -> str:
     """Return a line for every study: how many slots are counted, running, waiting, failed."""
     lines = [
-        f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'diverged':>9}  best"
+        f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'pruned':>7} "
+        f"{'diverged':>9}  best"
     ]
     for study in rows.all_studies(connection):
         report = read(connection, study)
         states = rows.count_attempts(connection, study.uuid)
-        diverged = sum(r.outcome == "diverged" for r in report.results)
+        pruned, diverged = (
+            sum(r.outcome == outcome for r in report.results) for outcome in ("pruned", "diverged")
+        )
+        waiting = states.get("waiting", 0) + states.get("paused", 0)
         found = report.best
         shown = (
             "-"
@@ -108,7 +112,7 @@ def status(connection: Connection) -> str:
         )
         lines.append(
             f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
-            f"{states.get('running', 0):>8} {states.get('waiting', 0):>8} {diverged:>9}  {shown}"
+            f"{states.get('running', 0):>8} {waiting:>8} {pruned:>7} {diverged:>9}  {shown}"
         )
     if len(lines) == 1:
         return "No studies yet. `hpo run coarse` starts one."
@@ -177,4 +181,7 @@ def _heading(report: StudyReport) -> str:
 def _value(result: Result | None) -> str:
     if result is None:
         return "-"
-    return result.outcome if result.value is None else f"{result.value:.4f}"
+    if result.outcome == "pruned" and result.value is None:
+        return "pruned with its cell"
+    shown = result.outcome if result.value is None else f"{result.value:.4f}"
+    return f"{shown}  pruned after cycle {result.cycles}" if result.outcome == "pruned" else shown

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row
 from hpo.definition import Experiment
 from hpo.tables import (
     CURVE_COLUMNS,
+    LIVE,
     OF_STUDY,
     Attempt,
     Point,
@@ -183,7 +184,7 @@ def progress_of(connection: Connection, study: str) -> tuple[int, int]:
     query = (
         sa.select(_LAST_CHECKPOINT)
         .select_from(attempts)
-        .where(attempts.c.study == study, attempts.c.state.in_(["waiting", "running"]))
+        .where(attempts.c.study == study, attempts.c.state.in_(LIVE))
     )
     n_updates = sum(connection.execute(query).scalars())
     counted = sa.select(sa.func.count()).select_from(results).where(results.c.study == study)

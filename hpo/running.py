@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ def prepare(
     if storage is None or existing is None:
         parent = _parent(definition, data, storage, parent_name)
         return name, None, resolve(definition, data, parent, notify)
+    stored = existing.experiment.definition.replicates  # never fewer than there are
+    definition = replace(definition, replicates=max(definition.replicates, stored))
     asked = resolve(definition, data, _stored_parent(existing, storage))
     studies.compare(existing, asked)
     _check_parent_name(existing, parent_name)

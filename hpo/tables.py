@@ -48,7 +48,7 @@ attempts = sa.Table(
     "hpo_attempts",
     metadata,
     *_key(sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False)),
-    sa.Column("state", sa.String(16), nullable=False),  # waiting, running, ended, failed
+    sa.Column("state", sa.String(16), nullable=False),  # waiting, running, paused, ended, failed
     sa.Column("trial_id", sa.Integer),
     sa.Column("token", sa.String(36)),
     sa.Column("worker", sa.Text),  # JSON: who holds it, see hpo.hosts
@@ -59,6 +59,7 @@ attempts = sa.Table(
     sa.Column("in_optuna", sa.Boolean, nullable=False),  # whether Optuna shows this state
     sa.Index("hpo_attempts_by_state", "study", "state"),
 )
+LIVE = ("waiting", "running", "paused")  #: states of attempts that may still get a result
 results = sa.Table(
     "hpo_results",
     metadata,

@@ -8,34 +8,29 @@ what ended there; Optuna is told afterwards.
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import Connection
 
-from hpo import checkpoints, record, rows, sharing, tables
+from hpo import record, rows, sharing, tables
 from hpo.claims import Claim, claim, fail, give_back, give_some_back, resume
 from hpo.errors import HpoError
 from hpo.fleet import has_dead
 from hpo.plan import plan
 from hpo.profile import Phases
 from hpo.progress import Progress
+from hpo.pruners import parse
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
 from hpo.tables import Point
 from hpo.trainer import Trainer
-from model.stack import Stack
+from hpo.writing import endings_of, write
 from model.training import Evaluation
 
+if TYPE_CHECKING:
+    from hpo.cutting import OptunasPruner
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
-
-
-@dataclass(frozen=True)
-class _Ending:
-    outcome: str
-    value: float | None
-    hits: bytes
 
 
 def work(
@@ -54,8 +49,11 @@ def work(
     """
     phases = phases or Phases(time.time())
     width = _fair_width(storage, study, trainer, n_workers)
+    regroups = parse(study.experiment.definition.pruner).is_synchronous
     phases.lap("start")
     while not stop():
+        if regroups:  # after a rung, those who go on are shared out anew
+            width = _fair_width(storage, study, trainer, n_workers)
         held = claim(storage, study, width, identity)
         phases.lap("database")
         if held is None:
@@ -84,7 +82,7 @@ def work(
 def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
     """Return how many slots to claim so that all workers have equal stacks in every round."""
     counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
-    total = counts.get("waiting", 0) + counts.get("running", 0)
+    total = sum(counts.get(state, 0) for state in tables.LIVE)
     rounds = max(1, -(-total // (n_workers * trainer.width)))
     return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
 
@@ -120,7 +118,7 @@ def _await_others(
 
 def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
     """Tell whether a failure is left that its worker could not plan again any more."""
-    if not counts.get("failed"):
+    if not counts.get("failed") and not counts.get("paused"):
         return False
     plan(storage, study)
     after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
@@ -142,26 +140,34 @@ def _train(
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
     pace = sharing.Pace()
+    pruner = _pruner(storage, study)
     phases.lap("prepare")
     for evaluation in go(stop, phases.lap):
-        endings = _endings(study, evaluation)
+        endings = endings_of(study, evaluation)
         _remember(held, evaluation, progress)
         cycle, rest = divmod(evaluation.update, 2 * study.experiment.n_s)
         if not endings and rest:
             continue
-        lost = _write(storage, study, held, stack, evaluation, endings)
+        written = write(storage, study, held, stack, evaluation, endings)
+        lost = written.lost
         if lost:
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
         if not rest:
             going_on = [c for c in evaluation.keys if c not in lost and c not in endings]
             record.report_cycle(storage, study, [held.attempts[c] for c in going_on], cycle)
-        over = [*lost, *endings]
+            if pruner is not None:
+                endings |= pruner.cut(held, going_on, cycle)
+        over = [*lost, *endings, *written.paused]
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
-        record.show(storage, study, [ended[cell] for cell in endings if cell not in lost])
+        shown = [ended[cell] for cell in over if cell not in lost]
+        record.show(storage, study, [*shown, *written.decided])
         for cell, ending in endings.items():
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)
+        for attempt in written.decided:
+            if attempt.state == "ended":
+                progress.ended(attempt.slot, "pruned", None)
         if not rest:
             pace.cycle_ended()
             cycles_left = study.experiment.definition.n_cycles - cycle
@@ -171,102 +177,19 @@ def _train(
         phases.lap("database")
 
 
+def _pruner(storage: Storage, study: OpenStudy) -> "OptunasPruner | None":
+    """Return who cuts at the end of a cycle without waiting for others; None if nobody does."""
+    pruning = parse(study.experiment.definition.pruner)
+    if not pruning.is_optunas:
+        return None
+    from hpo.cutting import OptunasPruner  # with Optuna, which takes a worker long to import
+
+    return OptunasPruner(storage, study, pruning)
+
+
 def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:
     parts = (evaluation.training, evaluation.validation)
     for place, cell in enumerate(evaluation.keys):
         values = tuple(float(getattr(p, m)[place]) for p in parts for m in tables.MEASURES)
         held.unwritten[cell].append(Point(evaluation.update, values))
         progress.advanced(held.attempts[cell].slot, evaluation.update, values[-1])
-
-
-def _endings(study: OpenStudy, evaluation: Evaluation) -> dict[int, _Ending]:
-    """Return how the networks ended that did: at their last update, or by divergence."""
-    found = {}
-    finite = np.isfinite(evaluation.training.cost) & np.isfinite(evaluation.validation.cost)
-    packed = np.packbits(evaluation.hits, axis=1)
-    for place, cell in enumerate(evaluation.keys):
-        hits = packed[place].tobytes()
-        if not finite[place]:
-            found[cell] = _Ending("diverged", None, hits)
-        elif evaluation.update >= study.experiment.n_updates:
-            value = float(evaluation.validation.accuracy[place])
-            found[cell] = _Ending("complete", value, hits)
-    return found
-
-
-def _write(
-    storage: Storage,
-    study: OpenStudy,
-    held: Claim,
-    stack: Stack,
-    evaluation: Evaluation,
-    endings: dict[int, _Ending],
-) -> list[int]:
-    """Write what the networks at this log point have, in one transaction; return lost cells."""
-    n_updates = evaluation.update
-    contents = {
-        cell: checkpoints.pack(
-            stack.network(cell),
-            checkpoints.label(study.uuid, study.experiment, held.attempts[cell].slot, n_updates),
-        )
-        for cell in evaluation.keys
-        if cell not in endings or endings[cell].outcome == "complete"
-    }
-
-    def action(connection: Connection) -> list[int]:
-        lost = []
-        for cell in evaluation.keys:
-            attempt = held.attempts[cell]
-            present = rows.standing(connection, study.uuid, attempt)
-            if present is None or present.token != held.token:
-                lost.append(cell)
-                continue
-            if present.state != "running":
-                continue  # this very transaction was committed, and its answer got lost
-            rows.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
-            if cell in contents:
-                keep = 1 if cell in endings else checkpoints.KEPT
-                slot, content = attempt.slot, contents[cell]
-                made_in = held.environment(cell)
-                checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
-            if cell in endings:
-                _end(connection, study, held, cell, n_updates, endings[cell])
-        if endings:
-            checkpoints.keep_best(connection, study.uuid)
-        return lost
-
-    lost = storage.write(action)
-    for cell in evaluation.keys:
-        held.unwritten[cell] = []
-    return lost
-
-
-def _end(
-    connection: Connection,
-    study: OpenStudy,
-    held: Claim,
-    cell: int,
-    n_updates: int,
-    ending: _Ending,
-) -> None:
-    attempt = held.attempts[cell]
-    if ending.outcome == "diverged":
-        checkpoints.forget(connection, study.uuid, attempt.slot)
-    connection.execute(
-        tables.results.insert().values(
-            study=study.uuid,
-            cell=attempt.slot.cell,
-            replicate=attempt.slot.replicate,
-            attempt=attempt.number,
-            outcome=ending.outcome,
-            value=ending.value,
-            cycles=n_updates // (2 * study.experiment.n_s),
-            n_updates=n_updates,
-            hits=ending.hits,
-            environment=held.environment(cell),
-        )
-    )
-    moment = rows.now(connection)
-    rows.update_attempt(
-        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
-    )

@@ -21,4 +21,5 @@ STUDY = StudyDefinition(
     n_validation=5000,
     n_s=Epochs(2),
     n_cycles=2,
+    pruner="halving",
 )

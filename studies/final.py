@@ -10,5 +10,6 @@ STUDY = StudyDefinition(
     n_validation=1000,
     n_s=500,
     n_cycles=5,
+    replicates=3,
     evaluates_test=True,
 )

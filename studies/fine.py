@@ -10,5 +10,6 @@ STUDY = StudyDefinition(
     n_validation=5000,
     n_s=Epochs(2),
     n_cycles=3,
+    pruner="halving",
     continues_order=True,
 )

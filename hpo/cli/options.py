@@ -31,6 +31,17 @@ Grace = Annotated[
     float,
     typer.Option(min=1, help="Seconds of silence after which a worker counts as dead."),
 ]
+Pruner = Annotated[
+    str | None,
+    typer.Option(
+        help="Who is cut at the end of a cycle: none, halving, median, percentile, async-halving, "
+        "hyperband, threshold, patient or wilcoxon; parameters as in halving:eta=2.",
+    ),
+]
+Replicates = Annotated[
+    int | None,
+    typer.Option(min=1, help="Seeds for every cell; a study that has fewer trains the new ones."),
+]
 StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for example coarse.")]
 
 

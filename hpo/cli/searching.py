@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from hpo.cli.options import (
     DEFAULT_STORAGE,
     Data,
     Grace,
+    Pruner,
+    Replicates,
     StorageUrl,
     Workers,
     open_source,
@@ -47,6 +49,8 @@ def run(
         str | None, typer.Option("--from", help="Stored study to derive this one from.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    pruner: Pruner = None,
+    replicates: Replicates = None,
     workers: Workers = None,
     grace: Grace = 60.0,
     dry_run: Annotated[
@@ -70,7 +74,14 @@ def run(
             from hpo.profile import table
             from hpo.storage import Interrupted
 
-            definition = with_options(lookup.definition(study), protocol, train_metrics, seed)
+            definition = with_options(
+                lookup.definition(study),
+                protocol,
+                train_metrics=train_metrics,
+                seed=seed,
+                pruner=pruner,
+                replicates=replicates,
+            )
             source = open_source(data, stop)
             dataset = prepared.training(source, os.environ)
             if dry_run:
@@ -171,9 +182,9 @@ def reproduce(
 
 
 def with_options(
-    definition: "StudyDefinition", protocol: str, train_metrics: str | None, seed: int | None
+    definition: "StudyDefinition", protocol: str, **given: str | int | None
 ) -> "StudyDefinition":
-    """Return the definition as the options of a command change it."""
+    """Return the definition as the options of a command change it; None changes nothing."""
     from dataclasses import replace
 
     from hpo.definition import PROTOCOLS
@@ -181,7 +192,5 @@ def with_options(
 
     if protocol not in PROTOCOLS:
         raise InvalidDefinition(f"--protocol must be standard or notebook, got {protocol!r}.")
-    definition = definition.in_protocol(protocol)
-    if train_metrics is not None:
-        definition = replace(definition, train_metrics=train_metrics)
-    return definition if seed is None else replace(definition, seed=seed)
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return replace(definition.in_protocol(protocol), **changes)

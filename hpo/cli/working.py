@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli.options import DEFAULT_STORAGE, Data, Grace, StorageUrl, StudyName, open_source
+from hpo.cli.options import (
+    DEFAULT_STORAGE,
+    Data,
+    Grace,
+    Pruner,
+    Replicates,
+    StorageUrl,
+    StudyName,
+    open_source,
+)
 from hpo.progress import Story, say
 
 
@@ -68,6 +77,8 @@ def submit(
         str | None, typer.Option("--from", help="Stored study to derive this one from.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    pruner: Pruner = None,
+    replicates: Replicates = None,
 ) -> None:
     """Put a study's trials into the queue for workers that are running, and train nothing here.
 
@@ -76,7 +87,9 @@ def submit(
     from hpo import lookup, prepared, running
     from hpo.cli.searching import with_options
 
-    definition = with_options(lookup.definition(study), protocol, None, seed)
+    definition = with_options(
+        lookup.definition(study), protocol, seed=seed, pruner=pruner, replicates=replicates
+    )
     dataset = prepared.training(open_source(data, lambda: False), os.environ)
     opened = running.open_for(
         definition, dataset, storage, lambda: False, name=name, parent_name=parent

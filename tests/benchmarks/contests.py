@@ -88,7 +88,7 @@ class Contest:
         return hpo(
             self.folder,
             *("run", study, "--storage", url(database), "--data", self.images.spec),
-            *("--workers", "2", "--profile", *options),
+            *("--workers", "2", "--pruner", "none", "--profile", *options),
         )
 
     def _note(self, side: str, answer: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def against_libraries(contest: Contest, repetitions: int) -> list[Row]:
         seconds - profile.training for seconds, profile in zip(ours, contest.profiles, strict=True)
     ]
     return [
-        Row("`hpo run coarse`, two workers", None, ours, " s"),
+        Row("`hpo run coarse --pruner none`, two workers", None, ours, " s"),
         Row(
             "vs PyTorch + Optuna, one network at a time, two processes",
             at_least(2.2, "x"),

@@ -102,7 +102,9 @@ def seconds(folder: Path, name: str, with_readers: bool, options: argparse.Names
     mine, theirs = (["taskset", "-c", n] if options.pinned else [] for n in "01")
     n_workers = "1" if options.pinned else "2"
     what = (
-        ["coarse", "--data", options.cifar] if options.cifar else ["watched.py", "--data", "digits"]
+        ["coarse", "--pruner", "none", "--data", options.cifar]
+        if options.cifar
+        else ["watched.py", "--data", "digits"]
     )
     command = [BIN / "hpo", "submit", *what, "--storage", url]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

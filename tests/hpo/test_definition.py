@@ -271,7 +271,7 @@ def test_an_older_study_may_lack_parent_and_earlier_runs() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"definition": {"pruner": "median"}},  # a setting that this hpo does not know
+        {"definition": {"dropout": 0.5}},  # a setting that this hpo does not know
         {"data": {"licence": "MIT"}},
         {"definition": {"grid": {"kind": "spiral", "n": 3}}},  # a kind of grid, neither
         {"definition": {"grid": {"kind": "linear", "lowest": 0, "highest": 1, "n": 3, "warp": 2}}},

@@ -255,7 +255,7 @@ def test_the_coarse_study_on_cifar10_survives_kills_with_the_same_bits(
     cifar10_folder: Path, tmp_path: Path
 ) -> None:
     quiet, url = (f"sqlite:///{tmp_path / name}.db" for name in ("quiet", "storm"))
-    run = ["run", "coarse", "--data", cifar10_folder, "--storage"]
+    run = ["run", "coarse", "--pruner", "none", "--data", cifar10_folder, "--storage"]
     shown = hpo(tmp_path, *run, quiet, "--workers", "1")
     command: list[str | Path] = [SCRIPT, *run, url, "--workers", "2"]
     rng = random.Random(7)

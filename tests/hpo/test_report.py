@@ -189,11 +189,13 @@ def test_status_counts_what_is_done_and_what_diverged(storage: Storage, fill: Fi
 
     heading, line = storage.write(report.status).splitlines()
 
-    assert heading.split() == ["study", "cells", "done", "running", "waiting", "diverged", "best"]
+    counts = ["cells", "done", "running", "waiting", "pruned", "diverged"]
+    assert heading.split() == ["study", *counts, "best"]
     assert line.split() == [
         "mine-digits",
         "3",
         "2",
+        "0",
         "0",
         "0",
         "1",

@@ -1,0 +1,143 @@
+"""What a stack has reached, written in one transaction: curves, checkpoints, results, rungs."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hpo import checkpoints, rows, rungs, tables
+from hpo.claims import Claim
+from hpo.pruners import parse
+from hpo.storage import Storage
+from hpo.study import OpenStudy
+from hpo.tables import Attempt
+from model.stack import Stack
+from model.training import Evaluation
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a network's training ended."""
+
+    outcome: str
+    value: float | None
+    hits: bytes = b""  #: a bit for each validation image
+
+
+@dataclass
+class Written:
+    """What became of the networks at a log point."""
+
+    lost: list[int] = field(default_factory=list)  #: cells that another worker was given
+    paused: list[int] = field(default_factory=list)  #: cells that wait at a rung, or are decided
+    decided: list[Attempt] = field(default_factory=list)  #: of the whole study, by this write
+
+
+def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
+    """Return how the networks ended that did: at their last update, or by divergence."""
+    found = {}
+    finite = np.isfinite(evaluation.training.cost) & np.isfinite(evaluation.validation.cost)
+    packed = np.packbits(evaluation.hits, axis=1)
+    for place, cell in enumerate(evaluation.keys):
+        hits = packed[place].tobytes()
+        if not finite[place]:
+            found[cell] = Ending("diverged", None, hits)
+        elif evaluation.update >= study.experiment.n_updates:
+            value = float(evaluation.validation.accuracy[place])
+            found[cell] = Ending("complete", value, hits)
+    return found
+
+
+def write(
+    storage: Storage,
+    study: OpenStudy,
+    held: Claim,
+    stack: Stack,
+    evaluation: Evaluation,
+    endings: dict[int, Ending],
+) -> Written:
+    """Write what the networks at this log point have, and whatever that decides."""
+    n_updates = evaluation.update
+    experiment = study.experiment
+    contents = {
+        cell: checkpoints.pack(
+            stack.network(cell),
+            checkpoints.label(study.uuid, experiment, held.attempts[cell].slot, n_updates),
+        )
+        for cell in evaluation.keys
+        if cell not in endings or endings[cell].outcome == "complete"
+    }
+    synchronous = parse(experiment.definition.pruner).is_synchronous
+    cycle = n_updates // (2 * experiment.n_s)
+
+    def action(connection: Connection) -> Written:
+        written = Written()
+        if synchronous:
+            rungs.lock(connection, study.uuid)
+        at_rung = rungs.has_rung(experiment, n_updates) and not rungs.is_decided(
+            connection, study.uuid, cycle
+        )
+        for cell in evaluation.keys:
+            attempt = held.attempts[cell]
+            present = rows.standing(connection, study.uuid, attempt)
+            if present is None or present.token != held.token:
+                written.lost.append(cell)
+                continue
+            if present.state != "running":  # this very transaction was committed, its answer lost
+                if cell not in endings:
+                    written.paused.append(cell)
+                continue
+            rows.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
+            if cell in contents:
+                keep = 1 if cell in endings else checkpoints.KEPT
+                slot, content = attempt.slot, contents[cell]
+                made_in = held.environment(cell)
+                checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
+            if cell in endings:
+                _end(connection, study, held, cell, n_updates, endings[cell])
+            elif at_rung:
+                rows.update_attempt(
+                    connection, study.uuid, attempt, state=rungs.PAUSED, in_optuna=False
+                )
+                written.paused.append(cell)
+        if synchronous:
+            written.decided = rungs.decide(connection, study.stored)
+        if endings:
+            checkpoints.keep_best(connection, study.uuid)
+        return written
+
+    written = storage.write(action)
+    for cell in evaluation.keys:
+        held.unwritten[cell] = []
+    return written
+
+
+def _end(
+    connection: Connection,
+    study: OpenStudy,
+    held: Claim,
+    cell: int,
+    n_updates: int,
+    ending: Ending,
+) -> None:
+    attempt = held.attempts[cell]
+    if ending.outcome == "diverged":
+        checkpoints.forget(connection, study.uuid, attempt.slot)
+    connection.execute(
+        tables.results.insert().values(
+            study=study.uuid,
+            cell=attempt.slot.cell,
+            replicate=attempt.slot.replicate,
+            attempt=attempt.number,
+            outcome=ending.outcome,
+            value=ending.value,
+            cycles=n_updates // (2 * study.experiment.n_s),
+            n_updates=n_updates,
+            hits=ending.hits,
+            environment=held.environment(cell),
+        )
+    )
+    moment = rows.now(connection)
+    rows.update_attempt(
+        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
+    )
