@@ -40,11 +40,18 @@ class Silent:
     def warn(self, text: str) -> None: ...
 
 
+@pytest.fixture(params=range(1, tables.SCHEMA_VERSION))
+def version(request: pytest.FixtureRequest) -> int:
+    """Each schema that an hpo before this one wrote."""
+    found: int = request.param
+    return found
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, version: int) -> Path:
     """A copy of the old database."""
-    copy = tmp_path / "schema-1.db"
-    shutil.copy(Path(__file__).with_name("databases") / "schema-1.db", copy)
+    copy = tmp_path / f"schema-{version}.db"
+    shutil.copy(Path(__file__).with_name("databases") / copy.name, copy)
     return copy
 
 
@@ -90,8 +97,9 @@ OLD_RESULTS = "select cell, attempt, outcome, value, cycles, n_updates, hits fro
 OLD_CURVES = "select * from hpo_curves where cell < 3 order by cell, n_updates"
 
 
-def test_the_fixture_is_of_the_first_schema(path: Path) -> None:
-    assert asked(path, "select value from hpo_meta where key = 'schema_version'") == [("1",)]
+def test_the_fixture_is_of_the_old_schema(path: Path, version: int) -> None:
+    stored = asked(path, "select value from hpo_meta where key = 'schema_version'")
+    assert stored == [(str(version),)]
     assert asked(path, "select count(*) from hpo_results") == [(len(COUNTED),)]
     states = [row[0] for row in asked(path, "select state from hpo_attempts order by cell")]
     assert states == ["ended"] * 3 + ["running"] + ["waiting"] * 2
@@ -111,17 +119,19 @@ def test_an_old_study_goes_on_and_what_it_had_stays(url: str, path: Path) -> Non
     assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
 
 
-def test_an_old_study_ends_as_a_new_one_does(url: str, tmp_path: Path) -> None:
+def test_an_old_study_ends_as_a_new_one_does(url: str, path: Path, tmp_path: Path) -> None:
     _, new = run(f"sqlite:///{tmp_path / 'new.db'}")
     here = asked(tmp_path / "new.db", "select distinct environment from hpo_results")
-    there = asked(tmp_path / "schema-1.db", "select distinct environment from hpo_results")
+    there = asked(path, "select distinct environment from hpo_results")
     if here != there:
         pytest.skip("the old database was made with other versions or kernels")
 
     assert run(url)[1] == new
 
 
-def test_what_a_process_of_another_boot_held_waits_again(url: str, path: Path) -> None:
+def test_what_a_process_of_another_boot_held_is_trained_again(
+    url: str, path: Path, version: int
+) -> None:
     connection = sqlite3.connect(path)  # as after a restart, or on another machine
     connection.execute(
         'update hpo_attempts set worker = replace(worker, \'"boot": "\', \'"boot": "other \')'
@@ -131,8 +141,9 @@ def test_what_a_process_of_another_boot_held_waits_again(url: str, path: Path) -
 
     Storage(url).close()
 
-    held = f"select state, token, in_optuna from hpo_attempts where cell = {HELD}"
-    assert asked(path, held) == [("waiting", None, 0)]
+    held = f"select state, token is null, in_optuna from hpo_attempts where cell = {HELD}"
+    # Workers of schema 1 had no heartbeat, so nobody could tell whether that one lives.
+    assert asked(path, held) == [("waiting", 1, 0) if version == 1 else ("running", 0, 1)]
     assert run(url)[0].n_missing == 0
 
 
@@ -141,8 +152,8 @@ def test_a_migrated_database_looks_like_a_new_one(url: str, path: Path, tmp_path
     Storage(f"sqlite:///{tmp_path / 'new.db'}").close()
 
     assert schema(path) == schema(tmp_path / "new.db")
-    version = asked(path, "select value from hpo_meta where key = 'schema_version'")
-    assert version == [(str(tables.SCHEMA_VERSION),)]
+    stored = asked(path, "select value from hpo_meta where key = 'schema_version'")
+    assert stored == [(str(tables.SCHEMA_VERSION),)]
 
 
 def test_optunas_revision_is_left_alone(url: str, path: Path) -> None:
@@ -151,11 +162,10 @@ def test_optunas_revision_is_left_alone(url: str, path: Path) -> None:
     assert asked(path, "select * from alembic_version") == before
 
 
-def test_a_reader_of_an_old_database_says_what_to_do(url: str, path: Path) -> None:
+def test_a_reader_of_an_old_database_says_what_to_do(url: str, path: Path, version: int) -> None:
     before = path.read_bytes()
-    with pytest.raises(
-        StorageError, match=r"older hpo \(schema 1\)\. Any `hpo run` or `hpo doctor"
-    ):
+    sentence = rf"older hpo \(schema {version}\)\. Any `hpo run` or `hpo doctor"
+    with pytest.raises(StorageError, match=sentence):
         Reader(url)
     assert path.read_bytes() == before
 
@@ -169,7 +179,7 @@ def test_doctor_brings_an_old_database_up_to_date(url: str) -> None:
 
 @pytest.mark.parametrize("where", ["after the step", "before the record of it"])
 def test_an_interrupted_migration_leaves_the_old_schema(
-    url: str, path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    url: str, path: Path, version: int, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     before = schema(path)
 
@@ -181,15 +191,16 @@ def test_an_interrupted_migration_leaves_the_old_schema(
 
     with monkeypatch.context() as patched:
         if where == "after the step":
-            step = migrations._STEPS[1]
-            patched.setitem(migrations._STEPS, 1, lambda connection: fails(step(connection)))
+            step = migrations._STEPS[version]
+            patched.setitem(migrations._STEPS, version, lambda c: fails(step(c)))
         else:
             patched.setattr(tables.meta, "insert", fails)
         with pytest.raises(Power):
             Storage(url)
 
     assert schema(path) == before
-    assert asked(path, "select value from hpo_meta where key = 'schema_version'") == [("1",)]
+    stored = asked(path, "select value from hpo_meta where key = 'schema_version'")
+    assert stored == [(str(version),)]
     assert asked(path, f"select state from hpo_attempts where cell = {HELD}") == [("running",)]
     assert run(url)[0].n_missing == 0
 
