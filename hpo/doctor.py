@@ -200,7 +200,7 @@ def _optuna_id(connection: Connection, study: StoredStudy) -> int | None:
 def _orphans(connection: Connection) -> Finding:
     known = sa.select(tables.studies.c.uuid)
     n = 0
-    for table in (tables.attempts, tables.results, tables.curves, tables.checkpoints):
+    for table in tables.OF_SEARCH:
         query = sa.select(sa.func.count()).select_from(table).where(table.c.study.not_in(known))
         n += connection.execute(query).scalar_one()
     if n:
@@ -253,7 +253,7 @@ def _delete_damaged(connection: Connection) -> None:
 
 def _delete_orphans(connection: Connection) -> None:
     known = sa.select(tables.studies.c.uuid)
-    for table in (tables.attempts, tables.results, tables.curves, tables.checkpoints):
+    for table in tables.OF_SEARCH:
         connection.execute(table.delete().where(table.c.study.not_in(known)))
 
 

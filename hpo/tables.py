@@ -129,7 +129,8 @@ rungs = sa.Table(
     sa.Column("decided_at", sa.Double, nullable=False),
     sa.Column("decision", sa.Text, nullable=False),  # JSON: what every cell had, and which go on
 )
-OF_STUDY = (attempts, results, curves, checkpoints, test_looks, rungs)
+OF_SEARCH = (attempts, results, curves, checkpoints, rungs)
+OF_STUDY = (*OF_SEARCH, test_looks)  # looks have keys of their own too, which are no studies
 
 
 @dataclass(frozen=True)
