@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hpo import fleet, rows
+from hpo import fleet, looks, rows
 from hpo.definition import Experiment
 from hpo.errors import NoResult
 from hpo.progress import describe
-from hpo.study import best_result
+from hpo.study import cell_means, winner
 from hpo.tables import Result, StoredStudy
 
-if TYPE_CHECKING:  # planning needs Optuna, whose import costs a reader more than its query
+if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
+    from hpo.judgement import Judgement
     from hpo.plan import Plan
 
 
@@ -27,8 +28,13 @@ class StudyReport:
 
     @property
     def best(self) -> Result | None:
-        """The result with the highest value."""
-        return best_result(list(self.results))
+        """The best result of the cell with the highest mean over its replicates."""
+        return winner(list(self.results), self.study.experiment.definition.replicates)
+
+    @property
+    def means(self) -> dict[int, float]:
+        """Mean value of every cell that is complete in all its replicates."""
+        return cell_means(list(self.results), self.study.experiment.definition.replicates)
 
     @property
     def n_slots(self) -> int:
@@ -38,10 +44,9 @@ class StudyReport:
 
 def read(connection: Connection, study: StoredStudy) -> StudyReport:
     """Return what is known of ``study``."""
-    looks = rows.looks_of(connection, study.uuid)
-    accuracy = looks[-1].n_right / looks[-1].n_images if looks else None
+    taken = rows.looks_of(connection, study.uuid)
     results = tuple(rows.results_of(connection, study.uuid))
-    return StudyReport(study, results, accuracy, len(looks))
+    return StudyReport(study, results, looks.accuracy(taken), len(taken))
 
 
 def table(report: StudyReport) -> str:
@@ -49,46 +54,66 @@ def table(report: StudyReport) -> str:
     experiment = report.study.experiment
     several = experiment.definition.replicates > 1
     by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
-    best = report.best
+    best, means = report.best, report.means
+    counts = "mean" if several else "0"
     lines = [f"{report.study.name}: {_heading(report)}"]
     header = f"{'cell':>4}  {'lambda':<22}"
     lines.append(header + ("  replicate" if several else "") + "  validation accuracy")
     for cell, value in enumerate(experiment.lambdas):
-        for replicate in range(experiment.definition.replicates):
-            result = by_slot.get((cell, replicate))
-            mark = "  best" if result is not None and result == best else ""
-            middle = f"  {replicate:>9}" if several else ""
-            lines.append(f"{cell:>4}  {value!r:<22}{middle}  {_value(result)}{mark}")
-    if best is not None and best.value is not None:
+        shown = {
+            str(replicate): _value(by_slot.get((cell, replicate)))
+            for replicate in range(experiment.definition.replicates)
+        }
+        if several:
+            shown["mean"] = f"{means[cell]:.4f}" if cell in means else "-"
+        for row, text in shown.items():
+            middle = f"  {row:>9}" if several else ""
+            is_best = best is not None and best.slot.cell == cell and row == counts
+            mark = "  best" if is_best else ""
+            lines.append(f"{cell:>4}  {value!r:<22}{middle}  {text}{mark}")
+    if best is not None:
         lines.append(f"Best lambda: {experiment.lambdas[best.slot.cell]!r}")
     if report.test_accuracy is not None:
         lines.append(f"Test accuracy: {report.test_accuracy:.4f}")
     return "\n".join(lines)
 
 
-def best(report: StudyReport) -> str:
-    """Return the best cell in words.
+def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
+    """Return the best cell in words, with what its lead is worth where that is known.
 
     Raises:
         NoResult: No cell is complete.
     """
     found = report.best
-    if found is None or found.value is None:
+    if found is None:
         raise NoResult(
             f"{report.study.name!r} has no complete cell yet ({len(report.results)} of "
             f"{report.n_slots} have a result). Run `hpo run {report.study.experiment.definition.name}`."
         )
     experiment = report.study.experiment
+    cell, replicates = found.slot.cell, experiment.definition.replicates
+    mean = f", the mean of {replicates} replicates" if replicates > 1 else ""
     missing = report.n_slots - len(report.results)
-    so_far = f" so far; {missing} of {report.n_slots} cells are missing" if missing else ""
-    text = (
-        f"{report.study.name}: lambda {experiment.lambdas[found.slot.cell]!r} (cell "
-        f"{found.slot.cell}) with validation accuracy {found.value:.4f}{so_far}"
-    )
+    what = "cells" if replicates == 1 else "results"
+    so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
+    lines = [
+        f"{report.study.name}: lambda {experiment.lambdas[cell]!r} (cell {cell}) "
+        f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
+    ]
+    if judgement is not None and judgement.best == cell:
+        from hpo.judgement import in_words
+
+        lines += in_words(judgement, experiment.lambdas)
+    out = {r.slot.cell: r.outcome for r in report.results if r.outcome != "complete"}
+    if out:
+        names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        cells = "cell" if len(names) == 1 else "cells"
+        lines.append(f"not compared, and never the best: {cells} {', '.join(names[:10])}{more}")
     if report.test_accuracy is not None:
         looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
-        text += f"\ntest accuracy {report.test_accuracy:.4f} ({looks} at the test images)"
-    return text
+        lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")
+    return "\n".join(lines)
 
 
 def status(connection: Connection) -> str:
@@ -107,8 +132,9 @@ def status(connection: Connection) -> str:
         found = report.best
         shown = (
             "-"
-            if found is None or found.value is None
-            else f"{found.value:.4f} at lambda {study.experiment.lambdas[found.slot.cell]:.6g}"
+            if found is None
+            else f"{report.means[found.slot.cell]:.4f} at lambda "
+            f"{study.experiment.lambdas[found.slot.cell]:.6g}"
         )
         lines.append(
             f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "

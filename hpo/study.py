@@ -5,6 +5,7 @@ carries that uuid. Ours is written first; a process that dies between the two le
 the next one adopts.
 """
 
+import math
 import uuid
 from dataclasses import dataclass, replace
 from functools import partial
@@ -146,8 +147,38 @@ def best_result(results: list[Result]) -> Result | None:
     return max(complete, key=lambda r: (r.value, -r.slot.cell), default=None)
 
 
+def cell_means(results: list[Result], n_replicates: int) -> dict[int, float]:
+    """Return the mean value of every cell that is complete in all its replicates.
+
+    A cell that diverged or was pruned in one of them has none.
+    """
+    values: dict[int, list[float]] = {}
+    for result in results:
+        counts = result.outcome == "complete" and result.slot.replicate < n_replicates
+        if counts and result.value is not None:
+            values.setdefault(result.slot.cell, []).append(result.value)
+    return {
+        # Accuracies are whole shares: what differs in the 13th digit is equal and was rounded.
+        cell: round(math.fsum(found) / n_replicates, 12)
+        for cell, found in sorted(values.items())
+        if len(found) == n_replicates
+    }
+
+
+def best_cell(results: list[Result], n_replicates: int) -> int | None:
+    """Return the cell with the highest mean over its replicates; of equal ones the first."""
+    means = cell_means(results, n_replicates)
+    return max(means, key=lambda cell: (means[cell], -cell), default=None)
+
+
+def winner(results: list[Result], n_replicates: int) -> Result | None:
+    """Return the best result of the best cell, for those who need one network of it."""
+    cell = best_cell(results, n_replicates)
+    return best_result([r for r in results if r.slot.cell == cell])
+
+
 def finished_best(connection: Connection, study: StoredStudy) -> Result:
-    """Return the best result of a finished study.
+    """Return the best result of the best cell of a finished study.
 
     Raises:
         ParentUnfinished: Cells are missing, or every one diverged.
@@ -163,7 +194,7 @@ def finished_best(connection: Connection, study: StoredStudy) -> Result:
             f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
             f"missing. Run {command} with the same --storage, --data and --protocol first."
         )
-    best = best_result(results)
+    best = winner(results, experiment.definition.replicates)
     if best is None:
         raise ParentUnfinished(
             f"Every cell of {study.name!r} diverged, so it has no best one. Lower eta_max."

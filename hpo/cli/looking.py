@@ -26,14 +26,18 @@ def register(app: typer.Typer) -> None:
 
 
 def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
-    """Print the best cell of a study.
+    """Print the best cell of a study, how sure that is, and which cells may be as good.
 
     Example: hpo best coarse
     """
-    from hpo import report
+    from hpo import judgement, report
     from hpo.study import stored
 
-    typer.echo(_read(storage, lambda c: report.best(report.read(c, stored(c, study)))))
+    def told(connection: "Connection") -> str:
+        found = stored(connection, study)
+        return report.best(report.read(connection, found), judgement.judge(connection, found))
+
+    typer.echo(_read(storage, told))
 
 
 def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:

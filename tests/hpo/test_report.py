@@ -109,7 +109,11 @@ def test_with_replicates_each_has_its_line(storage: Storage, fill: Fill) -> None
     lines = report.table(read(storage, fill({0: 0.5}, replicates=2))).splitlines()
 
     assert "replicate" in lines[1]
-    assert [line.split()[:3] for line in lines[2:4]] == [["0", "0.001", "0"], ["0", "0.001", "1"]]
+    assert [line.split() for line in lines[2:5]] == [
+        ["0", "0.001", "0", "0.5000"],
+        ["0", "0.001", "1", "-"],
+        ["0", "0.001", "mean", "-"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,53 @@ def test_the_best_does_not_depend_on_the_order_of_the_results() -> None:
 
     assert study.best_result(results) == results[1]
     assert study.best_result(results[::-1]) == results[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ({0: (0.5, 0.5), 1: (0.9, 0.2)}, 1),  # the highest mean
+        ({0: (0.6, 0.6), 1: (0.9, 0.2)}, 0),  # not the highest result
+        ({0: (0.1, 0.2), 1: (0.2, 0.1)}, 0),  # the first of equals
+        ({0: (0.5,), 1: (0.1, 0.2)}, 1),  # a replicate is missing
+        ({0: (0.9, None), 1: (0.1, 0.2)}, 1),  # one diverged
+        ({0: (0.9, 0.9, 0.9), 1: (0.95, 0.95)}, 1),  # a third replicate does not count
+        ({0: (0.5,)}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("step", [1, -1])  # results come in any order
+def test_the_best_cell_has_the_highest_mean(
+    values: dict[int, tuple[float | None, ...]], best: int | None, step: int
+) -> None:
+    results = [
+        Result(Slot(cell, r), 0, "diverged" if value is None else "complete", value, 2, 40)
+        for cell, several in values.items()
+        for r, value in enumerate(several)
+    ][::step]
+
+    assert study.best_cell(results, 2) == best
+    winner = study.winner(results, 2)
+    assert (winner.slot.cell if winner else None) == best
+
+
+def test_a_pruned_cell_is_not_the_best() -> None:
+    results = [Result(Slot(cell, 0), 0, "complete", 0.5, 2, 40) for cell in (1, 2)]
+    results.append(Result(Slot(0, 0), 0, "pruned", 0.9, 1, 20))
+
+    assert study.best_cell(results, 1) == 1
+
+
+def test_means_that_differ_by_rounding_are_equal() -> None:
+    shares = {0: (0.1, 0.2, 0.6), 1: (0.3, 0.3, 0.3)}  # 0.9 in sum, and 0.8999999999999999
+    results = [
+        Result(Slot(cell, r), 0, "complete", value, 2, 40)
+        for cell, several in shares.items()
+        for r, value in enumerate(several)
+    ]
+
+    assert study.best_cell(results, 3) == 0
+    assert study.cell_means(results, 3) == {0: 0.3, 1: 0.3}
 
 
 def test_the_best_in_words(storage: Storage, fill: Fill) -> None:
