@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -25,7 +26,7 @@ from hpo.tables import Slot, checkpoints, results
 from model.network import Network
 
 KEPT = 2  #: checkpoints of a slot that is being trained
-KEPT_WEIGHTS = 3  #: best slots of a study whose final weights are kept
+KEPT_WEIGHTS = 3  #: best cells whose final weights are kept, in every replicate
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def forget(connection: Connection, study: str, slot: Slot) -> None:
 
 
 def keep_best(connection: Connection, study: str) -> None:
-    """Keep the final weights of the best slots; which those are does not depend on the order."""
+    """Keep the final weights of each replicate's best cells; the order of results has no say."""
     # From the few checkpoints to their results, never through the results of the whole study.
     table = checkpoints.c
     there = sa.select(table.cell, table.replicate).where(table.study == study).distinct()
@@ -162,8 +163,10 @@ def keep_best(connection: Connection, study: str) -> None:
     query = (
         sa.select(results.c.cell, results.c.replicate)
         .where(results.c.study == study, sa.tuple_(results.c.cell, results.c.replicate).in_(slots))
-        .order_by(results.c.value.desc(), results.c.cell, results.c.replicate)
-        .offset(KEPT_WEIGHTS)
+        .order_by(results.c.replicate, results.c.value.desc(), results.c.cell)
     )
+    seen: Counter[int] = Counter()
     for row in connection.execute(query).all():
-        forget(connection, study, Slot(row.cell, row.replicate))
+        seen[row.replicate] += 1
+        if seen[row.replicate] > KEPT_WEIGHTS:
+            forget(connection, study, Slot(row.cell, row.replicate))

@@ -77,6 +77,19 @@ class OutputError(HpoError):
         )
 
 
+class InvalidWeights(HpoError):
+    """A file is not one with the weights of a trained network, or is damaged."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(
+            f"{path} {fault}. Expected weights.npz or weights.safetensors as `hpo run final` writes them."
+        )
+
+
+class InvalidImage(HpoError):
+    """An image cannot be read, or is not one that the network can classify."""
+
+
 class NoResult(HpoError):
     """A study has nothing yet of what was asked for."""
 

@@ -34,12 +34,13 @@ def describe(
     name: str | None,
     parent: str | None,
     notify: Callable[[str], None],
+    cell: int | None = None,
 ) -> str:
     """Return the cells, the updates, the memory and the time of a run that is not made."""
     path = sqlite_path(url)
     storage = Storage(url) if path is None or path.exists() else None
     name, study, experiment = prepare(
-        definition, dataset, storage, name=name, parent_name=parent, notify=notify
+        definition, dataset, storage, name=name, parent_name=parent, cell=cell, notify=notify
     )
     done = 0
     if storage is not None and study is not None:

@@ -1,16 +1,17 @@
 """The one way to the test images: every look at them is a row.
 
 Only `hpo.held_out.look` evaluates a network on the test part of a source; `final` and
-`reproduce` are its only callers.
+`reproduce` are its only callers. What the rows say together is in `hpo.looks`.
 """
 
 import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from hpo import checkpoints, rows, tables
 from hpo.errors import NoResult
@@ -42,6 +43,8 @@ def look(
     what: str,
     examine: Callable[[Dataset], NDArray[np.bool_]],
     source: Source,
+    *,
+    again: bool = False,
 ) -> Look:
     """Return what a network makes of the test images; a look that was taken is not taken again.
 
@@ -50,12 +53,13 @@ def look(
         slot: Whose network it is.
         what: The network, in words.
         examine: Tells which of the images it gets right.
+        again: Look all the same; it is one more row.
 
     Raises:
         NoResult: The source has no test images.
     """
     earlier = taken_before(storage, study, slot)
-    if earlier is not None:
+    if earlier is not None and not again:
         return earlier
     test = source.test()
     if test is None:
@@ -63,22 +67,27 @@ def look(
             f"{source.name} has no test images, so there is no test accuracy. Add test_images and "
             "test_labels to the .npz."
         )
-    taken = Look(len(test), int(np.count_nonzero(examine(test))))
+    hits = np.asarray(examine(test), dtype=bool)
+    taken = Look(len(test), int(np.count_nonzero(hits)))
+    moment = storage.write(rows.now)
 
     def write(connection: Connection) -> None:
-        if _taken(connection, study, slot) is not None:  # a commit that was thought lost
+        before = [r for r in rows.looks_of(connection, study) if _is_of(r, slot)]
+        # A commit that was thought lost, or another process that looked at the same time.
+        if any(row.looked_at == moment for row in before) or (before and not again):
             return
         connection.execute(
             tables.test_looks.insert().values(
                 study=study,
                 cell=slot.cell,
                 replicate=slot.replicate,
-                looked_at=rows.now(connection),
+                looked_at=moment,
                 who=f"{_user()} on {this_worker()['host']}",
                 what=what,
                 fingerprint=test.fingerprint,
                 n_images=taken.n_images,
                 n_right=taken.n_right,
+                hits=np.packbits(hits).tobytes(),
             )
         )
 
@@ -88,14 +97,13 @@ def look(
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:
     """Return the last look at the test images for this slot, or None."""
-    return storage.write(lambda connection: _taken(connection, study, slot))
+    looks = storage.write(lambda connection: rows.looks_of(connection, study))
+    found = [Look(row.n_images, row.n_right) for row in looks if _is_of(row, slot)]
+    return found[-1] if found else None
 
 
-def _taken(connection: Connection, study: str, slot: Slot) -> Look | None:
-    for row in reversed(rows.looks_of(connection, study)):
-        if (row.cell, row.replicate) == (slot.cell, slot.replicate):
-            return Look(row.n_images, row.n_right)
-    return None
+def _is_of(row: Row[Any], slot: Slot) -> bool:
+    return (row.cell, row.replicate) == (slot.cell, slot.replicate)
 
 
 def final_network(connection: Connection, study: StoredStudy, slot: Slot) -> Network:
@@ -107,7 +115,8 @@ def final_network(connection: Connection, study: StoredStudy, slot: Slot) -> Net
     found = checkpoints.load(connection, study.uuid, study.experiment, slot)
     if found is None or found.n_updates < study.experiment.n_updates:
         raise NoResult(
-            f"The weights of cell {slot.cell} are not stored: only those of the best cells are kept."
+            f"The weights of cell {slot.cell}, replicate {slot.replicate}, are not stored: only those "
+            "of the best cells are kept."
         )
     return found.network
 

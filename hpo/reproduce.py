@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo import held_out, lookup, prepared, rows, running
+from hpo import final, held_out, lookup, prepared, rows, running
 from hpo.definition import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
 from hpo.progress import Story, say
@@ -215,10 +215,10 @@ def _final(
     published: dict[str, float],
 ) -> list[Figure]:
     results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
-    look = running.show_test_images(storage, study, dataset, source)
+    taken = final.show_test_images(storage, study, dataset, source)
     return [
         _accuracy("final, validation accuracy", published["validation_accuracy"], results[0].value),
         _accuracy(
-            "final, test accuracy", published["test_accuracy"], look.accuracy if look else None
+            "final, test accuracy", published["test_accuracy"], taken[0].accuracy if taken else None
         ),
     ]

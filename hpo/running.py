@@ -4,11 +4,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import crew, held_out, leases, rows
+from hpo import crew, leases, rows
 from hpo import study as studies
 from hpo.checks import check_name
 from hpo.definition import (
@@ -68,12 +66,14 @@ def prepare(
     *,
     name: str | None = None,
     parent_name: str | None = None,
+    cell: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, OpenStudy | None, Experiment]:
     """Settle what is to be run: the study's name, the study if it exists, and the experiment.
 
     Args:
         storage: None where nothing is stored yet and nothing shall be.
+        cell: The parent's cell to go on from, instead of its best one.
 
     Raises:
         DefinitionChanged: The stored study is another experiment.
@@ -84,13 +84,13 @@ def prepare(
     check_name(name)
     existing = studies.find(storage, name) if storage else None
     if storage is None or existing is None:
-        parent = _parent(definition, data, storage, parent_name)
+        parent = _parent(definition, data, storage, parent_name, cell)
         return name, None, resolve(definition, data, parent, notify)
     stored = existing.experiment.definition.replicates  # never fewer than there are
     definition = replace(definition, replicates=max(definition.replicates, stored))
     asked = resolve(definition, data, _stored_parent(existing, storage))
     studies.compare(existing, asked)
-    _check_parent_name(existing, parent_name)
+    _check_parent(existing, parent_name, cell)
     return name, existing, existing.experiment
 
 
@@ -102,6 +102,7 @@ def open_for(
     *,
     name: str | None = None,
     parent_name: str | None = None,
+    cell: int | None = None,
 ) -> Storage:
     """Open the database for a study; one that could not run there makes no database.
 
@@ -110,7 +111,7 @@ def open_for(
     """
     path = sqlite_path(checked_url(url))
     if path is not None and not path.exists():
-        prepare(definition, dataset, None, name=name, parent_name=parent_name)
+        prepare(definition, dataset, None, name=name, parent_name=parent_name, cell=cell)
     return Storage(url, stop)
 
 
@@ -131,12 +132,19 @@ def submit(
     *,
     name: str | None = None,
     parent_name: str | None = None,
+    cell: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[OpenStudy, Plan]:
     """Create or open a study and plan it; workers that are running will find it."""
     with leases.held(storage, "open studies"):
         name, study, experiment = prepare(
-            definition, dataset, storage, name=name, parent_name=parent_name, notify=notify
+            definition,
+            dataset,
+            storage,
+            name=name,
+            parent_name=parent_name,
+            cell=cell,
+            notify=notify,
         )
         if study is None:
             study = studies.create(storage, name, experiment)
@@ -153,6 +161,7 @@ def run(
     *,
     name: str | None = None,
     parent_name: str | None = None,
+    cell: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
     n_workers: int | None = 1,
     source: Source | None = None,
@@ -169,7 +178,7 @@ def run(
     """
     reserve = reserve or Reserve()
     study, before = submit(
-        definition, dataset, storage, name=name, parent_name=parent_name, notify=notify
+        definition, dataset, storage, name=name, parent_name=parent_name, cell=cell, notify=notify
     )
     n_missing = before.n_slots - before.n_counted - len(before.failed)
     if n_missing:
@@ -193,37 +202,20 @@ def run(
     return Outcome(study, before, after)
 
 
-def show_test_images(
-    storage: Storage, study: OpenStudy, dataset: Dataset, source: Source
-) -> held_out.Look | None:
-    """Show the test images to the best network of a finished study; None if all diverged."""
-    best = studies.best_result(
-        storage.write(lambda connection: rows.results_of(connection, study.uuid))
-    )
-    if best is None:
-        return None
-    trainer = Trainer(study.experiment, dataset)
-    what = f"the final weights of {study.stored.name}, cell {best.slot.cell}"
-
-    def examine(test: Dataset) -> NDArray[np.bool_]:
-        network = storage.write(
-            lambda connection: held_out.final_network(connection, study.stored, best.slot)
-        )
-        right: NDArray[np.bool_] = trainer.examine(network, test)[1][0]
-        return right
-
-    return held_out.look(storage, study.uuid, best.slot, what, examine, source)
-
-
 def _parent(
-    definition: StudyDefinition, data: DataFacts, storage: Storage | None, parent_name: str | None
+    definition: StudyDefinition,
+    data: DataFacts,
+    storage: Storage | None,
+    parent_name: str | None,
+    cell: int | None,
 ) -> Parent | None:
-    """Return the finished parent and its best cell, or None for a study without one."""
+    """Return the finished parent with a cell of it, its best one or ``cell``; None without one."""
     if definition.parent is None:
-        if parent_name is not None:
-            raise ParentUnfinished(
-                f"{definition.name!r} is derived from no other study, so --from has no meaning."
-            )
+        for option, given in (("--from", parent_name), ("--cell", cell)):
+            if given is not None:
+                raise ParentUnfinished(
+                    f"{definition.name!r} is derived from no other study, so {option} has no meaning."
+                )
         return None
     wanted = parent_name or suffixed(definition.parent, data.name, definition.protocol)
     if storage is None or studies.find(storage, wanted) is None:
@@ -235,9 +227,14 @@ def _parent(
 
     def read(connection: Connection) -> Parent:
         stored = studies.stored(connection, wanted)
-        best = studies.finished_best(connection, stored).slot.cell
-        cell = ParentCell(stored.name, stored.uuid, best, stored.experiment.lambdas[best])
-        return Parent(cell, stored.experiment)
+        best, lambdas = studies.finished_best(connection, stored), stored.experiment.lambdas
+        chosen = best.slot.cell if cell is None else cell
+        if chosen >= len(lambdas):
+            raise ParentUnfinished(
+                f"The cells of {wanted!r} are 0 to {len(lambdas) - 1}; --cell {chosen} is none of them."
+            )
+        found = ParentCell(stored.name, stored.uuid, chosen, lambdas[chosen])
+        return Parent(found, stored.experiment)
 
     parent = storage.write(read)
     stored = parent.experiment.data
@@ -263,11 +260,19 @@ def _stored_parent(study: OpenStudy, storage: Storage) -> Parent | None:
     return Parent(cell, storage.write(read) or study.experiment)
 
 
-def _check_parent_name(study: OpenStudy, parent_name: str | None) -> None:
+def _check_parent(study: OpenStudy, parent_name: str | None, cell: int | None) -> None:
+    """Refuse another parent, or another cell of it, than the stored study was derived from."""
     parent = study.experiment.parent
+    name = study.stored.name
     if parent_name is not None and (parent is None or parent.study != parent_name):
         derived = repr(parent.study) if parent else "no other study"
         raise ParentUnfinished(
-            f"{study.stored.name!r} is derived from {derived}, not from {parent_name!r}. "
+            f"{name!r} is derived from {derived}, not from {parent_name!r}. "
             "Give the new one a name with --name."
+        )
+    if cell is not None and (parent is None or parent.cell != cell):
+        derived = f"cell {parent.cell} of {parent.study!r}" if parent else "no other study"
+        raise ParentUnfinished(
+            f"{name!r} is derived from {derived}, so --cell {cell} is for another study. "
+            "Give that one a name with --name."
         )

@@ -171,6 +171,18 @@ def npz_test(path: Path) -> Dataset | None:
     return test
 
 
+def npz_to_classify(
+    path: Path, n_classes: int
+) -> tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.intp] | None]:
+    """Return the array ``images`` (n, ...) of an ``.npz``, and ``labels`` (n,) if it has them."""
+    with _opened(path) as stored:
+        images = _checked_images(path, "images", _array(path, stored, "images"))
+        labels = _array(path, stored, "labels") if "labels" in stored else None
+    if labels is None:
+        return images, None
+    return images, _checked_labels(path, "labels", labels, len(images), n_classes)[0]
+
+
 #: What damaged files make NumPy and zipfile raise.
 _UNREADABLE = (
     OSError,
@@ -207,27 +219,29 @@ def _opened(path: Path) -> "Iterator[np.lib.npyio.NpzFile]":
 
 
 def _npz(path: Path, images_key: str, labels_key: str, n_classes: int | None = None) -> Dataset:
-    arrays = []
     with _opened(path) as stored:
-        for key in (images_key, labels_key):
-            if key not in stored:
-                raise InvalidData(
-                    f"{path} has no array {key!r}; it holds {', '.join(stored.files) or 'nothing'}. "
-                    "Store images (n, ...) and labels (n,)."
-                )
-            try:
-                arrays.append(stored[key])
-            except _UNREADABLE as error:
-                raise InvalidData(
-                    f"{path}: the array {key!r} cannot be read without running code, or is damaged "
-                    f"({error}). Store plain numbers."
-                ) from error
-    images, labels = arrays
+        images, labels = (_array(path, stored, key) for key in (images_key, labels_key))
     images = _checked_images(path, images_key, images)
     labels, n_classes = _checked_labels(path, labels_key, labels, len(images), n_classes)
     shape = images.shape[1:] if 2 <= images.ndim - 1 <= 3 else ()
     name = f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem
     return Dataset(name, images.reshape(len(images), -1), labels, n_classes, shape)
+
+
+def _array(path: Path, stored: "np.lib.npyio.NpzFile", key: str) -> NDArray[np.generic]:
+    if key not in stored:
+        raise InvalidData(
+            f"{path} has no array {key!r}; it holds {', '.join(stored.files) or 'nothing'}. "
+            "Store images (n, ...) and labels (n,)."
+        )
+    try:
+        array: NDArray[np.generic] = stored[key]
+    except _UNREADABLE as error:
+        raise InvalidData(
+            f"{path}: the array {key!r} cannot be read without running code, or is damaged "
+            f"({error}). Store plain numbers."
+        ) from error
+    return array
 
 
 def _checked_images(

@@ -42,6 +42,17 @@ def sigmoid(scores: Array) -> Array:
     return probabilities
 
 
+def probabilities(loss: Loss, scores: Array) -> Array:
+    """Return what a network trained with ``loss`` holds its scores for, shape (..., k).
+
+    They sum to 1 over the classes, or with the binary loss each class has one of its own.
+
+    >>> probabilities(Loss.CROSS_ENTROPY, np.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return softmax(scores) if loss is Loss.CROSS_ENTROPY else sigmoid(scores)
+
+
 def losses(loss: Loss, scores: Array, labels: Labels) -> Array:
     """Return the loss of every image in nats, shape (..., n).
 

@@ -134,8 +134,27 @@ def test_only_final_and_reproduce_look_at_the_test_images() -> None:
     }
     showers = {str(p) for p in FILES if "show_test_images" in names(p)}
 
-    assert lookers == {"hpo/running.py", "hpo/reproduce.py"}
+    assert lookers == {"hpo/final.py", "hpo/reproduce.py"}
     assert showers == {"hpo/cli/searching.py", "hpo/reproduce.py"}
+
+
+def test_of_the_command_line_only_run_shows_the_test_images() -> None:
+    body = tree(Path("hpo/cli/searching.py")).body
+    users = [
+        node.name
+        for node in body
+        if isinstance(node, ast.FunctionDef) and "show_test_images" in ast.unparse(node)
+    ]
+
+    assert users == ["run"]
+
+
+def test_a_prediction_needs_no_data_set_and_no_database() -> None:
+    for name in ("cli/predicting", "predict", "image_files", "weights_file"):
+        modules = set(imported(Path(f"hpo/{name}.py")))
+        forbidden = {"hpo.sources", "hpo.held_out", "hpo.storage", "hpo.rows", "sqlalchemy"}
+
+        assert not modules & forbidden, name
 
 
 def test_verifying_the_data_evaluates_nothing() -> None:

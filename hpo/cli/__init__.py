@@ -13,7 +13,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
-from hpo.cli import data, looking, searching, training, working  # noqa: E402
+from hpo.cli import data, looking, predicting, searching, training, working  # noqa: E402
 
 app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _module in (searching, working, training, looking):
+for _module in (searching, working, training, predicting, looking):
     _module.register(app)
 app.add_typer(data.app, name="data")
 

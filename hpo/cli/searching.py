@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hpo.running import Outcome
     from hpo.signals import StopRequest
     from hpo.storage import Storage
+    from hpo.study import OpenStudy
+    from model.data import Dataset
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +55,16 @@ def run(
     replicates: Replicates = None,
     workers: Workers = None,
     grace: Grace = 60.0,
+    cell: Annotated[
+        int | None, typer.Option(min=0, help="Cell of the parent to go on from, not its best one.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look at the test images once more, on purpose (final).")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for weights and model card (final); default: <study>-model."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
     ] = False,
@@ -82,13 +94,16 @@ def run(
                 pruner=pruner,
                 replicates=replicates,
             )
+            _check_meaning(definition, again, out)
             source = open_source(data, stop)
             dataset = prepared.training(source, os.environ)
             if dry_run:
-                typer.echo(estimate.describe(definition, dataset, storage, name, parent, say))
+                told = estimate.describe(definition, dataset, storage, name, parent, say, cell)
+                typer.echo(told)
                 return 0
+            folder = _model_folder(definition, dataset, name, out)
             opened = running.open_for(
-                definition, dataset, storage, stop, name=name, parent_name=parent
+                definition, dataset, storage, stop, name=name, parent_name=parent, cell=cell
             )
             try:
                 outcome = running.run(
@@ -99,19 +114,25 @@ def run(
                     stop,
                     name=name,
                     parent_name=parent,
+                    cell=cell,
                     notify=say,
                     n_workers=workers,
                     source=source,
                     grace=grace,
                     reserve=reserve,
                 )
-                if outcome.n_missing == 0 and definition.evaluates_test:
-                    running.show_test_images(opened, outcome.study, dataset, source)
+                is_tested = outcome.n_missing == 0 and definition.evaluates_test
+                if is_tested:
+                    from hpo import final
+
+                    final.show_test_images(opened, outcome.study, dataset, source, again=again)
             except Interrupted:
-                say("Interrupted before anything was trained; run the same command to go on.")
+                say("Interrupted before the end; run the same command to go on.")
                 return stop.exit_status
             story.close()
             status = _tell(outcome, opened, stop)
+            if is_tested:
+                _tell_test(outcome.study, opened, dataset, folder)
             opened.close()
         if profile:
             say(table(story.phases))
@@ -142,6 +163,43 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
     typer.echo(storage.write(lambda connection: report.table(report.read(connection, stored))))
     return 0
+
+
+def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folder: Path) -> None:
+    """Print what the test images say, and write the best network with its model card."""
+    from hpo import final
+
+    verdict = storage.write(lambda connection: final.verdict(connection, study.stored))
+    if verdict is None:
+        say("No cell came to its end in every replicate, so nothing was shown the test images.")
+        return
+    typer.echo(verdict.spread())
+    typer.echo(f"Looks at the test images: {verdict.looks()}")
+    for path in final.write_model(storage, study, dataset, folder, say):
+        say(f"Wrote {path}")
+
+
+def _check_meaning(definition: "StudyDefinition", again: bool, out: Path | None) -> None:
+    """Refuse options about the test images for a study that never looks at them."""
+    for option, given in (("--again", again), ("--out", out is not None)):
+        if given and not definition.evaluates_test:
+            raise typer.BadParameter(
+                f"{option} is for a study that ends with the test images, as final does; "
+                f"{definition.name!r} does not."
+            )
+
+
+def _model_folder(
+    definition: "StudyDefinition", dataset: "Dataset", name: str | None, out: Path | None
+) -> Path:
+    """Return the folder for the files, which can be written to, if there will be some."""
+    from hpo import output
+    from hpo.definition import study_name
+
+    folder = out or Path(f"{name or study_name(definition, dataset.name)}-model")
+    if definition.evaluates_test:
+        output.check_folder(folder)
+    return folder
 
 
 def _started_early(workers: int | None, data: str) -> int:

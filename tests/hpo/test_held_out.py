@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from hpo import held_out, running
+from hpo import held_out, running, tables
 from hpo import rows as stored_rows
 from hpo.definition import StudyDefinition
 from hpo.errors import NoResult
@@ -69,6 +70,40 @@ def test_a_look_that_was_taken_is_not_taken_again(storage: Storage) -> None:
     assert len(looks(storage, "u")) == 1
 
 
+def test_the_bits_of_a_look_say_which_images_were_right(storage: Storage) -> None:
+    held_out.look(storage, "u", FIRST, "it", Examiner(), DIGITS)
+
+    (row,) = looks(storage, "u")
+    bits = np.unpackbits(np.frombuffer(row.hits, np.uint8), count=297)
+    assert np.flatnonzero(bits).tolist() == list(range(100))
+
+
+def test_a_look_that_is_taken_again_is_one_more_row(storage: Storage) -> None:
+    examiner = Examiner()
+    held_out.look(storage, "u", FIRST, "it", examiner, DIGITS)
+    held_out.look(storage, "u", FIRST, "it again", examiner, DIGITS, again=True)
+
+    assert examiner.n_asked == 2
+    assert [row.what for row in looks(storage, "u")] == ["it", "it again"]
+    assert held_out.taken_before(storage, "u", FIRST) == held_out.Look(297, 100)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_commit_whose_answer_was_lost_leaves_one_row(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    def write_twice(action: Any) -> Any:
+        write(action)
+        return write(action)
+
+    write = storage.write
+    monkeypatch.setattr(storage, "write", write_twice)
+
+    held_out.look(storage, "u", FIRST, "it", Examiner(), DIGITS, again=again)
+
+    assert len(looks(storage, "u")) == 1
+
+
 def test_every_study_and_every_cell_has_its_own_look(storage: Storage) -> None:
     examiner = Examiner()
     for study, slot in (("u", FIRST), ("u", Slot(1, 0)), ("u", Slot(0, 1)), ("v", FIRST)):
@@ -104,23 +139,12 @@ def test_an_examination_that_fails_is_no_look(storage: Storage) -> None:
     assert looks(storage, "u") == []
 
 
-def test_the_best_network_of_a_study_is_shown_the_images_once(storage: Storage) -> None:
-    dataset = digits()
-    study = running.run(DEFINITION, dataset, storage, Story(), lambda: False).study
-
-    first, second = (running.show_test_images(storage, study, dataset, DIGITS) for _ in range(2))
-
-    assert first == second
-    assert first is not None
-    assert first.n_right > 0.5 * 297  # it is the trained network that looked
-    (row,) = looks(storage, study.uuid)
-    assert row.what == f"the final weights of last-digits, cell {row.cell}"
-
-
 def test_weights_that_were_not_kept_are_a_sentence(storage: Storage) -> None:
     study = running.run(DEFINITION, digits(), storage, Story(), lambda: False).study
 
-    with pytest.raises(NoResult, match="The weights of cell 3 are not stored: only those of the b"):
+    with pytest.raises(
+        NoResult, match="The weights of cell 3, replicate 0, are not stored: only th"
+    ):
         storage.write(lambda c: held_out.final_network(c, study.stored, Slot(3, 0)))
 
 
@@ -137,3 +161,20 @@ def test_the_weights_of_the_best_three_cells_are_kept(storage: Storage) -> None:
     for result in ranked[3:]:
         with pytest.raises(NoResult):
             storage.write(lambda c, slot=result.slot: held_out.final_network(c, study.stored, slot))
+
+
+def test_the_weights_of_the_best_three_cells_are_kept_in_every_replicate(storage: Storage) -> None:
+    definition = StudyDefinition(
+        name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1, replicates=2
+    )
+    study = running.run(definition, digits(), storage, Story(), lambda: False).study
+    results = storage.write(lambda connection: stored_rows.results_of(connection, study.uuid))
+    expected = set()
+    for replicate in range(2):
+        mine = [r for r in results if r.slot.replicate == replicate]
+        ranked = sorted(mine, key=lambda r: (-(r.value or 0), r.slot.cell))
+        expected |= {r.slot for r in ranked[:3]}
+
+    table = tables.checkpoints
+    kept = storage.write(lambda c: c.execute(sa.select(table.c.cell, table.c.replicate)).all())
+    assert {Slot(*row) for row in kept} == expected

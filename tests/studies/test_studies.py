@@ -50,6 +50,11 @@ def test_only_final_looks_at_the_test_images() -> None:
     assert [study.evaluates_test for study in DEFINITIONS] == [False, False, True]
 
 
+def test_final_tells_the_luck_of_a_seed_from_the_recipe() -> None:
+    assert [study.replicates for study in DEFINITIONS] == [1, 1, 3]
+    assert [s.in_protocol("notebook").replicates for s in DEFINITIONS] == [1, 1, 1]
+
+
 def test_coarse_is_the_logarithmic_grid_with_the_printed_digits() -> None:
     lambdas = experiment("coarse").lambdas
 
