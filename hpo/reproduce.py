@@ -116,7 +116,7 @@ def _lambda(name: str, published: float, reproduced: float) -> Figure:
 
 
 def _gradients(first: Dataset, published: dict[str, float]) -> list[Figure]:
-    say("Checking the gradients of 154,060 parameters")
+    say("Checking the gradients of 154,160 parameters")
     few = first.take(0, 20)
     images = Inputs(few, Normalisation.IMAGE, np.float64).all()
     network = NotebookRandomness(NOTEBOOK_SEED, (few.d, 50, few.n_classes)).network()

@@ -373,7 +373,9 @@ def test_a_diverging_cell_ends_so_and_the_others_go_on(
     assert [outcome for *_, outcome in trials(workplace)] == ["diverged", "complete", "complete"]
     assert "   0  0.0                     diverged\n" in answer.out
     assert "cell 0 (lambda 0): diverged" in answer.err
-    assert "cell 0" not in command("best", "broad-digits").out
+    best = command("best", "broad-digits").out
+    assert "(cell 0)" not in best
+    assert "not compared, and never the best: cell 0 (diverged)" in best
     assert command("run", "broad.py", "--data", "digits").err.startswith(
         "All 3 cells of broad-digits"
     )
