@@ -27,7 +27,7 @@ class OptunasPruner:
 
     def cut(self, held: Claim, cells: list[int], cycle: int) -> dict[int, Ending]:
         """Ask about ``cells``, whose values at the end of ``cycle`` Optuna has been told."""
-        if 2 * self._study.experiment.n_s * cycle >= self._study.experiment.n_updates:
+        if cycle not in rungs.cycles_with_rung(self._study.experiment):
             return {}
         chosen = [cell for cell in cells if self._is_cut(held.attempts[cell].trial_id)]
 

@@ -96,9 +96,9 @@ def optuna_pruner(pruning: Pruning) -> "BasePruner":
         "patient": lambda **given: pruners.PatientPruner(None, **given),
         "wilcoxon": pruners.WilcoxonPruner,
     }
-    whole = ("percentile", "lower", "min_delta", "p_threshold")  # all others are counts
+    real = ("percentile", "lower", "min_delta", "p_threshold")  # all others are counts
     given: dict[str, Any] = {
-        key: value if key in whole else int(value) for key, value in pruning.parameters.items()
+        key: value if key in real else int(value) for key, value in pruning.parameters.items()
     }
     import warnings
 

@@ -38,11 +38,16 @@ def survivors(table: Table, n: int) -> tuple[int, ...]:
     return tuple(sorted(cell for cell in ranked[:n] if table[cell] is not None))
 
 
+def cycles_with_rung(experiment: Experiment) -> range:
+    """Return the cycles after which there is more to come."""
+    return range(1, -(-experiment.n_updates // (2 * experiment.n_s)))
+
+
 def has_rung(experiment: Experiment, n_updates: int) -> bool:
     """Tell whether cells wait for each other after so many updates."""
     cycle, rest = divmod(n_updates, 2 * experiment.n_s)
     synchronous = parse(experiment.definition.pruner).is_synchronous
-    return synchronous and rest == 0 and cycle >= 1 and n_updates < experiment.n_updates
+    return synchronous and rest == 0 and cycle in cycles_with_rung(experiment)
 
 
 def is_decided(connection: Connection, study: str, cycle: int) -> bool:
@@ -82,9 +87,7 @@ def decide(
     known = decisions(connection, study.uuid)
     live: tuple[int, ...] = tuple(range(len(experiment.cells)))
     touched: list[Attempt] = []
-    for cycle in range(1, experiment.n_updates // (2 * experiment.n_s)):
-        if 2 * experiment.n_s * cycle >= experiment.n_updates:
-            break
+    for cycle in cycles_with_rung(experiment):
         if cycle not in known:
             table = _table(connection, study, live, cycle, given_up)
             if table is None:
