@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,8 @@ from model.normalisation import image_statistics
 KEPT = 3  #: entries; the least recently used ones go first
 UNFINISHED = "unfinished-"
 FACTS, IMAGES, LABELS = "facts.json", "images.npy", "labels.npy"
-STATISTICS = (
-    "statistics.npy"  #: of every image: means, then deviations; another 0.2 s for each process
-)
+#: Of every image: means, then deviations, which would take each process another 0.2 s.
+STATISTICS = "statistics.npy"
 
 
 def training(source: Source, environ: Mapping[str, str], *, check: bool = True) -> Dataset:
@@ -81,7 +81,8 @@ def _mapped(entry: Path, check: bool) -> Dataset | None:
             image_shape=tuple(facts["image_shape"]),
             image_statistics=Statistics(*statistics),
         )
-        os.utime(entry)
+        with suppress(OSError):  # in a cache that is read-only, age does not matter
+            os.utime(entry)
         if check and _digests(dataset) != facts["digests"]:
             return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, InvalidData):

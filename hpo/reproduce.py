@@ -32,7 +32,6 @@ THREE_CYCLES = "reproduce: three cycles"  #: key of its look at the test images
 NOTEBOOK = Settings(
     dtype="float64", protocol="notebook", seed=NOTEBOOK_SEED, epochs=1, lambda_=0.01
 )
-ONE_CYCLE = replace(NOTEBOOK, n_s=500, epochs=10)
 THREE = replace(NOTEBOOK, n_s=800, epochs=48, earlier_runs=(10,))
 OVERFIT = replace(
     NOTEBOOK,
