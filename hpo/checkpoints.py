@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo import rows
-from hpo.definition import Experiment
 from hpo.errors import NoResult
+from hpo.experiment import Experiment
 from hpo.rows import at
 from hpo.tables import Slot, checkpoints, results
 from model.network import Network
@@ -47,6 +47,8 @@ def experiment_hash(experiment: Experiment) -> str:
     same = replace(experiment, definition=replace(experiment.definition, replicates=1)).to_json()
     # Neither does a pruner, which only says when to stop; older definitions have none.
     del same["definition"]["pruner"]
+    if experiment.search is not None:  # grows; the number of a cell says which one it is
+        del same["search"], same["cells"]
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 

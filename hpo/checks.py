@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import InvalidDefinition
 from hpo.grids import AroundBest, Best, Grid
 from hpo.pruners import NONE, parse
+from hpo.spaces import Space
 
 if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
@@ -29,7 +30,12 @@ def check(definition: "StudyDefinition") -> None:
         InvalidDefinition: With the field, what it must be, and what it is.
     """
     check_name(definition.name)
-    _check_grid(definition)
+    if (definition.grid is None) == (definition.space is None):
+        raise InvalidDefinition(f"{definition.name!r} needs a grid or a space, and not both.")
+    if definition.space is None:
+        _check_grid(definition)
+    else:
+        _check_space(definition)
     for field in COUNTS:
         _check_count(field, getattr(definition, field))
     _check_n_s(definition.n_s)
@@ -68,6 +74,21 @@ def _check_grid(definition: "StudyDefinition") -> None:
         raise InvalidDefinition(
             f"The grid of {definition.name!r} needs a parent study, but none is named. Set parent=..."
         )
+
+
+def _check_space(definition: "StudyDefinition") -> None:
+    name, space = definition.name, definition.space
+    if not isinstance(space, Space):
+        raise InvalidDefinition(f"The space of {name!r} must be a hpo.spaces.Space; got {space!r}.")
+    if definition.protocol == "notebook":
+        raise InvalidDefinition(f"{name!r} searches a space, which the notebook did not do.")
+    if parse(definition.pruner).name != NONE:
+        raise InvalidDefinition(
+            f"{name!r} searches a space, in which cells of other lengths cannot be compared at a rung; "
+            "its pruner is none."
+        )
+    if space.eta_max is not None and _is_number(definition.eta_min):
+        _check_rates(definition.eta_min, space.eta_max.low)
 
 
 def _check_count(field: str, value: Any) -> None:

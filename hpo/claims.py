@@ -16,6 +16,7 @@ from hpo import checkpoints, record, rows
 from hpo.checkpoints import Checkpoint
 from hpo.environment import environment
 from hpo.errors import HpoError
+from hpo.experiment import Experiment
 from hpo.plan import plan
 from hpo.progress import Progress
 from hpo.storage import Interrupted, Storage
@@ -49,13 +50,18 @@ class Claim:
 def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | None:
     """Take up to ``width`` waiting attempts that can stand in one stack; None if none waits."""
     token = str(uuid.uuid4())
+    n_known = len(study.experiment.cells)  # another worker may have added some meanwhile
 
     def take(connection: Connection) -> tuple[list[Attempt], int, bool]:
         mine = rows.attempts_of(connection, study.uuid, states=["running"], token=token)
         if mine:  # a commit that was thought lost
             return mine, 0, False
-        waiting = rows.waiting_of(connection, study.uuid, 4 * WIDTH)
-        chosen, start = _one_stack(waiting, width)
+        waiting = [
+            (attempt, update)
+            for attempt, update in rows.waiting_of(connection, study.uuid, 4 * WIDTH)
+            if attempt.slot.cell < n_known
+        ]
+        chosen, start = _one_stack(study.experiment, waiting, width)
         values = {
             "state": "running",
             "token": token,
@@ -172,16 +178,35 @@ def fail(storage: Storage, study: OpenStudy, held: Claim, reason: str) -> None:
     plan(storage, study)
 
 
-def _one_stack(waiting: list[tuple[Attempt, int]], width: int) -> tuple[list[Attempt], int]:
-    """Choose the first attempt and those that can share its stack: same replicate and update."""
+def _one_stack(
+    experiment: Experiment, waiting: list[tuple[Attempt, int]], width: int
+) -> tuple[list[Attempt], int]:
+    """Choose the first attempt and those that can share its stack: same replicate, update, inputs."""
     if not waiting:
         return [], 0
     first, start = waiting[0]
     if first.alone:
         return [first], start
+    inputs = experiment.recipe(first.slot.cell).inputs
     chosen = [
         attempt
         for attempt, update in waiting
-        if update == start and attempt.slot.replicate == first.slot.replicate and not attempt.alone
+        if update == start
+        and attempt.slot.replicate == first.slot.replicate
+        and experiment.recipe(attempt.slot.cell).inputs == inputs
+        and not attempt.alone
     ]
-    return chosen[:width], start
+    return _mixed(experiment, chosen, width), start
+
+
+def _mixed(experiment: Experiment, attempts: list[Attempt], width: int) -> list[Attempt]:
+    """Return ``width`` of the attempts: of equal length the first, else long and short ones alike."""
+
+    def length(attempt: Attempt) -> int:
+        return experiment.recipe(attempt.slot.cell).n_updates
+
+    if len({length(attempt) for attempt in attempts}) < 2:
+        return attempts[:width]
+    ordered = sorted(attempts, key=lambda attempt: (-length(attempt), attempt.slot.cell))
+    taken = ordered[:: max(1, len(ordered) // width)][:width] if width else []
+    return sorted(taken, key=lambda attempt: attempt.slot.cell)

@@ -138,7 +138,7 @@ def _checkpoints(connection: Connection, study: StoredStudy) -> list[Finding]:
 def _slots(connection: Connection, study: StoredStudy) -> Finding:
     """Compare results and live attempts with the grid: one of either for every slot."""
     experiment = study.experiment
-    n_slots = len(experiment.cells) * experiment.definition.replicates
+    n_slots = experiment.n_slots
     counted = {r.slot for r in rows.results_of(connection, study.uuid)}
     live = [a.slot for a in rows.attempts_of(connection, study.uuid, states=tables.LIVE)]
     twice = len(live) - len(set(live)) + len(counted & set(live))

@@ -19,6 +19,15 @@ class DownloadFailed(DataUnavailable):
     """The archive could not be fetched, or what arrived is not the published file."""
 
 
+class MissingPackage(HpoError):
+    """A library that only some need is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}, which is not installed. pip install 'hpo[{extra}]' adds it."
+        )
+
+
 class InvalidDefinition(HpoError):
     """A study definition does not describe a study."""
 

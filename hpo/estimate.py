@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
+from hpo.experiment import Experiment
+from hpo.generations import spent
 from hpo.locations import sqlite_path
 from hpo.running import prepare
 from hpo.storage import Storage
@@ -48,6 +50,8 @@ def describe(
 
         uuid = study.uuid
         done = storage.write(lambda connection: len(rows.results_of(connection, uuid)))
+    if experiment.search is not None:
+        return _of_search(name, experiment, dataset, done)
     n_slots = len(experiment.cells) * experiment.definition.replicates
     needed = cost(experiment, dataset, n_slots - done)
     replicates = experiment.definition.replicates
@@ -63,8 +67,37 @@ def describe(
     return "\n".join(lines)
 
 
-def cost(experiment: Experiment, dataset: Dataset, n_slots: int) -> Cost:
-    """Estimate from the speed of one product of the training's shape, measured now."""
+def _of_search(name: str, experiment: Experiment, dataset: Dataset, done: int) -> str:
+    space = experiment.definition.space
+    if space is None:
+        raise ValueError(f"{name} searches no space")
+    dimensions = space.dimensions(experiment.per_epoch)
+    left = space.budget - spent(experiment)
+    needed = cost(experiment, dataset, space.width, left // space.width)
+    lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
+    lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
+    lines += [
+        f"search:  {space.sampler}, {space.width} proposals at a time; the best {space.finalists} get "
+        f"more seeds from {space.final_share:.0%} of the budget"
+        if space.finalists > 1
+        else f"search:  {space.sampler}, {space.width} proposals at a time",
+        f"updates: {left:,} of {space.budget:,} to plan, "
+        f"{experiment.definition.n_cycles} cycles for a cell",
+        f"memory:  about {needed.memory / 1e6:,.0f} MB",
+        f"time:    about {needed.seconds:,.0f} s on one core of this machine",
+    ]
+    return "\n".join(lines)
+
+
+def cost(
+    experiment: Experiment, dataset: Dataset, n_slots: int, n_updates: int | None = None
+) -> Cost:
+    """Estimate from the speed of one product of the training's shape, measured now.
+
+    Args:
+        n_updates: Of each slot, if it is not what a cell of a grid has.
+    """
+    n_updates = experiment.n_updates if n_updates is None else n_updates
     definition, data = experiment.definition, experiment.data
     width = min(1 if definition.protocol == "notebook" else WIDTH, max(n_slots, 1))
     columns = width * definition.hidden
@@ -78,8 +111,8 @@ def cost(experiment: Experiment, dataset: Dataset, n_slots: int) -> Cost:
         images @ weights
         times.append(time.perf_counter() - began)
     product = min(times) / EFFICIENCY  # seconds for one batch of one stack
-    per_stack = experiment.n_updates * (2 * product + OVERHEAD)
-    log_points = 10 * experiment.n_updates / experiment.n_s
+    per_stack = n_updates * (2 * product + OVERHEAD)
+    log_points = 10 * n_updates / experiment.n_s
     evaluated = data.n_validation
     if definition.train_metrics == "full":
         evaluated += data.n_training

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from hpo import rows, tables
+from hpo.spaces import Value
 from hpo.tables import Result, StoredStudy
 
 
@@ -45,7 +46,7 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     """Return the curves as CSV, one row for every log point."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = list(study.experiment.cells[0])
+    names = study.experiment.parameters
     writer.writerow(["cell", "replicate", *names, "state", "update", *tables.CURVE_COLUMNS])
     curves = rows.curves_of(connection, study.uuid)
     for result in rows.results_of(connection, study.uuid):
@@ -59,7 +60,7 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     return text.getvalue()
 
 
-def _trial(result: Result, params: dict[str, float], rows: list[Row[Any]]) -> dict[str, Any]:
+def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:
     def part(name: str) -> dict[str, list[float | None]]:
         return {m: [getattr(row, f"{name}_{m}") for row in rows] for m in tables.MEASURES}
 

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import held_out, looks, model_card, output, rows, tables
-from hpo import study as studies
+from hpo import held_out, looks, model_card, output, ranking, rows, tables
 from hpo.sources import Source
 from hpo.statistics import Interval, mean_accuracy
 from hpo.storage import Storage
@@ -105,7 +104,7 @@ def show_test_images(
 
         def examine(test: Dataset) -> NDArray[np.bool_]:
             network = storage.write(lambda c: held_out.final_network(c, study.stored, slot))
-            right: NDArray[np.bool_] = trainer.examine(network, test)[1][0]
+            right: NDArray[np.bool_] = trainer.examine(network, test, slot.cell)[1][0]
             return right
 
         return held_out.look(storage, study.uuid, slot, what, examine, source, again=again)
@@ -159,7 +158,7 @@ def write_model(
 def _of_best_cell(connection: Connection, study: StoredStudy) -> list[Result]:
     """Return the replicates of the best cell; none if every cell diverged in some replicate."""
     results = rows.results_of(connection, study.uuid)
-    best = studies.best_cell(results, study.experiment.definition.replicates)
+    best = ranking.best_cell(results, study.experiment)
     return [r for r in results if r.slot.cell == best]
 
 
@@ -169,7 +168,7 @@ def _weights(
     """Return the network of ``best`` with what a prediction needs."""
     experiment = study.experiment
     definition = experiment.definition
-    normalisation = Normalisation(definition.normalisation)
+    normalisation = Normalisation(experiment.recipe(best.slot.cell).normalisation)
     is_feature = normalisation is Normalisation.FEATURE
     training = split(dataset, definition.n_validation).training
     origin = {

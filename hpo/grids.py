@@ -18,6 +18,12 @@ class ParentCell:
     uuid: str
     cell: int
     value: float  #: its lambda
+    #: What a study derived from it may take over, see `hpo.resolution.inheritance`.
+    recipe: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain types, without a recipe if there is none, as in older studies."""
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

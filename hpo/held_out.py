@@ -113,7 +113,7 @@ def final_network(connection: Connection, study: StoredStudy, slot: Slot) -> Net
         NoResult: They are not kept, or are damaged.
     """
     found = checkpoints.load(connection, study.uuid, study.experiment, slot)
-    if found is None or found.n_updates < study.experiment.n_updates:
+    if found is None or found.n_updates < study.experiment.recipe(slot.cell).n_updates:
         raise NoResult(
             f"The weights of cell {slot.cell}, replicate {slot.replicate}, are not stored: only those "
             "of the best cells are kept."

@@ -13,7 +13,7 @@ from hpo.plan import plan
 from hpo.progress import Story
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import LIVE, Slot
+from hpo.tables import LIVE, Slot, StoredStudy
 from hpo.trainer import Trainer
 from hpo.worker import work
 from model.data import Dataset
@@ -44,9 +44,9 @@ def join(
             for study in _with_work(storage, dataset, wanted):
                 trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
                 before = plan(storage, study)
-                counter.began(
-                    study.stored.name, study.experiment, before.n_slots - before.n_counted
-                )
+                study = studies.present(storage, study)
+                n_updates = before.n_updates + before.n_unplanned
+                counter.began(study.stored.name, study.experiment, n_updates)
                 work(storage, study, trainer, counter, stop, member.identity)
                 worked = True
             if not worked:
@@ -86,7 +86,7 @@ def _with_work(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> lis
                     )
                 continue
             counts = rows.count_attempts(connection, stored.uuid)
-            if any(counts.get(state) for state in LIVE):
+            if any(counts.get(state) for state in LIVE) or _wants_more(connection, stored):
                 busy.append(stored.name)
         return known, busy
 
@@ -96,3 +96,11 @@ def _with_work(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> lis
             raise StudyNotFound(name, known)
     found = [studies.find(storage, name) for name in busy]
     return [study for study in found if study is not None]
+
+
+def _wants_more(connection: Connection, study: StoredStudy) -> bool:
+    """Tell whether a search was left between two generations."""
+    search = study.experiment.search
+    if search is None or search.is_over:
+        return False
+    return len(rows.results_of(connection, study.uuid)) == study.experiment.n_slots

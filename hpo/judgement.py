@@ -4,7 +4,7 @@ Only cells take part that are complete in every replicate; `hpo.statistics` and 
 the sums. Curves are not read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hpo import statistics, winner
+from hpo.experiment import Experiment
 from hpo.statistics import Interval, mean_accuracy
 from hpo.tables import Slot, StoredStudy, results
 
@@ -35,6 +36,8 @@ class Judgement:
     chances: dict[int, float]  #: of each of them to be the best
     parsimonious: int  #: the cell of the largest lambda within one standard error
     separation: winner.Separation | None  #: None with one replicate or without another contender
+    #: Mean of the best cell over the replicates that did not choose the finalists; None without.
+    unchosen: float | None = None
 
 
 def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np.bool_]]:
@@ -60,16 +63,16 @@ def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np
 def judge(connection: Connection, study: StoredStudy) -> Judgement | None:
     """Compare the complete cells of a study; None if there is none, or no bits to compare."""
     found = hits_of(connection, study)
-    n_replicates = study.experiment.definition.replicates
-    lambdas = study.experiment.lambdas
-    slots = {
-        cell: [Slot(cell, replicate) for replicate in range(n_replicates)]
-        for cell in range(len(lambdas))
-    }
-    cells = [cell for cell, wanted in slots.items() if all(slot in found for slot in wanted)]
+    experiment = study.experiment
+    lambdas = experiment.lambdas
+    n_base, n_replicates = experiment.definition.replicates, experiment.replicates
+    cells = _complete(found, len(lambdas), n_replicates)
+    if not cells:
+        n_replicates = n_base
+        cells = _complete(found, len(lambdas), n_base)
     if not cells or study.experiment.data.n_validation < 2:
         return None
-    hits = np.array([[found[slot] for slot in slots[cell]] for cell in cells])
+    hits = np.array([[found[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
     layout = statistics.layout_of(hits)
     close = statistics.contenders(layout)
     behind = statistics.behind_best(layout)
@@ -86,10 +89,20 @@ def judge(connection: Connection, study: StoredStudy) -> Judgement | None:
         chances={cells[c]: float(p) for c, p in zip(close, chances.of_cells, strict=True)},
         parsimonious=cells[statistics.parsimonious(layout, [lambdas[c] for c in cells])],
         separation=winner.separation(layout, close, WORTH) if separable else None,
+        unchosen=float(hits[layout.best, n_base:].mean()) if n_replicates > n_base else None,
     )
 
 
-def in_words(judgement: Judgement, lambdas: Sequence[float]) -> list[str]:
+def _complete(found: Container[Slot], n_cells: int, n_replicates: int) -> list[int]:
+    """Return the cells that are there in so many replicates."""
+    return [
+        cell
+        for cell in range(n_cells)
+        if all(Slot(cell, replicate) in found for replicate in range(n_replicates))
+    ]
+
+
+def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
     """Return what there is to say of the best cell, in lines."""
     accuracy = judgement.accuracy
     scope = (
@@ -100,17 +113,29 @@ def in_words(judgement: Judgement, lambdas: Sequence[float]) -> list[str]:
     first = f"95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}, for {scope}"
     if judgement.n_compared == 1:
         return [first]
+    lambdas = experiment.lambdas
+    is_grid = experiment.search is None
     others = [cell for cell in judgement.contenders if cell != judgement.best]
+    what = "cells" if judgement.unchosen is None else f"finalists of {len(lambdas)} cells"
     lines = [
         first,
-        f"corrected for having been chosen from {judgement.n_compared} cells: "
+        f"corrected for having been chosen from {judgement.n_compared} {what}: "
         f"{judgement.corrected:.4f}",
     ]
+    if judgement.unchosen is not None:
+        n_new = judgement.n_replicates - experiment.definition.replicates
+        seeds = "the seed" if n_new == 1 else f"the {n_new} seeds"
+        lines.append(
+            f"over {seeds} that had no part in choosing finalists: {judgement.unchosen:.4f}"
+        )
     if not others:
         return [*lines, "it can be told from every other cell at 95 %"]
-    names = _listed([f"{lambdas[cell]:.4g}" for cell in others])
-    lines.append(f"lambda {names} cannot be told from it at 95 %; {_remedy(judgement)}")
+    names = _listed([f"{lambdas[cell]:.4g}" if is_grid else str(cell) for cell in others])
+    kind = "lambda" if is_grid else "cell" if len(others) == 1 else "cells"
+    lines.append(f"{kind} {names} cannot be told from it at 95 %; {_remedy(judgement)}")
     lines += _table(judgement, lambdas)
+    if not is_grid:  # the largest lambda is the simplest network only if all else is equal
+        return lines
     simple = judgement.parsimonious
     same = ", which is the best cell" if simple == judgement.best else ""
     lines.append(

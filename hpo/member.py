@@ -154,6 +154,10 @@ class _Teller:
     def began(self, *args: Any) -> None:
         """Tell nothing: the parent said it already."""
 
+    def grew(self, *args: Any) -> None:
+        """Tell the parent."""
+        self.send("grew", *args)
+
     def claimed(self, *args: Any) -> None:
         """Tell the parent."""
         self.send("claimed", *args)

@@ -106,15 +106,16 @@ def _data(subject: Subject) -> str:
 def _recipe(subject: Subject) -> str:
     experiment, best = subject.study.experiment, subject.best
     definition, parent = experiment.definition, experiment.parent
+    recipe = experiment.recipe(best.slot.cell)
     derived = f"cell {parent.cell} of the study {parent.study}" if parent else "given by hand"
     rows = {
         "lambda (L2 penalty)": f"{experiment.lambdas[best.slot.cell]!r}, {derived}",
         "loss": definition.loss,
-        "learning rate": f"{definition.eta_min:g} to {definition.eta_max:g} and back, triangular cycles",
-        "half a cycle (n_s)": f"{experiment.n_s:,} updates",
+        "learning rate": f"{definition.eta_min:g} to {recipe.eta_max:g} and back, triangular cycles",
+        "half a cycle (n_s)": f"{recipe.n_s:,} updates",
         "length": f"{best.n_updates:,} updates, {_plural(best.cycles, 'whole cycle')}",
         "mini-batch": f"{definition.batch_size} images",
-        "mirrored images": f"with probability {definition.flip_probability:g}",
+        "mirrored images": f"with probability {recipe.flip_probability:g}",
         "protocol, seed, replicate": f"{definition.protocol}, {definition.seed}, {best.slot.replicate}",
     }
     lines = ["## Recipe", "", "| setting | value |", "|---|---|"]

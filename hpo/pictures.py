@@ -1,4 +1,7 @@
-"""Which pictures a training or a study gets, and from what; `hpo.plots` draws them."""
+"""Which pictures a training or a study gets, and from what.
+
+`hpo.plots` and `hpo.search_plots` draw them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo import held_out, plots, rows, tables
+from hpo import checkpoints, held_out, plots, rows, search_plots, tables
 from hpo.errors import NoResult
-from hpo.report import read
+from hpo.progress import parameters
+from hpo.ranking import base_means, compared_replicates
+from hpo.report import StudyReport, read
 from hpo.single import Trained
-from hpo.tables import StoredStudy
+from hpo.spaces import Space
+from hpo.tables import Result, Slot, StoredStudy
 from model.data import Dataset
 from model.schedule import Cyclic, Schedule
 
@@ -42,7 +48,7 @@ def of_training(trained: Trained, training: Dataset, folder: Path) -> list[Path]
 
 
 def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[Path]:
-    """Draw a study: accuracy against lambda, all cells, and the best one in full.
+    """Draw a study: accuracy against what is searched, all cells, and the best one in full.
 
     Raises:
         NoResult: No cell has a result yet.
@@ -50,57 +56,110 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
     report = read(connection, study)
     if not report.results:
         raise NoResult(f"{study.name!r} has no results to draw yet. Run it first.")
-    experiment = study.experiment
-    name, lambdas = study.name, experiment.lambdas
-    first = {r.slot.cell: r for r in report.results if r.slot.replicate == 0}
-    best = report.best
-    written = []
-    if len(lambdas) > 1:
-        written.append(folder / "accuracy-against-lambda.png")
-        plots.save_accuracy_against_lambda(
-            written[-1],
-            lambdas,
-            [first[c].value if c in first else None for c in range(len(lambdas))],
-            title=f"{name}: validation accuracy of every cell",
-            best=best.slot.cell if best else None,
-            logarithmic=min(lambdas) > 0 and max(lambdas) >= 100 * min(lambdas),
-            diverged=[c in first and first[c].value is None for c in range(len(lambdas))],
-        )
-    schedule = Cyclic(
-        eta_min=experiment.definition.eta_min,
-        eta_max=experiment.definition.eta_max,
-        n_s=experiment.n_s,
-    )
-    ends = _cycle_ends(schedule, experiment.n_updates)
-    curves = {
-        slot.cell: _curve(rows)
-        for slot, rows in rows.curves_of(connection, study.uuid).items()
-        if slot.replicate == 0
-    }
-    if len(curves) > 1:
+    experiment, best = study.experiment, report.best
+    space = experiment.definition.space
+    written = _of_space(report, space, folder) if space else _of_grid(report, folder)
+    recipe = experiment.recipe(best.slot.cell if best else 0)
+    schedule = Cyclic(eta_min=experiment.definition.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
+    ends = _cycle_ends(schedule, recipe.n_updates)
+    curves = {slot: _curve(r) for slot, r in rows.curves_of(connection, study.uuid).items()}
+    first = {slot.cell: curve for slot, curve in curves.items() if slot.replicate == 0}
+    if space is None and len(first) > 1:
         written.append(folder / "cells.png")
-        labels = [f"lambda {lambdas[cell]:.4g}" for cell in curves]
+        labels = [f"lambda {experiment.lambdas[cell]:.4g}" for cell in first]
         plots.save_study_curves(
-            written[-1], list(curves.values()), labels, title=name, cycle_ends=ends
+            written[-1], list(first.values()), labels, title=study.name, cycle_ends=ends
         )
-    written += _learning_rate(folder, schedule, experiment.n_updates, ends)
+    if space is None:
+        written += _learning_rate(folder, schedule, recipe.n_updates, ends)
+    elif best is not None:
+        title = f"Learning rate of cell {best.slot.cell}"
+        written += _learning_rate(folder, schedule, recipe.n_updates, ends, title)
     if best is not None:
-        cell = best.slot.cell
-        title = f"{name}, cell {cell}: lambda {lambdas[cell]:.6g}"
+        shown = best.slot if space else Slot(best.slot.cell, 0)
         written.append(folder / "best-curves.png")
         plots.save_curves(
             written[-1],
-            curves[cell],
-            title=title,
+            curves[shown],
+            title=_title(study, shown),
             cycle_ends=ends,
             test_accuracy=report.test_accuracy,
             training_label=f"training ({experiment.definition.train_metrics})",
         )
-        weights = held_out.final_network(connection, study, best.slot).w1
-        path = folder / "best-first-layer.png"
-        if plots.save_first_layer(path, weights, experiment.data.image_shape, title=title):
-            written.append(path)
+        written += _first_layer(connection, report, best, folder)
     return written
+
+
+def _of_grid(report: StudyReport, folder: Path) -> list[Path]:
+    """Draw accuracy against lambda, if there are several."""
+    lambdas, best = report.study.experiment.lambdas, report.best
+    if len(lambdas) < 2:
+        return []
+    first = {r.slot.cell: r for r in report.results if r.slot.replicate == 0}
+    path = folder / "accuracy-against-lambda.png"
+    plots.save_accuracy_against_lambda(
+        path,
+        lambdas,
+        [first[c].value if c in first else None for c in range(len(lambdas))],
+        title=f"{report.study.name}: validation accuracy of every cell",
+        best=best.slot.cell if best else None,
+        logarithmic=min(lambdas) > 0 and max(lambdas) >= 100 * min(lambdas),
+        diverged=[c in first and first[c].value is None for c in range(len(lambdas))],
+    )
+    return [path]
+
+
+def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
+    """Draw accuracy against every parameter, and how the search went on."""
+    experiment, results = report.study.experiment, list(report.results)
+    n_base, n_seeds = experiment.definition.replicates, compared_replicates(results, experiment)
+    means, cells = base_means(results, experiment), range(len(experiment.cells))
+    first = [r for r in results if r.slot.replicate < n_base]
+    search = search_plots.Search(
+        dimensions=space.dimensions(experiment.per_epoch),
+        cells=experiment.cells,
+        n_seeds=n_base,
+        n_updates=[n_base * experiment.recipe(cell).n_updates for cell in cells],
+        accuracies=[means.get(cell) for cell in cells],
+        diverged={r.slot.cell for r in first if r.outcome == "diverged"},
+        n_final_seeds=n_seeds,
+        finals=report.means if n_seeds > n_base else {},
+        best=report.best.slot.cell if report.best else None,
+        width=space.width,
+    )
+    written = [folder / "parameters.png", folder / "progress.png"]
+    name = report.study.name
+    search_plots.save_parameters(
+        written[0], search, title=f"{name}: validation accuracy of every cell"
+    )
+    search_plots.save_progress(written[1], search, title=f"{name}: the course of the search")
+    return written
+
+
+def _first_layer(
+    connection: Connection, report: StudyReport, best: Result, folder: Path
+) -> list[Path]:
+    """Draw the weights of the best cell: those of its best seed, or of the first that has some."""
+    study, path = report.study, folder / "best-first-layer.png"
+    others = [r for r in report.results if r.slot.cell == best.slot.cell and r != best]
+    for result in (best, *others):
+        try:
+            weights = held_out.final_network(connection, study, result.slot).w1
+        except checkpoints.Damaged:  # which is no reason to look elsewhere
+            raise
+        except NoResult:  # only those of the best few are kept
+            continue
+        image_shape, title = study.experiment.data.image_shape, _title(study, result.slot)
+        return [path] if plots.save_first_layer(path, weights, image_shape, title=title) else []
+    return []
+
+
+def _title(study: StoredStudy, slot: Slot) -> str:
+    """Name a network: its study, cell and parameters, and its replicate where that is a choice."""
+    experiment = study.experiment
+    several = experiment.search is not None and experiment.replicates > 1
+    seed = f", replicate {slot.replicate}" if several else ""
+    return f"{study.name}, cell {slot.cell}{seed}: {parameters(experiment, slot.cell)}"
 
 
 def _curve(rows: Sequence[Row[Any]]) -> plots.Curve:
@@ -117,7 +176,11 @@ def _cycle_ends(schedule: Schedule, n_updates: int) -> list[int]:
 
 
 def _learning_rate(
-    folder: Path, schedule: Schedule, n_updates: int, ends: Sequence[int]
+    folder: Path,
+    schedule: Schedule,
+    n_updates: int,
+    ends: Sequence[int],
+    title: str = "Learning rate",
 ) -> list[Path]:
     if not isinstance(schedule, Cyclic):
         return []
@@ -127,7 +190,7 @@ def _learning_rate(
         [schedule.rate(u) for u in range(n_updates)],
         eta_min=schedule.eta_min,
         eta_max=schedule.eta_max,
-        title="Learning rate",
+        title=title,
         cycle_ends=ends,
     )
     return [path]

@@ -5,17 +5,19 @@ so that their slots get new ones; that is how an interrupted trial comes back. A
 training failed three times for the same reason is left alone until ``hpo retry``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import leases, rows, rungs, trials
+from hpo import generations, leases, rows, rungs, trials
+from hpo import study as studies
+from hpo.experiment import Experiment
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import LIVE, Attempt, Slot, attempts, results
+from hpo.tables import LIVE, Attempt, Slot, StoredStudy, attempts, results
 
 MAX_FAILURES = 3  #: attempts at a slot that may fail for one reason
 FORGIVEN = "forgiven: "  #: begins the reason of a failure that `retry` does not count any more
@@ -30,21 +32,32 @@ class Plan:
     n_recovered: int  #: attempts of dead workers that were found now
     #: Slots that failed too often, with the reason.
     failed: dict[Slot, str] = field(default_factory=dict)
+    n_updates: int = 0  #: that the slots without a result need in all
+    n_unplanned: int = 0  #: updates of a search's budget that no slot has yet
+    is_over: bool = True  #: whether no more slots will come
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.is_over and self.n_counted == self.n_slots
 
 
 def plan(storage: Storage, study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
     with leases.held(storage, f"plan {study.uuid}") as renew:
         made = storage.write(lambda connection: _plan(connection, study))
-        trials.make_trials(storage, study, renew)
+        while made.n_counted == made.n_slots and generations.extend(storage, study):
+            renew()
+            made = storage.write(lambda connection: _plan(connection, study))
+        trials.make_trials(storage, studies.present(storage, study), renew)
     return made
 
 
 def stands(connection: Connection, study: OpenStudy) -> Plan:
     """Return how a study stands, and change nothing."""
-    n_slots = len(study.experiment.cells) * study.experiment.definition.replicates
+    experiment = _stored(connection, study).experiment
     failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
-    return Plan(n_slots, len(rows.results_of(connection, study.uuid)), 0, failed)
+    return _standing(connection, study.uuid, experiment, failed)
 
 
 def retry(storage: Storage, study: OpenStudy) -> int:
@@ -65,19 +78,16 @@ def retry(storage: Storage, study: OpenStudy) -> int:
 
 def _plan(connection: Connection, study: OpenStudy) -> Plan:
     recovered = bury(connection, study.uuid)
-    definition = study.experiment.definition
-    slots = [
-        Slot(cell, replicate)
-        for replicate in range(definition.replicates)
-        for cell in range(len(study.experiment.cells))
-    ]
-    counted = _counted(connection, study)
+    stored = _stored(connection, study)
+    experiment = stored.experiment
+    slots = _slots(experiment)
+    counted = _counted(connection, study.uuid)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
     rungs.lock(connection, study.uuid)
-    rungs.decide(connection, study.stored, failed)
+    rungs.decide(connection, stored, failed)
     missing = [slot for slot in slots if slot not in counted and slot not in failed]
-    counted |= _count_cut(connection, study, missing, made)
+    counted |= _count_cut(connection, stored, missing, made)
     last = {attempt.slot: attempt for attempt in made}
     new = [
         _new_attempt(study.uuid, slot, last.get(slot))
@@ -86,16 +96,50 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     ]
     if new:
         connection.execute(attempts.insert(), new)
-    return Plan(len(slots), len(_counted(connection, study)), len(recovered), failed)
+    return replace(
+        _standing(connection, study.uuid, experiment, failed), n_recovered=len(recovered)
+    )
 
 
-def _counted(connection: Connection, study: OpenStudy) -> set[Slot]:
-    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study.uuid)
+def _stored(connection: Connection, study: OpenStudy) -> StoredStudy:
+    """Return the study as it is stored now: a search adds cells, and replicates may grow."""
+    return rows.study_by_uuid(connection, study.uuid) or study.stored
+
+
+def _slots(experiment: Experiment) -> list[Slot]:
+    """Return every slot that is known now, replicate by replicate."""
+    return [
+        Slot(cell, replicate)
+        for replicate in range(experiment.replicates)
+        for cell in range(len(experiment.cells))
+        if replicate < experiment.replicates_of(cell)
+    ]
+
+
+def _standing(
+    connection: Connection, study: str, experiment: Experiment, failed: dict[Slot, str]
+) -> Plan:
+    slots, counted = _slots(experiment), _counted(connection, study)
+    is_over = experiment.search is None or experiment.search.is_over
+    space = experiment.definition.space
+    return Plan(
+        n_slots=len(slots),
+        n_counted=len(counted),
+        n_recovered=0,
+        failed=failed,
+        n_updates=sum(experiment.recipe(s.cell).n_updates for s in slots if s not in counted),
+        n_unplanned=0 if is_over or not space else space.budget - generations.spent(experiment),
+        is_over=is_over,
+    )
+
+
+def _counted(connection: Connection, study: str) -> set[Slot]:
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
     return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
 
 
 def _count_cut(
-    connection: Connection, study: OpenStudy, missing: list[Slot], made: list[Attempt]
+    connection: Connection, study: StoredStudy, missing: list[Slot], made: list[Attempt]
 ) -> set[Slot]:
     """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
     known = rungs.decisions(connection, study.uuid).values()
@@ -106,7 +150,7 @@ def _count_cut(
         if slot not in live and any(slot.cell not in chosen for chosen in known)
     }
     for slot in cut:
-        rungs.count_cut(connection, study.stored, slot)
+        rungs.count_cut(connection, study, slot)
     return cut
 
 

@@ -33,13 +33,10 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Values: TypeAlias = Sequence[float | None] | Floats
 P = ParamSpec("P")
 
-TITLE_SIZE, LABEL_SIZE, TEXT_SIZE = (
-    15,
-    13,
-    11,
-)  # points
+TITLE_SIZE, LABEL_SIZE, TEXT_SIZE = 15, 13, 11  # points
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"  # for colour-blind eyes
 ORDINARY_COST = 10.0  # always on the scale: ten classes untrained cost 2.3, or 6.9 (binary losses)
+STAR: dict[str, Any] = {"marker": "*", "ls": "", "color": VERMILION, "ms": 18, "mec": "white"}
 LONGEST_LEGEND = 10  # cells; a study of more has a colour bar
 
 
@@ -64,7 +61,7 @@ def figure_of_curves(
     training_label: str = "training",
 ) -> "Figure":
     """Draw cost, loss and accuracy over the updates of one run, side by side."""
-    figure = _figure(14, 4.5, title)
+    figure = new_figure(14, 4.5, title)
     panels = figure.subplots(1, 3)
     for axes, quantity in zip(panels, ("cost", "loss", "accuracy"), strict=True):
         _prepare(axes, quantity, curve.update, cycle_ends)
@@ -77,8 +74,8 @@ def figure_of_curves(
             label = f"test accuracy {test_accuracy:.4f}"
             axes.axhline(test_accuracy, color=GREEN, linestyle="--", label=label)
             drawn.append(np.array([test_accuracy]))
-        _limit(axes, drawn, quantity)
-    _legend(figure, panels)
+        limit(axes, drawn, quantity)
+    legend_below(figure, panels)
     return figure
 
 
@@ -86,7 +83,7 @@ def figure_of_learning_rate(
     rates: Values, *, eta_min: float, eta_max: float, title: str, cycle_ends: Sequence[int] = ()
 ) -> "Figure":
     """Draw the rate that each update is made with, between its two bounds."""
-    figure = _figure(12, 5, title)
+    figure = new_figure(12, 5, title)
     axes = figure.subplots()
     updates = range(len(rates))  # they count from 0
     _prepare(axes, "learning rate", updates, cycle_ends)
@@ -95,7 +92,7 @@ def figure_of_learning_rate(
     drawn = _draw(axes, updates, rates, color=BLUE, label="learning rate")
     top = max(eta_min, eta_max, *drawn[np.isfinite(drawn)]) or 1.0
     axes.set_ylim(-0.03 * top, 1.08 * top)
-    _legend(figure, [axes])
+    legend_below(figure, [axes])
     return figure
 
 
@@ -111,8 +108,9 @@ def figure_of_first_layer(w1: Floats, image_shape: Sequence[int], *, title: str)
     cells = np.pad(images, padding, constant_values=255)
     rows = cells.reshape(n_rows, n_columns, *cells.shape[1:]).swapaxes(1, 2)
     mosaic = rows.reshape(n_rows * (height + gap), -1, n_channels)[:-gap, :-gap]
-    inches = min(13.8 / mosaic.shape[1], 9 / mosaic.shape[0], 0.24)  # for each weight
-    figure = _figure(max(inches * mosaic.shape[1] + 0.2, 7), inches * mosaic.shape[0] + 0.8, title)
+    high, wide = mosaic.shape[:2]
+    inches = min(13.8 / wide, 9 / high, 0.24)  # for each weight
+    figure = new_figure(max(inches * wide + 0.2, 7), inches * high + 0.8, title)
     axes = figure.subplots()
     axes.set_title("each image on its own scale; mid-grey is a weight of 0", fontsize=TEXT_SIZE)
     axes.imshow(mosaic, "gray", interpolation="nearest", vmin=0, vmax=255)
@@ -144,23 +142,21 @@ def figure_of_accuracy_against_lambda(
     diverged: Sequence[bool] = (),
 ) -> "Figure":
     """Draw each cell's accuracy, with a star on cell ``best``; lambda = 0 makes the axis linear."""
-    figure = _figure(9, 5.5, title)
+    figure = new_figure(9, 5.5, title)
     axes = figure.subplots()
     axes.set_xscale("log" if logarithmic and min(lambdas, default=0) > 0 else "linear")
-    _label(axes, "λ (L2 penalty)", "validation accuracy")
-    x, y = np.asarray(lambdas, dtype=float), _finite_or_nan(accuracies)
+    label_axes(axes, "λ (L2 penalty)", "validation accuracy")
+    x, y = np.asarray(lambdas, dtype=float), finite_or_nan(accuracies)
     lost = np.pad(np.array(diverged, dtype=bool), (0, len(x) - len(diverged)))
     y[lost] = np.nan
     known = [cell for cell in np.argsort(x, kind="stable") if np.isfinite(y[cell])]
     axes.plot(x[known], y[known], "o-", color=BLUE, markersize=6, label="validation accuracy")
     if best is not None and np.isfinite(y[best]):
         label = f"best: λ = {x[best]:.4g}, accuracy {y[best]:.4f}"
-        axes.plot(x[best], y[best], "*", color=VERMILION, markersize=18, mec="white", label=label)
-    if lost.any():
-        style: Any = {"transform": axes.get_xaxis_transform(), "ms": 9, "mew": 2}
-        axes.plot(x[lost], 0 * x[lost] + 0.03, "kx", label="diverged", **style)  # at the bottom
-    _limit(axes, [y], "accuracy")
-    _legend(figure, [axes])
+        axes.plot(x[best], y[best], label=label, **STAR)
+    mark_bottom(axes, x[lost], "x", "diverged", color="black", ms=9, mew=2)
+    limit(axes, [y], "accuracy")
+    legend_below(figure, [axes])
     return figure
 
 
@@ -170,7 +166,7 @@ def figure_of_study_curves(
     """Draw validation accuracy and cost of all cells of a study, coloured in cell order."""
     from matplotlib import cm, colormaps, colors
 
-    figure = _figure(14, 5.5, title)
+    figure = new_figure(14, 5.5, title)
     panels = figure.subplots(1, 2)
     n = len(curves)
     colours = colors.ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, max(n, 1))))
@@ -181,12 +177,12 @@ def figure_of_study_curves(
             _draw(axes, c.update, c.validation.get(quantity, ()), color=colours(i), label=labels[i])
             for i, c in enumerate(curves)
         ]
-        _limit(axes, drawn, quantity)
+        limit(axes, drawn, quantity)
     if 0 < n <= LONGEST_LEGEND:
         names = panels[0].get_legend_handles_labels()
         figure.legend(*names, loc="outside right center", fontsize=TEXT_SIZE)
     elif n:
-        _legend(figure, panels, hidden=labels)
+        legend_below(figure, panels, hidden=labels)
         mappable = cm.ScalarMappable(colors.BoundaryNorm(np.arange(n + 1) - 0.5, n), colours)
         shown = np.linspace(0, n - 1, LONGEST_LEGEND).round().astype(int)
         bar = figure.colorbar(mappable, ax=panels, ticks=list(shown), pad=0.01, aspect=30)
@@ -196,7 +192,7 @@ def figure_of_study_curves(
     return figure
 
 
-def _saver(draw: Callable[P, "Figure | None"]) -> Callable[Concatenate[Path, P], bool]:
+def saver(draw: Callable[P, "Figure | None"]) -> Callable[Concatenate[Path, P], bool]:
     """Return the function that draws a figure and writes it; False if there is nothing to draw."""
 
     def save(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -208,14 +204,15 @@ def _saver(draw: Callable[P, "Figure | None"]) -> Callable[Concatenate[Path, P],
     return save
 
 
-save_curves = _saver(figure_of_curves)
-save_learning_rate = _saver(figure_of_learning_rate)
-save_first_layer = _saver(figure_of_first_layer)
-save_accuracy_against_lambda = _saver(figure_of_accuracy_against_lambda)
-save_study_curves = _saver(figure_of_study_curves)
+save_curves = saver(figure_of_curves)
+save_learning_rate = saver(figure_of_learning_rate)
+save_first_layer = saver(figure_of_first_layer)
+save_accuracy_against_lambda = saver(figure_of_accuracy_against_lambda)
+save_study_curves = saver(figure_of_study_curves)
 
 
-def _figure(width: float, height: float, title: str) -> "Figure":
+def new_figure(width: float, height: float, title: str) -> "Figure":
+    """Return an empty page with a title, which is written as it is, dollar signs and all."""
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), dpi=100, facecolor="white", layout="constrained")
@@ -226,7 +223,7 @@ def _figure(width: float, height: float, title: str) -> "Figure":
 
 def _prepare(axes: "Axes", quantity: str, updates: Sequence[int], ends: Sequence[int]) -> None:
     """Label the axes, let x reach over all updates and ends of cycles, and mark the latter."""
-    _label(axes, "update", quantity)
+    label_axes(axes, "update", quantity)
     axes.locator_params(axis="x", integer=True, nbins=6)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(0, 1.01 * max(0, 1, *updates[-1:], *ends))
@@ -234,7 +231,8 @@ def _prepare(axes: "Axes", quantity: str, updates: Sequence[int], ends: Sequence
         axes.axvline(end, color=GREY, lw=0.9, ls=":", label=None if i else "end of a cycle")
 
 
-def _label(axes: "Axes", x: str, y: str) -> None:
+def label_axes(axes: "Axes", x: str, y: str) -> None:
+    """Name both axes, in the looks of all pictures."""
     axes.set_xlabel(x, fontsize=LABEL_SIZE)
     axes.set_ylabel(y, fontsize=LABEL_SIZE)
     axes.tick_params(labelsize=TEXT_SIZE)
@@ -244,18 +242,26 @@ def _label(axes: "Axes", x: str, y: str) -> None:
 
 def _draw(axes: "Axes", updates: Sequence[int], values: Values, **style: Any) -> Floats:
     """Draw each value at its own update; a few get markers, as one alone makes no line."""
-    drawn = _finite_or_nan(values)
+    drawn = finite_or_nan(values)
     if len(drawn):
         axes.plot(updates, drawn, marker="o" if len(drawn) < 10 else "", ms=3, lw=1.8, **style)
     return drawn
 
 
-def _finite_or_nan(values: Values) -> Floats:
+def mark_bottom(axes: "Axes", x: Floats, marker: str, label: str, **style: Any) -> None:
+    """Mark places, if there are any, at the bottom of the axes, whatever their scale."""
+    style |= {"transform": axes.get_xaxis_transform(), "ls": "", "marker": marker}
+    if len(x):
+        axes.plot(x, np.full(len(x), 0.03), label=label, **style)
+
+
+def finite_or_nan(values: Values) -> Floats:
+    """Return ``values`` with NaN for what cannot be drawn."""
     numbers = np.asarray(values, dtype=np.float64)
     return np.where(np.abs(numbers) < 1e300, numbers, np.nan)  # more would overflow on the page
 
 
-def _limit(axes: "Axes", curves: Sequence[Floats], quantity: str) -> None:
+def limit(axes: "Axes", curves: Sequence[Floats], quantity: str) -> None:
     """Scale accuracies to their range, costs from 0 to the highest one not far beyond the rest."""
     values = np.sort([value for curve in curves for value in curve if np.isfinite(value)])
     if not len(values):
@@ -271,12 +277,14 @@ def _limit(axes: "Axes", curves: Sequence[Floats], quantity: str) -> None:
         axes.set_title(f"off the scale: up to {high:.3g}", loc="right", fontsize=TEXT_SIZE)
 
 
-def _legend(figure: "Figure", panels: Sequence["Axes"], hidden: Sequence[str] = ()) -> None:
+def legend_below(
+    figure: "Figure", panels: Sequence["Axes"], hidden: Sequence[str] = (), n_columns: int = 6
+) -> None:
     """Name every line of the panels once, below them, where it hides nothing."""
     named = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in reversed(panels)]
     entries = {name: line for pairs in named for line, name in pairs if name not in hidden}
     if entries:
-        style: Any = {"loc": "outside lower center", "ncols": 6, "fontsize": TEXT_SIZE}
+        style: Any = {"loc": "outside lower center", "ncols": n_columns, "fontsize": TEXT_SIZE}
         figure.legend(entries.values(), entries.keys(), **style)
 
 

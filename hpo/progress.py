@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # the command line says things before it needs a database
-    from hpo.definition import Experiment
+    from hpo.experiment import Experiment
     from hpo.profile import Phases
     from hpo.tables import Slot
 
@@ -19,18 +19,29 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
 
 
+def parameters(experiment: "Experiment", cell: int) -> str:
+    """Return ``lambda 0.000518, eta_max 0.1``: what the cell sets."""
+    return ", ".join(
+        f"{name} {value}" if isinstance(value, int | str) else f"{name} {value:.6g}"
+        for name, value in experiment.cells[cell].items()
+    )
+
+
 def describe(experiment: "Experiment", slot: "Slot") -> str:
     """Return ``cell 3 (lambda 0.000518)``, with the replicate where there are several."""
-    text = f"cell {slot.cell} (lambda {experiment.cells[slot.cell]['lambda']:.6g})"
-    several = experiment.definition.replicates > 1
+    text = f"cell {slot.cell} ({parameters(experiment, slot.cell)})"
+    several = experiment.replicates > 1
     return f"{text}, replicate {slot.replicate}" if several else text
 
 
 class Progress(Protocol):
     """Somebody who watches the training."""
 
-    def began(self, title: str, experiment: "Experiment", n_missing: int) -> None:
-        """A study of which so many slots are missing is being worked on."""
+    def began(self, title: str, experiment: "Experiment", n_updates: int) -> None:
+        """A study is being worked on which needs so many updates, or that many at most."""
+
+    def grew(self, experiment: "Experiment") -> None:
+        """A search has added cells, or replicates of some."""
 
     def claimed(self, slots: Sequence["Slot"], n_updates: int) -> None:
         """These slots are being trained now, from so many updates on."""
@@ -61,13 +72,30 @@ class Story:
         self._task: Any = None
         self.phases: list[Phases] = []  #: of every worker that is done
 
-    def began(self, title: str, experiment: "Experiment", n_missing: int) -> None:
+    def began(self, title: str, experiment: "Experiment", n_updates: int) -> None:
         """Learn what will be trained."""
         self._title, self._experiment = title, experiment
-        self._total = n_missing * experiment.n_updates
+        self._total = n_updates
         self._done.clear()
         if self._bar is not None:
             self._task = self._bar.add_task(title, total=self._total, accuracy="")
+
+    def grew(self, experiment: "Experiment") -> None:
+        """Learn of more cells, and say so once, whoever of the workers tells it first."""
+        known = self._experiment
+        if known is None or known.search is None or experiment.search is None:
+            return
+        n_more = len(experiment.cells) - len(known.cells)
+        are_chosen = experiment.search.is_over and not known.search.is_over
+        if n_more < 0 or (n_more == 0 and not are_chosen):
+            return
+        self._experiment = experiment
+        if n_more:
+            self._line(f"{self._title}: {n_more} more proposals, {len(experiment.cells)} in all")
+        if are_chosen and experiment.search.finalists:
+            cells = ", ".join(map(str, experiment.search.finalists))
+            n = experiment.search.replicates
+            self._line(f"{self._title}: the finalists are cells {cells}; {n} replicates each")
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -129,7 +157,7 @@ class Story:
         """Say what came out of a cell."""
         if self._experiment is None:
             return
-        self._done[slot] = self._experiment.n_updates
+        self._done[slot] = self._experiment.recipe(slot.cell).n_updates
         what = outcome if value is None else f"validation accuracy {value:.4f}"
         self._line(f"{self._title}: {describe(self._experiment, slot)}: {what}")
 

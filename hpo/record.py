@@ -28,11 +28,11 @@ def show(storage: Storage, study: OpenStudy, attempts: Sequence[Attempt]) -> Non
 
 
 def report_cycle(
-    storage: Storage, study: OpenStudy, attempts: Sequence[Attempt], cycle: int
+    storage: Storage, study: OpenStudy, attempts: Sequence[Attempt], n_updates: int
 ) -> None:
-    """Show the validation accuracies at the end of a cycle, as they are in the curves."""
+    """Show the accuracies at the end of a cycle of each, after so many updates, as in the curves."""
     if attempts:
-        storage.write(lambda connection: _report(connection, study, attempts, cycle))
+        storage.write(lambda connection: _report(connection, study, attempts, n_updates))
 
 
 def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -83,7 +83,8 @@ def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, tri
     result = connection.execute(found).one_or_none()
     if result is None:
         return
-    ends = [2 * study.experiment.n_s * cycle for cycle in range(1, result.cycles + 1)]
+    length = 2 * study.experiment.recipe(attempt.slot.cell).n_s
+    ends = [length * cycle for cycle in range(1, result.cycles + 1)]
     _add_steps(connection, study, attempt, trial_id, ends)
     outcome = {
         "outcome": result.outcome,
@@ -106,15 +107,14 @@ def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, tri
 
 
 def _report(
-    connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], cycle: int
+    connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], n_updates: int
 ) -> None:
     known = [attempt for attempt in attempts if attempt.trial_id is not None]
     shown = _states(connection, [a.trial_id for a in known if a.trial_id is not None])
     for attempt in known:
         state = shown.get(attempt.trial_id or 0)
         if attempt.trial_id is not None and state is not None and state not in optunas.FINISHED:
-            end = 2 * study.experiment.n_s * cycle
-            _add_steps(connection, study, attempt, attempt.trial_id, [end])
+            _add_steps(connection, study, attempt, attempt.trial_id, [n_updates])
 
 
 def _add_steps(
@@ -134,15 +134,16 @@ def _add_steps(
         points.c.validation_accuracy.is_not(None),
     )
     found: Sequence[Row[Any]] = connection.execute(wanted.order_by(points.c.n_updates)).all()
+    length = 2 * study.experiment.recipe(attempt.slot.cell).n_s
     new = [
         {
             "trial_id": trial_id,
-            "step": point.n_updates // (2 * study.experiment.n_s),
+            "step": point.n_updates // length,
             "intermediate_value": point.validation_accuracy,
             "intermediate_value_type": optunas.FINITE,
         }
         for point in found
-        if point.n_updates // (2 * study.experiment.n_s) not in known
+        if point.n_updates // length not in known
     ]
     if new:
         connection.execute(optunas.steps.insert(), new)

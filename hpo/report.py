@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from hpo import fleet, looks, rows
-from hpo.definition import Experiment
 from hpo.errors import NoResult
-from hpo.progress import describe
-from hpo.study import cell_means, winner
+from hpo.experiment import Experiment
+from hpo.generations import spent
+from hpo.grids import ParentCell
+from hpo.progress import describe, parameters
+from hpo.ranking import base_means, cell_means, compared_replicates, winner
 from hpo.tables import Result, StoredStudy
 
 if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
@@ -29,17 +31,17 @@ class StudyReport:
     @property
     def best(self) -> Result | None:
         """The best result of the cell with the highest mean over its replicates."""
-        return winner(list(self.results), self.study.experiment.definition.replicates)
+        return winner(list(self.results), self.study.experiment)
 
     @property
     def means(self) -> dict[int, float]:
         """Mean value of every cell that is complete in all its replicates."""
-        return cell_means(list(self.results), self.study.experiment.definition.replicates)
+        return cell_means(list(self.results), self.study.experiment)
 
     @property
     def n_slots(self) -> int:
         """Results that the finished study has."""
-        return len(self.study.experiment.cells) * self.study.experiment.definition.replicates
+        return self.study.experiment.n_slots
 
 
 def read(connection: Connection, study: StoredStudy) -> StudyReport:
@@ -50,7 +52,9 @@ def read(connection: Connection, study: StoredStudy) -> StudyReport:
 
 
 def table(report: StudyReport) -> str:
-    """Return a line a cell, and the best lambda, as the notebook printed them."""
+    """Return a line a cell, and the best one; for a grid as the notebook printed them."""
+    if report.study.experiment.search is not None:
+        return _table_of_search(report)
     experiment = report.study.experiment
     several = experiment.definition.replicates > 1
     by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
@@ -73,8 +77,45 @@ def table(report: StudyReport) -> str:
             lines.append(f"{cell:>4}  {value!r:<22}{middle}  {text}{mark}")
     if best is not None:
         lines.append(f"Best lambda: {experiment.lambdas[best.slot.cell]!r}")
+    if experiment.definition.inherits_recipe and experiment.parent is not None:
+        lines.append(_inherited(experiment, experiment.parent))
     if report.test_accuracy is not None:
         lines.append(f"Test accuracy: {report.test_accuracy:.4f}")
+    return "\n".join(lines)
+
+
+def _inherited(experiment: Experiment, parent: ParentCell) -> str:
+    """Return the recipe of a study with a single one, and where it comes from."""
+    recipe = experiment.recipe(0)
+    return (
+        f"Recipe of cell {parent.cell} of {parent.study}: n_s {recipe.n_s}, eta_max "
+        f"{recipe.eta_max:.6g}, normalisation {recipe.normalisation}, flip probability "
+        f"{recipe.flip_probability:g}"
+    )
+
+
+def _table_of_search(report: StudyReport) -> str:
+    """Return a line a cell with all its parameters; of finalists the mean over more seeds."""
+    experiment, best, means = report.study.experiment, report.best, report.means
+    by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
+    base = base_means(list(report.results), experiment)
+    header = ["cell", *experiment.parameters, "updates", "seeds", "validation accuracy"]
+    rows = [header]
+    for cell, own in enumerate(experiment.cells):
+        n = experiment.replicates_of(cell)
+        values = means if n == experiment.replicates else base
+        value = f"{values[cell]:.4f}" if cell in values else _value(by_slot.get((cell, 0)))
+        mark = "  best" if best is not None and best.slot.cell == cell else ""
+        shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
+        n_updates = experiment.recipe(cell).n_updates
+        rows.append([str(cell), *shown, str(n_updates), str(n), value + mark])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = [f"{report.study.name}: {_heading(report)}"]
+    for row in rows:
+        start = "  ".join(text.rjust(width) for text, width in zip(row[:-1], widths, strict=False))
+        lines.append(f"{start}  {row[-1]}")
+    if best is not None:
+        lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
     return "\n".join(lines)
 
 
@@ -91,19 +132,20 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
             f"{report.n_slots} have a result). Run `hpo run {report.study.experiment.definition.name}`."
         )
     experiment = report.study.experiment
-    cell, replicates = found.slot.cell, experiment.definition.replicates
+    cell = found.slot.cell
+    replicates = compared_replicates(list(report.results), experiment)
     mean = f", the mean of {replicates} replicates" if replicates > 1 else ""
     missing = report.n_slots - len(report.results)
-    what = "cells" if replicates == 1 else "results"
+    what = "cells" if report.n_slots == len(experiment.cells) else "results"
     so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
     lines = [
-        f"{report.study.name}: lambda {experiment.lambdas[cell]!r} (cell {cell}) "
+        f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
     ]
     if judgement is not None and judgement.best == cell:
         from hpo.judgement import in_words
 
-        lines += in_words(judgement, experiment.lambdas)
+        lines += in_words(judgement, experiment)
     out = {r.slot.cell: r.outcome for r in report.results if r.outcome != "complete"}
     if out:
         names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
@@ -133,8 +175,7 @@ def status(connection: Connection) -> str:
         shown = (
             "-"
             if found is None
-            else f"{report.means[found.slot.cell]:.4f} at lambda "
-            f"{study.experiment.lambdas[found.slot.cell]:.6g}"
+            else f"{report.means[found.slot.cell]:.4f} at {_short(study.experiment, found.slot.cell)}"
         )
         lines.append(
             f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
@@ -153,7 +194,7 @@ def listing(connection: Connection) -> str:
         experiment = study.experiment
         derived = f", from {experiment.parent.study}" if experiment.parent else ""
         lines.append(
-            f"{study.name}: {len(experiment.cells)} cells, {experiment.n_updates} updates each, "
+            f"{study.name}: {len(experiment.cells)} cells, {_length(experiment)}, "
             f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
         )
     return "\n".join(lines) or "No studies yet. `hpo run coarse` starts one."
@@ -183,11 +224,11 @@ def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
         cells: dict[tuple[str, int, int], list[int]] = {}
         for attempt, done in rows.running_of(connection, study.uuid):
             if attempt.worker and "id" in attempt.worker:
-                cycle = done // (2 * study.experiment.n_s)
+                cycle = done // (2 * study.experiment.recipe(attempt.slot.cell).n_s)
                 key = (attempt.worker["id"], attempt.slot.replicate, cycle)
                 cells.setdefault(key, []).append(attempt.slot.cell)
         for (worker, replicate, cycle), some in cells.items():
-            several = study.experiment.definition.replicates > 1
+            several = study.experiment.replicates > 1
             extra = f", replicate {replicate}" if several else ""
             names = ", ".join(map(str, some))
             held.setdefault(worker, []).append(
@@ -196,10 +237,31 @@ def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
     return held
 
 
+def _named(experiment: Experiment, cell: int) -> str:
+    """Return a cell with its parameters: of a grid its lambda in full."""
+    if experiment.search is None:
+        return f"lambda {experiment.lambdas[cell]!r} (cell {cell})"
+    return f"cell {cell} ({parameters(experiment, cell)})"
+
+
+def _short(experiment: Experiment, cell: int) -> str:
+    is_grid = experiment.search is None
+    return f"lambda {experiment.lambdas[cell]:.6g}" if is_grid else f"cell {cell}"
+
+
+def _length(experiment: Experiment) -> str:
+    """Return in words how long the cells are trained."""
+    space, search = experiment.definition.space, experiment.search
+    if space is None or search is None:
+        return f"{experiment.n_updates} updates each"
+    more = "" if search.is_over else ", and more to come"
+    return f"{spent(experiment):,} of {space.budget:,} updates by {space.sampler}{more}"
+
+
 def _heading(report: StudyReport) -> str:
     experiment = report.study.experiment
     return (
-        f"{len(report.results)} of {report.n_slots} done, {experiment.n_updates} updates each, "
+        f"{len(report.results)} of {report.n_slots} done, {_length(experiment)}, "
         f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
     )
 

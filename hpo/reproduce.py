@@ -14,10 +14,11 @@ from hpo import final, held_out, lookup, prepared, rows, running
 from hpo.definition import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
 from hpo.progress import Story, say
+from hpo.ranking import best_result
 from hpo.single import Settings, Trained, train_once
 from hpo.sources import Source
 from hpo.storage import Interrupted, Storage
-from hpo.study import OpenStudy, best_result
+from hpo.study import OpenStudy
 from hpo.tables import Slot
 from model.data import Dataset
 from model.gradient_check import check_gradients

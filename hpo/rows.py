@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.definition import Experiment
+from hpo.experiment import Experiment
 from hpo.tables import (
     CURVE_COLUMNS,
     LIVE,

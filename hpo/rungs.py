@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo import checkpoints, rows, tables
-from hpo.definition import Experiment
+from hpo.experiment import Experiment
 from hpo.pruners import parse
 from hpo.tables import Attempt, Slot, StoredStudy
 

@@ -6,31 +6,25 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hpo import crew, leases, rows
+from hpo import crew, leases, parents, rows, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
-from hpo.definition import (
-    DataFacts,
-    Experiment,
-    Parent,
-    StudyDefinition,
-    resolve,
-    study_name,
-    suffixed,
-)
-from hpo.errors import ParentUnfinished
+from hpo.definition import StudyDefinition, study_name
+from hpo.experiment import Experiment
 from hpo.fleet import GRACE, Membership
-from hpo.grids import ParentCell
 from hpo.hosts import usable_cores
 from hpo.locations import checked_url, sqlite_path
 from hpo.member import Reserve
 from hpo.plan import Plan, plan, stands
 from hpo.profile import Phases
 from hpo.progress import Progress
+from hpo.proposing import check_installed
 from hpo.reader import read_once
+from hpo.resolution import resolve
 from hpo.sources import Source
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
+from hpo.tables import StoredStudy
 from hpo.trainer import WIDTH, Trainer, facts
 from hpo.worker import work
 from model.data import Dataset
@@ -55,8 +49,8 @@ class Outcome:
 
     @property
     def n_missing(self) -> int:
-        """Slots without a result."""
-        return self.before.n_slots - self.n_counted
+        """Slots without a result, of those that are known."""
+        return self.after.n_slots - self.n_counted
 
 
 def prepare(
@@ -84,14 +78,35 @@ def prepare(
     check_name(name)
     existing = studies.find(storage, name) if storage else None
     if storage is None or existing is None:
-        parent = _parent(definition, data, storage, parent_name, cell)
-        return name, None, resolve(definition, data, parent, notify)
+        parent = parents.chosen(definition, data, storage, parent_name, cell)
+        experiment = resolve(definition, data, parent, notify)
+        if definition.space is not None:
+            check_installed(definition.space)
+            experiment = _warmed(experiment, definition, storage, notify)
+        return name, None, experiment
     stored = existing.experiment.definition.replicates  # never fewer than there are
     definition = replace(definition, replicates=max(definition.replicates, stored))
-    asked = resolve(definition, data, _stored_parent(existing, storage))
+    asked = resolve(definition, data, parents.as_stored(existing, storage))
     studies.compare(existing, asked)
-    _check_parent(existing, parent_name, cell)
+    parents.check(existing, parent_name, cell)
     return name, existing, existing.experiment
+
+
+def _warmed(
+    experiment: Experiment,
+    definition: StudyDefinition,
+    storage: Storage | None,
+    notify: Callable[[str], None],
+) -> Experiment:
+    """Return the experiment with what earlier studies in the storage tell its search."""
+    if storage is None or experiment.search is None:
+        return experiment
+    found = storage.write(lambda connection: warm_start.known(connection, definition, experiment))
+    if found:
+        told = " and ".join(f"{len(cells)} cells of {name}" for name, cells in found.items())
+        notify(f"The search knows {told}.")
+    warm = tuple(cell for cells in found.values() for cell in cells)
+    return replace(experiment, search=replace(experiment.search, warm=warm))
 
 
 def open_for(
@@ -115,13 +130,13 @@ def open_for(
     return Storage(url, stop)
 
 
-def worth(experiment: Experiment, n_missing: int) -> int:
-    """Return how many workers pay for their start: one for a small study, else every core."""
+def worth(experiment: Experiment, n_updates: int) -> int:
+    """Return how many workers pay for their start: one for few updates, else every core."""
     definition, data = experiment.definition, experiment.data
-    products = 4 * experiment.n_updates * definition.batch_size * data.d * definition.hidden
-    stacks = n_missing / (1 if definition.protocol == "notebook" else WIDTH)
-    overhead = max(1.0, stacks) * experiment.n_updates * UPDATE_OVERHEAD
-    seconds = n_missing * products / FLOPS + overhead
+    products = 4 * definition.batch_size * data.d * definition.hidden
+    in_stacks = n_updates / (1 if definition.protocol == "notebook" else WIDTH)
+    overhead = max(in_stacks, min(n_updates, experiment.n_updates)) * UPDATE_OVERHEAD
+    seconds = n_updates * products / FLOPS + overhead
     return usable_cores() if seconds > WORTH_A_PROCESS else 1
 
 
@@ -182,8 +197,11 @@ def run(
     )
     n_missing = before.n_slots - before.n_counted - len(before.failed)
     if n_missing:
-        progress.began(study.stored.name, study.experiment, n_missing)
-        n_workers = min(n_workers or worth(study.experiment, n_missing), n_missing)
+        n_updates = before.n_updates + before.n_unplanned
+        study = studies.present(storage, study)
+        progress.began(study.stored.name, study.experiment, n_updates)
+        n_workers = n_workers or worth(study.experiment, n_updates)
+        n_workers = min(n_workers, n_missing) if before.is_over else n_workers
         with suppress(Interrupted):  # what is done then is told all the same
             if n_workers > 1 and source is not None:
                 crew.work(storage, study, source, n_workers, progress, stop, grace, reserve)
@@ -195,84 +213,12 @@ def run(
                     work(storage, study, trainer, progress, stop, identity, phases=phases)
                 phases.lap("database")
                 progress.spent(phases)
+
+    def look(connection: Connection) -> tuple[StoredStudy | None, Plan]:
+        return rows.study_by_uuid(connection, study.uuid), stands(connection, study)
+
     try:
-        after = storage.write(lambda connection: stands(connection, study))
+        stored, after = storage.write(look)
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
-        after = read_once(storage.url, lambda connection: stands(connection, study))
-    return Outcome(study, before, after)
-
-
-def _parent(
-    definition: StudyDefinition,
-    data: DataFacts,
-    storage: Storage | None,
-    parent_name: str | None,
-    cell: int | None,
-) -> Parent | None:
-    """Return the finished parent with a cell of it, its best one or ``cell``; None without one."""
-    if definition.parent is None:
-        for option, given in (("--from", parent_name), ("--cell", cell)):
-            if given is not None:
-                raise ParentUnfinished(
-                    f"{definition.name!r} is derived from no other study, so {option} has no meaning."
-                )
-        return None
-    wanted = parent_name or suffixed(definition.parent, data.name, definition.protocol)
-    if storage is None or studies.find(storage, wanted) is None:
-        known = ", ".join(studies.names(storage) if storage else []) or "none yet"
-        raise ParentUnfinished(
-            f"{definition.name!r} needs the finished study {wanted!r}, which is not in this storage "
-            f"(it holds: {known}). Run `hpo run {definition.parent}` first, or name one with --from."
-        )
-
-    def read(connection: Connection) -> Parent:
-        stored = studies.stored(connection, wanted)
-        best, lambdas = studies.finished_best(connection, stored), stored.experiment.lambdas
-        chosen = best.slot.cell if cell is None else cell
-        if chosen >= len(lambdas):
-            raise ParentUnfinished(
-                f"The cells of {wanted!r} are 0 to {len(lambdas) - 1}; --cell {chosen} is none of them."
-            )
-        found = ParentCell(stored.name, stored.uuid, chosen, lambdas[chosen])
-        return Parent(found, stored.experiment)
-
-    parent = storage.write(read)
-    stored = parent.experiment.data
-    if stored.fingerprint != data.fingerprint:
-        raise ParentUnfinished(
-            f"{wanted!r} was trained on other images ({stored.name}, fingerprint "
-            f"{stored.fingerprint[:12]}...; these have {data.fingerprint[:12]}...). "
-            "Use the same --data for both."
-        )
-    return parent
-
-
-def _stored_parent(study: OpenStudy, storage: Storage) -> Parent | None:
-    """Return the parent as the study stored it: its cell never moves, whatever became of it."""
-    cell = study.experiment.parent
-    if cell is None:
-        return None
-
-    def read(connection: Connection) -> Experiment | None:
-        stored = rows.study_by_uuid(connection, cell.uuid)
-        return stored.experiment if stored else None
-
-    return Parent(cell, storage.write(read) or study.experiment)
-
-
-def _check_parent(study: OpenStudy, parent_name: str | None, cell: int | None) -> None:
-    """Refuse another parent, or another cell of it, than the stored study was derived from."""
-    parent = study.experiment.parent
-    name = study.stored.name
-    if parent_name is not None and (parent is None or parent.study != parent_name):
-        derived = repr(parent.study) if parent else "no other study"
-        raise ParentUnfinished(
-            f"{name!r} is derived from {derived}, not from {parent_name!r}. "
-            "Give the new one a name with --name."
-        )
-    if cell is not None and (parent is None or parent.cell != cell):
-        derived = f"cell {parent.cell} of {parent.study!r}" if parent else "no other study"
-        raise ParentUnfinished(
-            f"{name!r} is derived from {derived}, so --cell {cell} is for another study. "
-            "Give that one a name with --name."
-        )
+        stored, after = read_once(storage.url, look)
+    return Outcome(replace(study, stored=stored or study.stored), before, after)

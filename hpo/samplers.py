@@ -65,7 +65,7 @@ class GridSampler(BaseSampler):
         del study, trial, param_distribution
         raise NoResult(
             f"The grid of {self._study.stored.name!r} has no parameter {param_name!r}; it has "
-            f"{', '.join(self._study.experiment.cells[0])}."
+            f"{', '.join(self._study.experiment.parameters)}."
         )
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -92,6 +92,8 @@ class GridSampler(BaseSampler):
         self._storage.write(
             lambda connection: self._settle(connection, attempt, token, state, values)
         )
+        if self._study.experiment.search is not None and not self._storage.write(self._waiting):
+            plan(self._storage, self._study)  # the next generation
         if not self._storage.write(self._waiting):
             study.stop()
 

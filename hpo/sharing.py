@@ -6,7 +6,7 @@ such rows when it writes the end of a cycle, where trials can change hands witho
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -51,26 +51,36 @@ def n_idle(connection: Connection, study: str) -> int:
 
 
 class Pace:
-    """How long a stack takes for a cycle, and so what is left of it."""
+    """How long a stack takes for an update, and so how long for what is left of it."""
 
-    def __init__(self) -> None:
-        self._cycle_began = time.monotonic()
-        self._last_cycle = 0.0
-
-    def cycle_ended(self) -> None:
-        """Take the time of a cycle."""
-        now = time.monotonic()
-        self._last_cycle, self._cycle_began = now - self._cycle_began, now
+    def __init__(self, n_updates: int) -> None:
+        self._measured_at = time.monotonic()
+        self._n_updates = n_updates
 
     def surplus(
-        self, storage: Storage, study: OpenStudy, cells: Sequence[int], cycles_left: int
+        self,
+        storage: Storage,
+        study: OpenStudy,
+        held: Collection[int],
+        saved: Collection[int],
+        n_updates: int,
     ) -> list[int]:
-        """Return the cells to give back: an equal share for each idle worker."""
-        if len(cells) < 2 or self._last_cycle * cycles_left < WORTH_SHARING:
+        """Return the cells to give back: an equal share for each idle worker.
+
+        Args:
+            held: Cells that are trained here.
+            saved: Those with a checkpoint after just these ``n_updates``: nothing is lost by them.
+        """
+        now = time.monotonic()
+        pace = (now - self._measured_at) / max(1, n_updates - self._n_updates)
+        self._measured_at, self._n_updates = now, n_updates
+        left = {cell: study.experiment.recipe(cell).n_updates - n_updates for cell in held}
+        if len(left) < 2 or pace * max(left.values()) < WORTH_SHARING:
             return []
         idle = storage.write(lambda connection: n_idle(connection, study.uuid))
-        kept = -(-len(cells) // (idle + 1))
-        return list(cells[kept:])
+        n_given = len(left) - -(-len(left) // (idle + 1))
+        can_go = [cell for cell in held if cell in saved]
+        return can_go[len(can_go) - min(n_given, len(can_go)) :]
 
 
 def _name(study: str, worker: str) -> str:

@@ -5,7 +5,6 @@ carries that uuid. Ours is written first; a process that dies between the two le
 the next one adopts.
 """
 
-import math
 import uuid
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +12,12 @@ from functools import partial
 from sqlalchemy import Connection
 
 from hpo import rows
-from hpo.definition import Experiment, differences
-from hpo.errors import DefinitionChanged, ForeignStudy, ParentUnfinished, StudyNotFound
+from hpo.errors import DefinitionChanged, ForeignStudy, StudyNotFound
+from hpo.experiment import Experiment
 from hpo.reader import Reader
+from hpo.resolution import differences
 from hpo.storage import Storage
-from hpo.tables import Result, StoredStudy, attempts
+from hpo.tables import StoredStudy, attempts
 
 UUID_ATTRIBUTE = "hpo_uuid"
 
@@ -93,10 +93,27 @@ def compare(study: OpenStudy, asked: Experiment) -> None:
         raise DefinitionChanged(study.stored.name, found)
 
 
+def present(storage: Storage, study: OpenStudy) -> OpenStudy:
+    """Return the study as it is stored now; as it was, if it was deleted."""
+    stored = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
+    return replace(study, stored=stored) if stored else study
+
+
 def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
-    """Let the study have more replicates; never fewer."""
+    """Let the study have more replicates; never fewer.
+
+    Raises:
+        DefinitionChanged: It is a search that is not over: proposals rest on what is there.
+    """
     if replicates <= study.experiment.definition.replicates:
         return study
+    study = present(storage, study)
+    if study.experiment.search is not None and not study.experiment.search.is_over:
+        before = study.experiment.definition.replicates
+        told = (
+            f"replicates: stored {before}, asked for {replicates}, which can wait until it is over"
+        )
+        raise DefinitionChanged(study.stored.name, [told])
     definition = replace(study.experiment.definition, replicates=replicates)
     experiment = replace(study.experiment, definition=definition)
     storage.write(lambda connection: rows.set_experiment(connection, study.uuid, experiment))
@@ -138,70 +155,6 @@ def stored(connection: Connection, name: str) -> StoredStudy:
     return found[0]
 
 
-def best_result(results: list[Result]) -> Result | None:
-    """Return the counted result with the highest value; of equal ones the first cell's.
-
-    A diverged cell is never the best.
-    """
-    complete = [r for r in results if r.outcome == "complete" and r.value is not None]
-    return max(complete, key=lambda r: (r.value, -r.slot.cell), default=None)
-
-
-def cell_means(results: list[Result], n_replicates: int) -> dict[int, float]:
-    """Return the mean value of every cell that is complete in all its replicates.
-
-    A cell that diverged or was pruned in one of them has none.
-    """
-    values: dict[int, list[float]] = {}
-    for result in results:
-        counts = result.outcome == "complete" and result.slot.replicate < n_replicates
-        if counts and result.value is not None:
-            values.setdefault(result.slot.cell, []).append(result.value)
-    return {
-        # Accuracies are whole shares: what differs in the 13th digit is equal and was rounded.
-        cell: round(math.fsum(found) / n_replicates, 12)
-        for cell, found in sorted(values.items())
-        if len(found) == n_replicates
-    }
-
-
-def best_cell(results: list[Result], n_replicates: int) -> int | None:
-    """Return the cell with the highest mean over its replicates; of equal ones the first."""
-    means = cell_means(results, n_replicates)
-    return max(means, key=lambda cell: (means[cell], -cell), default=None)
-
-
-def winner(results: list[Result], n_replicates: int) -> Result | None:
-    """Return the best result of the best cell, for those who need one network of it."""
-    cell = best_cell(results, n_replicates)
-    return best_result([r for r in results if r.slot.cell == cell])
-
-
-def finished_best(connection: Connection, study: StoredStudy) -> Result:
-    """Return the best result of the best cell of a finished study.
-
-    Raises:
-        ParentUnfinished: Cells are missing, or every one diverged.
-    """
-    results = rows.results_of(connection, study.uuid)
-    experiment = study.experiment
-    n_slots = len(experiment.cells) * experiment.definition.replicates
-    missing = n_slots - len(results)
-    what = "cells" if experiment.definition.replicates == 1 else "results"
-    command = f"`hpo run {experiment.definition.name}`"
-    if missing:
-        raise ParentUnfinished(
-            f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
-            f"missing. Run {command} with the same --storage, --data and --protocol first."
-        )
-    best = winner(results, experiment.definition.replicates)
-    if best is None:
-        raise ParentUnfinished(
-            f"Every cell of {study.name!r} diverged, so it has no best one. Lower eta_max."
-        )
-    return best
-
-
 def _optuna_id(storage: Storage, name: str) -> int | None:
     try:
         return storage.retried(lambda: storage.optuna.get_study_id_from_name(name))
@@ -234,8 +187,7 @@ def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:
         "data_fingerprint": experiment.data.fingerprint,
         "protocol": definition.protocol,
         "seed": definition.seed,
-        "recipe": f"n_s {experiment.n_s}, {experiment.n_updates} updates, eta {definition.eta_min:g} "
-        f"to {definition.eta_max:g}, batches of {definition.batch_size}",
+        "recipe": _recipe(experiment),
         UUID_ATTRIBUTE: stored.uuid,
     }
     storage.retried(
@@ -249,3 +201,18 @@ def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:
     for key, value in attributes.items():
         storage.retried(partial(storage.optuna.set_study_user_attr, study_id, key, value))
     return OpenStudy(stored, study_id)
+
+
+def _recipe(experiment: Experiment) -> str:
+    definition = experiment.definition
+    common = f"eta from {definition.eta_min:g}, batches of {definition.batch_size}"
+    space = definition.space
+    if space is not None:
+        return (
+            f"{', '.join(experiment.parameters)} searched by {space.sampler} within {space.budget} "
+            f"updates, {definition.n_cycles} cycles each, {common}"
+        )
+    return (
+        f"n_s {experiment.n_s}, {experiment.n_updates} updates, eta {definition.eta_min:g} "
+        f"to {definition.eta_max:g}, batches of {definition.batch_size}"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.definition import Experiment
+from hpo.experiment import Experiment
 
 SCHEMA_VERSION = 3
 

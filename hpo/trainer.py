@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hpo.definition import DataFacts, Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
+from hpo.experiment import DataFacts, Experiment
 from hpo.tables import Slot
 from model.data import Dataset, Split, Statistics, split
 from model.losses import Loss
@@ -41,9 +42,12 @@ def facts(dataset: Dataset, definition: StudyDefinition) -> DataFacts:
         InvalidData: The images cannot be used as the definition asks.
     """
     parts = split(dataset, definition.n_validation)
-    if definition.flip_probability and not dataset.image_shape:
+    space = definition.space
+    flips = (space.flip_probability if space else ()) or (definition.flip_probability,)
+    normalisations = (space.normalisation if space else ()) or (definition.normalisation,)
+    if any(flips) and not dataset.image_shape:
         dataset.mirrored(dataset.images[:1])  # says that these images cannot be mirrored
-    if definition.normalisation == Normalisation.IMAGE:
+    if Normalisation.IMAGE in normalisations:
         refuse_constant_images(dataset)
     return DataFacts(
         name=dataset.name,
@@ -63,27 +67,36 @@ class Trainer:
         self.experiment = experiment
         self._definition = experiment.definition
         self._dataset = dataset
+        self._prepared: dict[str, Inputs] = {}  # by normalisation
+        self._examinations: dict[str, Examination] = {}  # by normalisation, of validation images
+
+    def follow(self, experiment: Experiment) -> None:
+        """Learn of cells that were added to the experiment."""
+        self.experiment = experiment
 
     @cached_property
     def _parts(self) -> Split:
         return split(self._dataset, self._definition.n_validation)
 
     @cached_property
-    def _statistics(self) -> Statistics | None:
-        feature = self._definition.normalisation == Normalisation.FEATURE
-        return feature_statistics(self._parts.training) if feature else None
+    def _statistics(self) -> Statistics:
+        return feature_statistics(self._parts.training)
 
-    @cached_property
-    def _training(self) -> Inputs:
-        return self._inputs(self._parts.training)
+    def _training(self, normalisation: str) -> Inputs:
+        if normalisation not in self._prepared:
+            self._prepared[normalisation] = self._inputs(self._parts.training, normalisation)
+        return self._prepared[normalisation]
 
-    @cached_property
-    def _validation(self) -> Examination:
-        return Examination(self._inputs(self._parts.validation))
+    def _validation(self, normalisation: str) -> Examination:
+        if normalisation not in self._examinations:
+            validation = self._inputs(self._parts.validation, normalisation)
+            self._examinations[normalisation] = Examination(validation)
+        return self._examinations[normalisation]
 
-    def _inputs(self, dataset: Dataset) -> Inputs:
-        kind = Normalisation(self._definition.normalisation)
-        return Inputs(dataset, kind, self._definition.dtype, self._statistics)
+    def _inputs(self, dataset: Dataset, normalisation: str) -> Inputs:
+        kind = Normalisation(normalisation)
+        statistics = self._statistics if kind is Normalisation.FEATURE else None
+        return Inputs(dataset, kind, self._definition.dtype, statistics)
 
     @property
     def width(self) -> int:
@@ -92,14 +105,9 @@ class Trainer:
 
     def config(self, cell: int) -> TrainingConfig:
         """Return the recipe of a cell."""
-        definition = self._definition
-        schedule = Cyclic(
-            eta_min=definition.eta_min, eta_max=definition.eta_max, n_s=self.experiment.n_s
-        )
-        lambda_ = self.experiment.cells[cell]["lambda"]
-        return TrainingConfig(
-            lambda_=lambda_, schedule=schedule, n_updates=self.experiment.n_updates
-        )
+        recipe = self.experiment.recipe(cell)
+        schedule = Cyclic(eta_min=self._definition.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
+        return TrainingConfig(lambda_=recipe.lambda_, schedule=schedule, n_updates=recipe.n_updates)
 
     def start(
         self,
@@ -109,8 +117,8 @@ class Trainer:
     ) -> tuple[Stack, "Callable[..., Iterator[Evaluation]]"]:
         """Return a stack for ``slots``, and the training that takes a ``stop`` and a ``lap``.
 
-        The key of a network is its cell. All slots have one replicate, and in the notebook
-        protocol there is one slot.
+        The key of a network is its cell. All slots have one replicate and see the same inputs
+        (`Recipe.inputs`), and in the notebook protocol there is one slot.
 
         Args:
             resumed: Networks that go on from ``n_updates``; without one, a slot starts afresh.
@@ -121,10 +129,10 @@ class Trainer:
         fresh = randomness.network().astype(definition.dtype)
         networks = dict.fromkeys(configs, fresh) | dict(resumed or {})
         stack = build_stack(configs, networks, definition.batch_size, Loss(definition.loss))
-        batches = Batches(
-            self._training, randomness, definition.batch_size, definition.flip_probability
-        )
-        full = Examination(self._training) if definition.train_metrics == "full" else None
+        normalisation, flip_probability = self.experiment.recipe(slots[0].cell).inputs
+        training = self._training(normalisation)
+        batches = Batches(training, randomness, definition.batch_size, flip_probability)
+        full = Examination(training) if definition.train_metrics == "full" else None
 
         def go(
             stop: Callable[[], bool] = never, lap: Callable[[str], None] = untimed
@@ -133,7 +141,7 @@ class Trainer:
                 stack,
                 configs,
                 batches,
-                self._validation,
+                self._validation(normalisation),
                 full_training=full,
                 first_update=n_updates,
                 stop=stop,
@@ -142,13 +150,16 @@ class Trainer:
 
         return stack, go
 
-    def examine(self, network: Network, dataset: Dataset) -> tuple[Metrics, np.ndarray]:
-        """Evaluate a network on images of the same kind as the training images."""
-        key = {0: self.config(0)}
+    def examine(
+        self, network: Network, dataset: Dataset, cell: int = 0
+    ) -> tuple[Metrics, np.ndarray]:
+        """Evaluate a network of ``cell`` on images of the same kind as the training images."""
+        key = {0: self.config(cell)}
         stack = build_stack(
             key, {0: network}, self._definition.batch_size, Loss(self._definition.loss)
         )
-        examined = Examination(self._inputs(dataset))(stack, [0])
+        normalisation = self.experiment.recipe(cell).normalisation
+        examined = Examination(self._inputs(dataset, normalisation))(stack, [0])
         if examined is None:  # only a stop makes it so, and there is none
             raise RuntimeError("An evaluation without a stop came back empty.")
         return examined

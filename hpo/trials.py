@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from hpo import optuna_tables as optunas
 from hpo import rows, tables
-from hpo.definition import Experiment
+from hpo.experiment import Experiment
 from hpo.record import add_attributes, attribute_rows, set_state, show
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -40,12 +40,19 @@ def make_trials(
 
 
 def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
-    """Return the range of every parameter over the cells, logarithmic where it spans decades."""
+    """Return the range of every parameter: the space's, or that of a grid's cells.
+
+    A grid's is logarithmic where it spans decades.
+    """
     from optuna.distributions import FloatDistribution
 
+    space = experiment.definition.space
+    if space is not None:
+        dimensions = space.dimensions(experiment.per_epoch)
+        return {name: dimension.distribution() for name, dimension in dimensions.items()}
     found: dict[str, BaseDistribution] = {}
     for name in experiment.cells[0]:
-        values = [cell[name] for cell in experiment.cells]
+        values = [float(cell[name]) for cell in experiment.cells]
         low, high = min(values), max(values)
         found[name] = FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
     return found
@@ -92,10 +99,8 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
     trial_ids = list(made.scalars())
     from optuna.distributions import distribution_to_json
 
-    ranges = {
-        name: distribution_to_json(distribution)
-        for name, distribution in distributions(study.experiment).items()
-    }
+    ranges = distributions(study.experiment)
+    shown = {name: distribution_to_json(distribution) for name, distribution in ranges.items()}
     parameters, attributes, links = [], [], []
     for attempt, trial_id in zip(lacking, trial_ids, strict=True):
         for name, value in study.experiment.cells[attempt.slot.cell].items():
@@ -103,8 +108,8 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
                 {
                     "trial_id": trial_id,
                     "param_name": name,
-                    "param_value": value,
-                    "distribution_json": ranges[name],
+                    "param_value": ranges[name].to_internal_repr(value),
+                    "distribution_json": shown[name],
                 }
             )
         attributes += attribute_rows(trial_id, _identity(attempt))
@@ -122,9 +127,9 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
         table.c.attempt == sa.bindparam("n"),
     )
     # A WAITING trial shows a waiting attempt as it is.
-    shown = sa.case((table.c.state == "waiting", sa.true()), else_=sa.false())
+    is_shown = sa.case((table.c.state == "waiting", sa.true()), else_=sa.false())
     link = table.update().where(this)
-    connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=shown), links)
+    connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=is_shown), links)
     return True
 
 

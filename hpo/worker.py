@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from hpo import record, rows, sharing, tables
+from hpo import study as studies
 from hpo.claims import Claim, claim, fail, give_back, give_some_back, resume
 from hpo.errors import HpoError
 from hpo.fleet import has_dead
@@ -50,8 +51,11 @@ def work(
     phases = phases or Phases(time.time())
     width = _fair_width(storage, study, trainer, n_workers)
     regroups = parse(study.experiment.definition.pruner).is_synchronous
+    if study.experiment.search is not None:  # whoever watches may know fewer cells
+        progress.grew(study.experiment)
     phases.lap("start")
     while not stop():
+        study = _present(storage, study, trainer, progress)
         if regroups:  # after a rung, those who go on are shared out anew
             width = _fair_width(storage, study, trainer, n_workers)
         held = claim(storage, study, width, identity)
@@ -77,6 +81,17 @@ def work(
         finally:
             give_back(storage, study, held)
             phases.lap("database")
+
+
+def _present(storage: Storage, study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
+    """Return the study with the cells that a search has added to it."""
+    if study.experiment.search is None:
+        return study
+    now = studies.present(storage, study)
+    trainer.follow(now.experiment)
+    if now.experiment != study.experiment:
+        progress.grew(now.experiment)
+    return now
 
 
 def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
@@ -117,8 +132,9 @@ def _await_others(
 
 
 def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
-    """Tell whether a failure is left that its worker could not plan again any more."""
-    if not counts.get("failed") and not counts.get("paused"):
+    """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
+    is_grid = study.experiment.search is None
+    if is_grid and not counts.get("failed") and not counts.get("paused"):
         return False
     plan(storage, study)
     after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
@@ -139,24 +155,25 @@ def _train(
     starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
-    pace = sharing.Pace()
+    pace = sharing.Pace(held.n_updates)
     pruner = _pruner(storage, study)
     phases.lap("prepare")
     for evaluation in go(stop, phases.lap):
         endings = endings_of(study, evaluation)
         _remember(held, evaluation, progress)
-        cycle, rest = divmod(evaluation.update, 2 * study.experiment.n_s)
-        if not endings and rest:
+        cycles = _cycles_ended(study, evaluation)
+        if not endings and not cycles:
             continue
-        written = write(storage, study, held, stack, evaluation, endings)
+        written = write(storage, study, held, stack, evaluation.update, endings, cycles)
         lost = written.lost
         if lost:
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
-        if not rest:
-            going_on = [c for c in evaluation.keys if c not in lost and c not in endings]
-            record.report_cycle(storage, study, [held.attempts[c] for c in going_on], cycle)
+        going_on = [cell for cell in cycles if cell not in lost and cell not in endings]
+        if going_on:
+            attempts = [held.attempts[cell] for cell in going_on]
+            record.report_cycle(storage, study, attempts, evaluation.update)
             if pruner is not None:
-                endings |= pruner.cut(held, going_on, cycle)
+                endings |= pruner.cut(held, going_on, cycles[going_on[0]])
         over = [*lost, *endings, *written.paused]
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
@@ -168,10 +185,8 @@ def _train(
         for attempt in written.decided:
             if attempt.state == "ended":
                 progress.ended(attempt.slot, "pruned", None)
-        if not rest:
-            pace.cycle_ended()
-            cycles_left = study.experiment.definition.n_cycles - cycle
-            shared = pace.surplus(storage, study, list(held.attempts), cycles_left)
+        if cycles:
+            shared = pace.surplus(storage, study, held.attempts, set(cycles), evaluation.update)
             stack.drop(shared)
             give_some_back(storage, study, held, shared)
         phases.lap("database")
@@ -185,6 +200,14 @@ def _pruner(storage: Storage, study: OpenStudy) -> "OptunasPruner | None":
     from hpo.cutting import OptunasPruner  # with Optuna, which takes a worker long to import
 
     return OptunasPruner(storage, study, pruning)
+
+
+def _cycles_ended(study: OpenStudy, evaluation: Evaluation) -> dict[int, int]:
+    """Return the cells whose cycle ends at this log point, with its number."""
+    found = {
+        cell: study.experiment.recipe(cell).cycle_end(evaluation.update) for cell in evaluation.keys
+    }
+    return {cell: cycle for cell, cycle in found.items() if cycle is not None}
 
 
 def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:

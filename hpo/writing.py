@@ -1,5 +1,6 @@
 """What a stack has reached, written in one transaction: curves, checkpoints, results, rungs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,7 @@ def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
         hits = packed[place].tobytes()
         if not finite[place]:
             found[cell] = Ending("diverged", None, hits)
-        elif evaluation.update >= study.experiment.n_updates:
+        elif evaluation.update >= study.experiment.recipe(cell).n_updates:
             value = float(evaluation.validation.accuracy[place])
             found[cell] = Ending("complete", value, hits)
     return found
@@ -53,31 +54,35 @@ def write(
     study: OpenStudy,
     held: Claim,
     stack: Stack,
-    evaluation: Evaluation,
+    n_updates: int,
     endings: dict[int, Ending],
+    cycles: Mapping[int, int],
 ) -> Written:
-    """Write what the networks at this log point have, and whatever that decides."""
-    n_updates = evaluation.update
+    """Write what the networks that ended, or ended a cycle, have, and whatever that decides.
+
+    Args:
+        cycles: Cells whose cycle ends after ``n_updates``, with its number.
+    """
     experiment = study.experiment
+    cells = sorted({*endings, *cycles})
     contents = {
         cell: checkpoints.pack(
             stack.network(cell),
             checkpoints.label(study.uuid, experiment, held.attempts[cell].slot, n_updates),
         )
-        for cell in evaluation.keys
+        for cell in cells
         if cell not in endings or endings[cell].outcome == "complete"
     }
     synchronous = parse(experiment.definition.pruner).is_synchronous
-    cycle = n_updates // (2 * experiment.n_s)
 
     def action(connection: Connection) -> Written:
         written = Written()
         if synchronous:
             rungs.lock(connection, study.uuid)
         at_rung = rungs.has_rung(experiment, n_updates) and not rungs.is_decided(
-            connection, study.uuid, cycle
+            connection, study.uuid, n_updates // (2 * experiment.n_s)
         )
-        for cell in evaluation.keys:
+        for cell in cells:
             attempt = held.attempts[cell]
             present = rows.standing(connection, study.uuid, attempt)
             if present is None or present.token != held.token:
@@ -107,7 +112,7 @@ def write(
         return written
 
     written = storage.write(action)
-    for cell in evaluation.keys:
+    for cell in cells:
         held.unwritten[cell] = []
     return written
 
@@ -131,7 +136,7 @@ def _end(
             attempt=attempt.number,
             outcome=ending.outcome,
             value=ending.value,
-            cycles=n_updates // (2 * study.experiment.n_s),
+            cycles=n_updates // (2 * study.experiment.recipe(attempt.slot.cell).n_s),
             n_updates=n_updates,
             hits=ending.hits,
             environment=held.environment(cell),

@@ -1,4 +1,4 @@
-"""How good is the winner? The best fine lambda, trained on nearly all images, then tested once."""
+"""How good is the winner? The best cell's recipe, trained on nearly all images, then tested once."""
 
 from hpo.definition import StudyDefinition
 from hpo.grids import Best
@@ -8,7 +8,8 @@ STUDY = StudyDefinition(
     parent="fine",
     grid=Best(),
     n_validation=1000,
-    n_s=500,
+    inherits_recipe=True,
+    n_s=500,  # and five cycles: of the notebook protocol, which inherits nothing
     n_cycles=5,
     replicates=3,
     evaluates_test=True,

@@ -84,7 +84,7 @@ def plot(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
-    """Draw a study: accuracy against lambda, curves, learning rate, first-layer weights.
+    """Draw a study: accuracy against what was searched, curves, learning rate, first-layer weights.
 
     Example: hpo plot coarse --out pictures
     """

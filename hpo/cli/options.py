@@ -42,6 +42,14 @@ Replicates = Annotated[
     int | None,
     typer.Option(min=1, help="Seeds for every cell; a study that has fewer trains the new ones."),
 ]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help="Who proposes the cells of a space: tpe, random, qmc, grid, gp or cmaes."),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(min=1, help="Updates that the search of a space may make, all networks together."),
+]
 StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for example coarse.")]
 
 

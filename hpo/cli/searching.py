@@ -8,10 +8,12 @@ import typer
 
 from hpo.cli.options import (
     DEFAULT_STORAGE,
+    Budget,
     Data,
     Grace,
     Pruner,
     Replicates,
+    Sampler,
     StorageUrl,
     Workers,
     open_source,
@@ -53,6 +55,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
     pruner: Pruner = None,
     replicates: Replicates = None,
+    sampler: Sampler = None,
+    budget: Budget = None,
     workers: Workers = None,
     grace: Grace = 60.0,
     cell: Annotated[
@@ -93,6 +97,8 @@ def run(
                 seed=seed,
                 pruner=pruner,
                 replicates=replicates,
+                sampler=sampler,
+                budget=budget,
             )
             _check_meaning(definition, again, out)
             source = open_source(data, stop)
@@ -121,7 +127,7 @@ def run(
                     grace=grace,
                     reserve=reserve,
                 )
-                is_tested = outcome.n_missing == 0 and definition.evaluates_test
+                is_tested = outcome.after.is_complete and definition.evaluates_test
                 if is_tested:
                     from hpo import final
 
@@ -150,16 +156,19 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
         say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
     if outcome.after.failed and not stop():
         raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
-    if outcome.n_missing and not stop():
+    if not outcome.after.is_complete and not stop():
         say(f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again.")
         return 1
-    if outcome.n_missing:
+    if not outcome.after.is_complete:
+        left = f"{outcome.n_missing} are left"
+        if not outcome.after.is_over:
+            left += f", and {outcome.after.n_unplanned:,} updates for more"
         say(
-            f"Interrupted: {outcome.n_counted} of {before.n_slots} cells of {stored.name} are done, "
-            f"{outcome.n_missing} are left. Run the same command to go on."
+            f"Interrupted: {outcome.n_counted} of {outcome.after.n_slots} cells of {stored.name} are "
+            f"done, {left}. Run the same command to go on."
         )
         return stop.exit_status
-    if before.n_counted == before.n_slots:
+    if before.is_complete:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
     typer.echo(storage.write(lambda connection: report.table(report.read(connection, stored))))
     return 0
@@ -251,4 +260,12 @@ def with_options(
     if protocol not in PROTOCOLS:
         raise InvalidDefinition(f"--protocol must be standard or notebook, got {protocol!r}.")
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    of_space = {key: changes.pop(key) for key in ("sampler", "budget") if key in changes}
+    if of_space:
+        if definition.space is None:
+            raise InvalidDefinition(
+                f"--{next(iter(of_space))} is for a study that searches a space, as joint does; "
+                f"{definition.name!r} has a grid."
+            )
+        changes["space"] = replace(definition.space, **of_space)
     return replace(definition.in_protocol(protocol), **changes)

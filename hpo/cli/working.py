@@ -7,10 +7,12 @@ import typer
 
 from hpo.cli.options import (
     DEFAULT_STORAGE,
+    Budget,
     Data,
     Grace,
     Pruner,
     Replicates,
+    Sampler,
     StorageUrl,
     StudyName,
     open_source,
@@ -79,6 +81,8 @@ def submit(
     seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
     pruner: Pruner = None,
     replicates: Replicates = None,
+    sampler: Sampler = None,
+    budget: Budget = None,
 ) -> None:
     """Put a study's trials into the queue for workers that are running, and train nothing here.
 
@@ -88,7 +92,13 @@ def submit(
     from hpo.cli.searching import with_options
 
     definition = with_options(
-        lookup.definition(study), protocol, seed=seed, pruner=pruner, replicates=replicates
+        lookup.definition(study),
+        protocol,
+        seed=seed,
+        pruner=pruner,
+        replicates=replicates,
+        sampler=sampler,
+        budget=budget,
     )
     dataset = prepared.training(open_source(data, lambda: False), os.environ)
     opened = running.open_for(

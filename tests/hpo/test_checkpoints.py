@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from hpo import checkpoints, held_out, rows, running, tables, worker
 from hpo.checkpoints import Damaged, pack, unpack
 from hpo.claims import claim, give_back, resume
-from hpo.definition import Experiment, StudyDefinition, resolve
+from hpo.definition import StudyDefinition
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.fleet import Membership
 from hpo.grids import Values
 from hpo.profile import Phases
+from hpo.resolution import resolve
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Slot

@@ -9,20 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.definition import (
-    NOTEBOOK_SEED,
-    DataFacts,
-    Epochs,
-    Experiment,
-    Parent,
-    StudyDefinition,
-    differences,
-    resolve,
-    study_name,
-    suffixed,
-)
+from hpo.definition import NOTEBOOK_SEED, Epochs, StudyDefinition, study_name, suffixed
 from hpo.errors import InvalidDefinition
+from hpo.experiment import DataFacts, Experiment, Parent
 from hpo.grids import AroundBest, Best, Linear, Logarithmic, ParentCell, Values
+from hpo.resolution import differences, resolve
 
 GRID = Values((1e-3, 1e-2))
 DIGITS = DataFacts(

@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 from hpo import doctor, rows, running, tables
 from hpo import study as studies
 from hpo.claims import claim
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
 from hpo.doctor import examine
 from hpo.errors import StorageError
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.fleet import Membership
 from hpo.grids import Values

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hpo import estimate, running
-from hpo.definition import StudyDefinition, resolve
+from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, ParentUnfinished
 from hpo.grids import Best, Values
 from hpo.progress import Story
+from hpo.resolution import resolve
 from hpo.storage import Storage
 from hpo.trainer import facts
 from model.data import digits

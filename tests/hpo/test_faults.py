@@ -25,8 +25,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from hpo import checkpoints, doctor, rows, running, tables
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
 from hpo.errors import StorageError
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.hosts import this_worker

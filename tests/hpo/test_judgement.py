@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from hpo import report, rows, study, tables
-from hpo.definition import DataFacts, StudyDefinition, resolve
+from hpo import ranking, report, rows, tables
+from hpo.definition import StudyDefinition
+from hpo.experiment import DataFacts, Experiment
 from hpo.grids import Values
 from hpo.judgement import Judgement, hits_of, in_words, judge
+from hpo.resolution import resolve
 from hpo.statistics import Interval, layout_of
 from hpo.storage import Storage
 from hpo.tables import Result, Slot, StoredStudy
@@ -181,7 +183,7 @@ def test_the_winner_has_the_highest_mean_not_the_highest_result(
     stored = fill(contents | diverged, 2)
 
     assert judged(storage, stored).best == 1
-    parent = storage.write(lambda connection: study.finished_best(connection, stored))
+    parent = storage.write(lambda connection: ranking.finished_best(connection, stored))
     assert parent.slot.cell == 1
     lines = storage.write(lambda c: report.table(report.read(c, stored))).splitlines()
     (marked,) = [line.split() for line in lines if line.endswith("best")]
@@ -253,7 +255,9 @@ def test_stored_values_and_bits_have_the_same_winner(hits: Bits) -> None:
         for replicate in range(hits.shape[1])
     ]
 
-    assert study.best_cell(results, hits.shape[1]) == layout_of(hits).best
+    definition = StudyDefinition(name="mine", grid=Values(LAMBDAS), eta_max=0.1)
+    experiment = resolve(replace(definition, replicates=hits.shape[1]), DATA)
+    assert ranking.best_cell(results, experiment) == layout_of(hits).best
 
 
 def interval(value: float, covers_seeds: bool = True) -> Interval:
@@ -274,8 +278,13 @@ JUDGEMENT = Judgement(
 )
 
 
+def over(*lambdas: float) -> Experiment:
+    """Return the experiment of a grid."""
+    return resolve(StudyDefinition(name="mine", grid=Values(lambdas), eta_max=0.01), DATA)
+
+
 def test_a_judgement_in_words() -> None:
-    assert in_words(JUDGEMENT, LAMBDAS) == [
+    assert in_words(JUDGEMENT, over(*LAMBDAS)) == [
         "95 % interval 0.5180 to 0.5280, for other images and other seeds",
         "corrected for having been chosen from 4 cells: 0.5194",
         "lambda 0.001 and 0.1 cannot be told from it at 95 %; 6 more replicates would separate a "
@@ -306,7 +315,7 @@ def test_a_judgement_in_words() -> None:
     ],
 )
 def test_what_would_separate_the_contenders(separation: Separation | None, words: str) -> None:
-    found = in_words(replace(JUDGEMENT, separation=separation), LAMBDAS)
+    found = in_words(replace(JUDGEMENT, separation=separation), over(*LAMBDAS))
 
     assert found[2] == f"lambda 0.001 and 0.1 cannot be told from it at 95 %; {words}"
 
@@ -317,7 +326,7 @@ def test_many_contenders_are_summed_up() -> None:
     contenders = dict.fromkeys(cells, interval(0.001))
     many = replace(JUDGEMENT, n_compared=15, chances=chances, contenders=contenders)
 
-    lines = in_words(many, [float(cell) for cell in cells])
+    lines = in_words(many, over(*map(float, cells)))
 
     assert lines[2].startswith("lambda 0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more cannot be told")
     assert [line.split()[0] for line in lines[4:14]] == ["1", "0", *"23456789"]

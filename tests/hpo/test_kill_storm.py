@@ -22,6 +22,7 @@ from hpo import rows, tables
 from hpo.export import to_json
 from hpo.reader import Reader, read_once
 from hpo.study import stored
+from hpo.tables import Slot
 
 pytestmark = pytest.mark.long
 
@@ -53,7 +54,7 @@ class Storm:
     n_kills: int = 0
     n_parents_killed: int = 0
     n_gave_up: int = 0
-    furthest: dict[int, int] = field(default_factory=dict)  #: update by cell, as last seen
+    furthest: dict[Slot, int] = field(default_factory=dict)  #: update by slot, as last seen
     at_last_kill: int = 0  #: the sum of it when the storm ended
     _next_lull: int = 2
     _reader: Reader | None = None
@@ -110,10 +111,10 @@ class Storm:
         """Look at the checkpoints for some time, or until so many updates are saved."""
         end = time.monotonic() + seconds
         while True:
-            for cell, n_updates in self._standing().items():
-                before = self.furthest.get(cell, 0)
-                assert n_updates >= before, f"cell {cell} went from {before} back to {n_updates}"
-                self.furthest[cell] = n_updates
+            for slot, n_updates in self._standing().items():
+                before = self.furthest.get(slot, 0)
+                assert n_updates >= before, f"{slot} went from {before} back to {n_updates}"
+                self.furthest[slot] = n_updates
             rest = end - time.monotonic()
             if rest <= 0 or sum(self.furthest.values()) >= enough:
                 return
@@ -124,8 +125,8 @@ class Storm:
         while sum(self.furthest.values()) == before and process.poll() is None:
             self._watch(LOOK)
 
-    def _standing(self) -> dict[int, int]:
-        """Return the last update of every cell that is kept: its checkpoint's or its result's."""
+    def _standing(self) -> dict[Slot, int]:
+        """Return the last update of every slot that is kept: its checkpoint's or its result's."""
         if self._reader is None:
             try:
                 self._reader = Reader(self.url)
@@ -138,14 +139,16 @@ class Storm:
             self._reader.close()
 
 
-def standing(connection: sa.Connection, name: str) -> dict[int, int]:
-    found: dict[int, int] = {}
+def standing(connection: sa.Connection, name: str) -> dict[Slot, int]:
+    found: dict[Slot, int] = {}
     for study in rows.studies_by_name(connection, name):
         # Results are asked for last: when a cell ends, its checkpoint may go and its result comes.
         for table in (tables.checkpoints, tables.results):
-            query = sa.select(table.c.cell, table.c.n_updates).where(table.c.study == study.uuid)
-            for cell, n_updates in connection.execute(query):
-                found[cell] = max(found.get(cell, 0), n_updates)
+            query = sa.select(table.c.cell, table.c.replicate, table.c.n_updates)
+            mine = query.where(table.c.study == study.uuid)
+            for cell, replicate, n_updates in connection.execute(mine):
+                slot = Slot(cell, replicate)
+                found[slot] = max(found.get(slot, 0), n_updates)
     return found
 
 
@@ -250,6 +253,51 @@ def test_a_study_whose_workers_are_killed_all_the_time_ends_as_if_nothing_had_ha
     assert "Everything is sound." in hpo(tmp_path, "doctor", "--storage", url)
 
 
+SPACE = """
+from hpo.definition import StudyDefinition
+from hpo.spaces import Real, Space, WholeEpochs
+
+STUDY = StudyDefinition(
+    name="search",
+    space=Space(
+        lambda_=Real(1e-4, 1e-1, logarithmic=True),
+        eta_max=Real(0.05, 0.3),
+        n_s=WholeEpochs(2, 6),
+        normalisation=("image", "feature"),
+        budget=60_000,
+        width=6,
+    ),
+    n_cycles=10,
+)
+"""
+
+
+def test_a_search_whose_workers_are_killed_proposes_what_it_would_have_proposed(
+    url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "search.py"
+    file.write_text(SPACE)
+    name, run = "search-digits", ["run", file, "--data", "digits", "--storage"]
+    quiet = f"sqlite:///{tmp_path / 'quiet.db'}"
+    shown = hpo(tmp_path, *run, quiet, "--workers", "1")
+    command: list[str | Path] = [SCRIPT, *run, url, "--workers", "2"]
+    storm = Storm(command, url, name, tmp_path, random.Random(5), 60_000, longest=1.5, lull=3)
+
+    with closing(storm):
+        table = storm.rage(10, limit=200)
+    print(f"{storm.n_kills} kills, {storm.n_parents_killed} of them parents")
+
+    assert storm.at_last_kill > 0
+    assert table == shown
+    assert export(url, name) == export(quiet, name)
+    stored_now = read_once(url, lambda connection: stored(connection, name))
+    shown_states = read_once(
+        url, lambda c: Counter(c.execute(sa.text("select state from trials")).scalars())
+    )
+    assert shown_states["COMPLETE"] == stored_now.experiment.n_slots
+    assert "Everything is sound." in hpo(tmp_path, "doctor", "--storage", url)
+
+
 @pytest.mark.long
 def test_the_coarse_study_on_cifar10_survives_kills_with_the_same_bits(
     cifar10_folder: Path, tmp_path: Path
@@ -259,7 +307,7 @@ def test_the_coarse_study_on_cifar10_survives_kills_with_the_same_bits(
     shown = hpo(tmp_path, *run, quiet, "--workers", "1")
     command: list[str | Path] = [SCRIPT, *run, url, "--workers", "2"]
     rng = random.Random(7)
-    storm = Storm(command, url, "coarse", tmp_path, rng, 8 * 3600, longest=4.0, lull=4)
+    storm = Storm(command, url, "coarse", tmp_path, rng, 8 * 3600, longest=1.0, lull=4)
 
     with closing(storm):
         table = storm.rage(10, limit=180)

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from hpo import doctor, migrations, rows, running, tables
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, StorageError
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.profile import Phases

@@ -9,7 +9,8 @@ import pytest
 
 from hpo import fleet, plan, rows, running, tables
 from hpo import study as studies
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.plan import MAX_FAILURES, retry, stands

@@ -6,9 +6,11 @@ import optuna
 import pytest
 
 from hpo import pruners
-from hpo.definition import Experiment, StudyDefinition, resolve
+from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, InvalidDefinition
+from hpo.experiment import Experiment
 from hpo.grids import Values
+from hpo.resolution import resolve
 from hpo.study import OpenStudy, compare
 from hpo.tables import StoredStudy
 from hpo.trainer import facts

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hpo import report, rows, study, tables
-from hpo.definition import DataFacts, StudyDefinition, resolve
+from hpo import ranking, report, rows, tables
+from hpo.definition import StudyDefinition
 from hpo.errors import NoResult, ParentUnfinished
+from hpo.experiment import DataFacts, Experiment
 from hpo.grids import Values
+from hpo.resolution import resolve
 from hpo.storage import Storage
 from hpo.tables import Result, Slot, StoredStudy
 
@@ -25,6 +27,10 @@ DATA = DataFacts(
     image_shape=(8, 8),
 )
 Fill = Callable[..., StoredStudy]
+
+
+def of(replicates: int) -> Experiment:
+    return resolve(replace(DEFINITION, replicates=replicates), DATA)
 
 
 @pytest.fixture
@@ -138,8 +144,8 @@ def test_the_best_cell(
 def test_the_best_does_not_depend_on_the_order_of_the_results() -> None:
     results = [Result(Slot(cell, 0), 0, "complete", 0.9, 2, 40) for cell in (2, 0, 1)]
 
-    assert study.best_result(results) == results[1]
-    assert study.best_result(results[::-1]) == results[1]
+    assert ranking.best_result(results) == results[1]
+    assert ranking.best_result(results[::-1]) == results[1]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +171,8 @@ def test_the_best_cell_has_the_highest_mean(
         for r, value in enumerate(several)
     ][::step]
 
-    assert study.best_cell(results, 2) == best
-    winner = study.winner(results, 2)
+    assert ranking.best_cell(results, of(2)) == best
+    winner = ranking.winner(results, of(2))
     assert (winner.slot.cell if winner else None) == best
 
 
@@ -174,7 +180,7 @@ def test_a_pruned_cell_is_not_the_best() -> None:
     results = [Result(Slot(cell, 0), 0, "complete", 0.5, 2, 40) for cell in (1, 2)]
     results.append(Result(Slot(0, 0), 0, "pruned", 0.9, 1, 20))
 
-    assert study.best_cell(results, 1) == 1
+    assert ranking.best_cell(results, of(1)) == 1
 
 
 def test_means_that_differ_by_rounding_are_equal() -> None:
@@ -185,8 +191,8 @@ def test_means_that_differ_by_rounding_are_equal() -> None:
         for r, value in enumerate(several)
     ]
 
-    assert study.best_cell(results, 3) == 0
-    assert study.cell_means(results, 3) == {0: 0.3, 1: 0.3}
+    assert ranking.best_cell(results, of(3)) == 0
+    assert ranking.cell_means(results, of(3)) == {0: 0.3, 1: 0.3}
 
 
 def test_the_best_in_words(storage: Storage, fill: Fill) -> None:
@@ -280,7 +286,7 @@ def test_an_unfinished_parent_says_how_many_cells_are_missing(
 
     sentence = rf"'mine-digits' is not finished: {n} of its 3 cells are missing. Run `hpo run mine`"
     with pytest.raises(ParentUnfinished, match=sentence):
-        storage.write(lambda connection: study.finished_best(connection, stored))
+        storage.write(lambda connection: ranking.finished_best(connection, stored))
 
 
 def test_with_replicates_more_trials_can_be_missing_than_there_are_cells(
@@ -289,11 +295,11 @@ def test_with_replicates_more_trials_can_be_missing_than_there_are_cells(
     stored = fill({0: 0.5}, replicates=2)
 
     with pytest.raises(ParentUnfinished, match="5 of its 6 "):
-        storage.write(lambda connection: study.finished_best(connection, stored))
+        storage.write(lambda connection: ranking.finished_best(connection, stored))
 
 
 def test_a_parent_whose_cells_all_diverged_has_no_best(storage: Storage, fill: Fill) -> None:
     stored = fill({0: None, 1: None, 2: None})
 
     with pytest.raises(ParentUnfinished, match="Every cell of 'mine-digits' diverged"):
-        storage.write(lambda connection: study.finished_best(connection, stored))
+        storage.write(lambda connection: ranking.finished_best(connection, stored))

@@ -21,12 +21,13 @@ from sqlalchemy.engine import Engine
 
 from hpo import doctor, rows, rungs, running, tables
 from hpo.cutting import RungPruner
-from hpo.definition import StudyDefinition, resolve
+from hpo.definition import StudyDefinition
 from hpo.export import to_json
 from hpo.grids import Logarithmic, Values
 from hpo.hosts import this_worker
 from hpo.plan import plan
 from hpo.progress import Story
+from hpo.resolution import resolve
 from hpo.sources import Source
 from hpo.storage import Storage
 from hpo.study import OpenStudy

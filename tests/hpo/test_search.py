@@ -17,8 +17,9 @@ from optuna.trial import TrialState
 
 from hpo import record, rows, running, study, tables
 from hpo.claims import claim, give_back
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, ForeignStudy, NoResult, ParentUnfinished, StudyNotFound
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import AroundBest, Best, Values
 from hpo.hosts import is_dead, this_worker

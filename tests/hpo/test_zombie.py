@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from hpo import doctor, fleet, rows, running, tables
-from hpo.definition import Experiment, StudyDefinition
+from hpo.definition import StudyDefinition
+from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.profile import Phases

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import hpo
-from hpo.definition import DataFacts, Experiment, Parent, StudyDefinition, resolve, study_name
+from hpo.definition import StudyDefinition, study_name
+from hpo.experiment import DataFacts, Experiment, Parent
 from hpo.grids import ParentCell
-from studies import coarse, final, fine
+from hpo.resolution import inheritance, resolve
+from studies import coarse, final, fine, joint
 
 PUBLISHED = json.loads(Path(hpo.__file__).with_name("published.json").read_text())
-DEFINITIONS = [coarse.STUDY, fine.STUDY, final.STUDY]
+DEFINITIONS = [coarse.STUDY, fine.STUDY, final.STUDY]  # in the order of the notebook
 BEST_COARSE, BEST_FINE = 5, 1  # the cells that won in the notebook
 
 
@@ -36,13 +38,42 @@ def experiment(name: str, protocol: str = "standard") -> Experiment:
     if definition.parent is not None:
         before = experiment(definition.parent, protocol)
         best = BEST_COARSE if definition.parent == "coarse" else BEST_FINE
-        cell = ParentCell(definition.parent, "uuid", best, before.lambdas[best])
+        recipe = inheritance(before, best) if definition.inherits_recipe else None
+        cell = ParentCell(definition.parent, "uuid", best, before.lambdas[best], recipe)
         parent = Parent(cell, before)
     return resolve(definition, cifar10(definition), parent)
 
 
+def test_joint_searches_the_whole_recipe_and_nothing_else() -> None:
+    found = resolve(joint.STUDY, cifar10(joint.STUDY))
+
+    assert found.parameters == ("lambda", "eta_max", "n_s", "normalisation", "flip_probability")
+    assert joint.STUDY.space is not None
+    dimensions = joint.STUDY.space.dimensions(found.per_epoch)
+    assert dimensions["n_s"].values() == [450 * epochs for epochs in range(2, 9)]
+    assert joint.STUDY.space.budget == 300_000
+    assert not joint.STUDY.evaluates_test
+    same = ("hidden", "batch_size", "loss", "eta_min", "n_validation", "dtype", "seed")
+    for field in same:
+        assert getattr(joint.STUDY, field) == getattr(coarse.STUDY, field)
+
+
+def test_a_grid_lies_within_the_space_that_it_warms() -> None:
+    space = joint.STUDY.space
+    assert space is not None
+    cell = inheritance(experiment("coarse"), 2)
+    assert cell == {
+        "epochs": 2, "n_cycles": 2, "eta_max": 0.1, "normalisation": "image", "flip_probability": 0.0
+    }  # fmt: skip
+    assert space.n_s is not None
+    assert space.eta_max is not None
+    assert space.n_s.low <= 2 <= space.n_s.high
+    assert space.eta_max.has(0.1)
+
+
 def test_each_study_is_named_after_its_file() -> None:
     assert [study_name(study, "cifar10") for study in DEFINITIONS] == ["coarse", "fine", "final"]
+    assert study_name(joint.STUDY, "digits") == "joint-digits"
     assert [study.parent for study in DEFINITIONS] == [None, "coarse", "fine"]
 
 
@@ -73,7 +104,8 @@ def test_final_has_the_lambda_of_the_best_fine_cell() -> None:
     found = experiment("final")
 
     assert found.lambdas == pytest.approx((PUBLISHED["fine"]["best_lambda"],), rel=1e-12, abs=0)
-    assert found.parent == ParentCell("fine", "uuid", BEST_FINE, found.lambdas[0])
+    assert found.parent is not None
+    assert (found.parent.study, found.parent.cell) == ("fine", BEST_FINE)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +113,7 @@ def test_final_has_the_lambda_of_the_best_fine_cell() -> None:
     [
         ("coarse", "standard", 900, 3600),  # two cycles of 4 epochs with 450 updates each
         ("fine", "standard", 900, 5400),  # three cycles
-        ("final", "standard", 500, 5000),  # five whole cycles
+        ("final", "standard", 980, 5880),  # as fine: three cycles of 4 epochs, of 490 updates each
         ("coarse", "notebook", 900, 3600),  # 8 epochs
         ("fine", "notebook", 900, 5400),  # 12 epochs
         ("final", "notebook", 500, 4900),  # 10 epochs of 490: the fifth cycle is cut short

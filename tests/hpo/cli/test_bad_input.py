@@ -633,8 +633,14 @@ def test_a_full_disk_loses_nothing(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run", "nothing"], "No study 'nothing'. There are coarse, final, fine; a dotted path or"),
-        (["run", "no.such"], "No study 'no.such'. There are coarse, final, fine; a dotted path or"),
+        (
+            ["run", "nothing"],
+            "No study 'nothing'. There are coarse, final, fine, joint; a dotted path or",
+        ),
+        (
+            ["run", "no.such"],
+            "No study 'no.such'. There are coarse, final, fine, joint; a dotted path or",
+        ),
         (["run"], "Missing argument"),
         (["frobnicate"], "No such command 'frobnicate'. Try --help."),
         (["run", "coarse", "--colour"], "No such option: --colour"),

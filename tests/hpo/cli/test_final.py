@@ -211,7 +211,7 @@ def test_final_has_three_replicates(command: Command) -> None:
 
     answer = command("run", "final", "--data", "digits", "--dry-run")
 
-    assert "updates: 5,000 a cell, 15,000 to make" in answer.out
+    assert "updates: 144 a cell, 432 to make" in answer.out
 
 
 # Which commands see the test images. A new command must be entered here.

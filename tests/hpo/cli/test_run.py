@@ -75,7 +75,7 @@ def test_the_three_studies_that_ship_run_one_after_the_other(command: Command) -
     assert answers["coarse"].out.startswith("coarse-digits: 8 of 8 done, 96 updates each")
     assert answers["fine"].out.startswith("fine-digits: 10 of 10 done, 144 updates each")
     assert "final-digits: 1 cells with 3 replicates each, 0 trainings done" in final.out
-    assert "updates: 5,000 a cell, 15,000 to make" in final.out
+    assert "updates: 144 a cell, 432 to make" in final.out
 
 
 def test_a_derived_study_is_searched_around_the_best_cell(

@@ -1,0 +1,18 @@
+"""Which recipe? Lambda, eta_max, n_s, normalisation and mirrored images together, within a budget."""
+
+from hpo.definition import StudyDefinition
+from hpo.spaces import Real, Space, WholeEpochs
+
+STUDY = StudyDefinition(
+    name="joint",
+    space=Space(
+        lambda_=Real(3e-4, 1e-2, logarithmic=True),
+        eta_max=Real(0.03, 0.2, logarithmic=True),
+        n_s=WholeEpochs(2, 8),
+        normalisation=("image", "feature"),
+        flip_probability=(0.0, 0.5),
+        warm_start=("coarse", "fine"),
+    ),
+    n_validation=5000,
+    n_cycles=3,
+)

@@ -1,0 +1,182 @@
+"""``hpo run joint`` as its user meets it, on digits with a budget of a second."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("hpo")
+Command = Callable[..., Any]
+RUN = ("run", "joint", "--data", "digits", "--budget", "12000")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose hpo.db holds a joint study that is done."""
+    folder = tmp_path_factory.mktemp("joint")
+    done = subprocess.run([SCRIPT, *RUN], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (folder / "out").write_text(done.stdout)
+    (folder / "err").write_text(done.stderr)
+    return folder
+
+
+@pytest.fixture
+def storage(finished: Path) -> str:
+    return f"sqlite:///{finished / 'hpo.db'}"
+
+
+def test_a_search_prints_every_proposal_and_the_best_one(finished: Path) -> None:
+    heading, columns, *cells, best = (finished / "out").read_text().splitlines()
+
+    assert re.fullmatch(
+        r"joint-digits: (\d+) of \1 done, 1\d,\d{3} of 12,000 updates by tpe, 1200 training and "
+        r"300 validation images",
+        heading,
+    )
+    assert columns.split() == [
+        "cell", "lambda", "eta_max", "n_s", "normalisation", "flip_probability", "updates",
+        "seeds", "validation", "accuracy",
+    ]  # fmt: skip
+    assert [int(line.split()[0]) for line in cells] == list(range(len(cells)))
+    (marked,) = [line for line in cells if line.endswith("best")]
+    assert best.startswith("Best: lambda 0.")
+    assert f"normalisation {marked.split()[4]}," in best
+    finalists = [line for line in cells if line.split()[7] != "1"]
+    assert len(finalists) == 4
+    assert marked in finalists
+
+
+def test_a_search_tells_its_story(finished: Path) -> None:
+    told = (finished / "err").read_text()
+
+    assert "joint-digits: 8 more proposals, 16 in all" in told
+    assert re.search(
+        r"joint-digits: the finalists are cells \d+, \d+, \d+, \d+; \d replicates", told
+    )
+
+
+def test_run_again_it_trains_nothing(finished: Path, storage: str, process: Command) -> None:
+    answer = process(*RUN, "--storage", storage)
+
+    assert answer.out == (finished / "out").read_text()
+    assert "were done before; nothing was trained" in answer.err
+
+
+def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: Path) -> None:
+    best = command("best", "joint-digits", "--storage", storage).out
+    assert re.search(r"^joint-digits: cell \d+ \(lambda [\d.e-]+, eta_max ", best)
+    assert re.search(r"corrected for having been chosen from 4 finalists of \d+ cells: 0\.", best)
+    assert re.search(r"over the (seed|\d seeds) that had no part in choosing finalists: 0\.", best)
+    assert "largest lambda" not in best
+    assert re.search(r" 0\.\d{4} at cell \d+$", command("status", "--storage", storage).out.strip())
+    assert " updates by tpe, standard protocol" in command("list", "--storage", storage).out
+    exported = json.loads(command("export", "joint-digits", "--storage", storage).out)
+    assert {trial["replicate"] for trial in exported["trials"]} > {0}
+    header, *rows = command(
+        "export", "joint-digits", "--format", "csv", "--storage", storage
+    ).out.splitlines()
+    assert header.startswith(
+        "cell,replicate,lambda,eta_max,n_s,normalisation,flip_probability,state,update,"
+    )
+    assert rows[0].split(",")[5] in ("image", "feature")
+    assert "Everything is sound." in command("doctor", "--storage", storage).out
+
+
+def test_final_takes_over_the_recipe(storage: str, command: Command) -> None:
+    answer = command(
+        "run", "final", "--from", "joint-digits", "--data", "digits", "--storage", storage
+    )
+
+    assert answer.status == 0, answer.err
+    table = command("best", "joint-digits", "--storage", storage).out
+    (cell,) = re.findall(r"^joint-digits: cell (\d+)", table)
+    assert f"Recipe of cell {cell} of joint-digits: n_s " in answer.out
+    assert "Test accuracy: 0." in answer.out
+    card = Path("final-digits-model/model-card.md").read_text()
+    assert f"cell {cell} of the study joint-digits" in card
+    normalisation = re.findall(r"normalisation (\w+), flip", answer.out)[0]
+    assert f"Normalisation\n`{normalisation}`" in card or f"`{normalisation}`" in card
+
+
+def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
+    told = command(*RUN, "--sampler", "qmc", "--dry-run").out
+
+    assert "  lambda: 0.0003 to 0.01, on a logarithmic scale" in told
+    assert "  n_s: 24 to 96 in steps of 12" in told
+    assert "search:  qmc, 8 proposals at a time; the best 4 get more seeds from 30% of" in told
+    assert "updates: 12,000 of 12,000 to plan" in told
+    assert not Path("hpo.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("coarse", "--sampler", "tpe"), "--sampler is for a study that searches a space"),
+        (
+            ("coarse", "--budget", "9"),
+            "--budget is for a study that searches a space, as joint does",
+        ),
+        (
+            ("joint", "--sampler", "luck"),
+            "must be one of tpe, random, qmc, grid, gp, cmaes; got 'luck'",
+        ),
+        (("joint", "--budget", "200"), "A budget of 200 updates is too small for 'joint'"),
+        (
+            ("joint", "--sampler", "cmaes"),
+            "must be left out for the sampler cmaes, which is for numbers",
+        ),
+        (("joint", "--pruner", "halving"), "its pruner is none"),
+        (("joint", "--protocol", "notebook"), "which the notebook did not do"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    command: Command, arguments: tuple[str, ...], sentence: str
+) -> None:
+    answer = command("run", *arguments, "--data", "digits")
+
+    assert sentence in answer.sentence
+    assert not Path("hpo.db").exists()
+
+
+def test_another_budget_is_another_study(storage: str, command: Command) -> None:
+    answer = command("run", "joint", "--data", "digits", "--budget", "5000", "--storage", storage)
+
+    assert "space budget: stored 12000, asked for 5000" in answer.sentence
+
+
+def test_interrupted_it_says_what_is_left_and_goes_on(workplace: Path, finished: Path) -> None:
+    with subprocess.Popen(
+        [SCRIPT, *RUN], cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "16 in all" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=30) == 130
+    assert re.search(r"Interrupted: \d+ of 16 cells of joint-digits are done, \d+ are left", rest)
+    assert re.search(r"and [\d,]+ updates for more\. Run the same command to go on\.", rest)
+
+    done = subprocess.run([SCRIPT, *RUN], cwd=workplace, capture_output=True, text=True)
+
+    assert done.stdout == (finished / "out").read_text()
+
+
+def test_submitted_it_waits_for_workers(workplace: Path, process: Command, finished: Path) -> None:
+    told = process("submit", "joint", "--data", "digits", "--budget", "12000").out
+    assert told == "joint-digits: 8 of 8 trials are waiting or running.\n"
+
+    answer = process("worker", "--data", "digits")
+
+    assert answer.status == 0, answer.err
+    shown = process(*RUN)
+    assert shown.out == (finished / "out").read_text()
+    assert "nothing was trained" in shown.err
