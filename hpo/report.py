@@ -88,8 +88,8 @@ def _inherited(experiment: Experiment, parent: ParentCell) -> str:
     """Return the recipe of a study with a single one, and where it comes from."""
     recipe = experiment.recipe(0)
     return (
-        f"Recipe of cell {parent.cell} of {parent.study}: n_s {recipe.n_s}, eta_max "
-        f"{recipe.eta_max:.6g}, normalisation {recipe.normalisation}, flip probability "
+        f"Recipe of cell {parent.cell} of {parent.study}: {recipe.n_cycles} cycles of n_s {recipe.n_s}, "
+        f"eta_max {recipe.eta_max:.6g}, normalisation {recipe.normalisation}, flip probability "
         f"{recipe.flip_probability:g}"
     )
 

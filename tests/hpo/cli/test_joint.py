@@ -97,7 +97,7 @@ def test_final_takes_over_the_recipe(storage: str, command: Command) -> None:
     assert answer.status == 0, answer.err
     table = command("best", "joint-digits", "--storage", storage).out
     (cell,) = re.findall(r"^joint-digits: cell (\d+)", table)
-    assert f"Recipe of cell {cell} of joint-digits: n_s " in answer.out
+    assert f"Recipe of cell {cell} of joint-digits: 3 cycles of n_s " in answer.out
     assert "Test accuracy: 0." in answer.out
     card = Path("final-digits-model/model-card.md").read_text()
     assert f"cell {cell} of the study joint-digits" in card
