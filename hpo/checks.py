@@ -87,6 +87,11 @@ def _check_space(definition: "StudyDefinition") -> None:
             f"{name!r} searches a space, in which cells of other lengths cannot be compared at a rung; "
             "its pruner is none."
         )
+    if definition.evaluates_test:
+        raise InvalidDefinition(
+            f"{name!r} searches a space, so it cannot look at the test images; derive a study with a grid "
+            "of its Best() from it, as final is."
+        )
     if space.eta_max is not None and _is_number(definition.eta_min):
         _check_rates(definition.eta_min, space.eta_max.low)
 

@@ -51,6 +51,13 @@ class StudyNotFound(HpoError):
         )
 
 
+class StudyDeleted(HpoError):
+    """Somebody deleted a study while it was being worked on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The study {name!r} was deleted while it was being worked on.")
+
+
 class ForeignStudy(HpoError):
     """A study of this name exists, but hpo did not make it."""
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from hpo.definition import StudyDefinition
 from hpo.experiment import Experiment
-from hpo.generations import spent
 from hpo.locations import sqlite_path
+from hpo.plan import stands
 from hpo.running import prepare
 from hpo.storage import Storage
 from hpo.trainer import WIDTH
@@ -51,7 +51,14 @@ def describe(
         uuid = study.uuid
         done = storage.write(lambda connection: len(rows.results_of(connection, uuid)))
     if experiment.search is not None:
-        return _of_search(name, experiment, dataset, done)
+        left = 0
+        if experiment.definition.space is not None:
+            left = experiment.definition.space.budget
+        if storage is not None and study is not None:
+            known = study
+            standing = storage.write(lambda connection: stands(connection, known))
+            left = standing.n_updates + standing.n_unplanned
+        return _of_search(name, experiment, dataset, done, left)
     n_slots = len(experiment.cells) * experiment.definition.replicates
     needed = cost(experiment, dataset, n_slots - done)
     replicates = experiment.definition.replicates
@@ -67,12 +74,11 @@ def describe(
     return "\n".join(lines)
 
 
-def _of_search(name: str, experiment: Experiment, dataset: Dataset, done: int) -> str:
+def _of_search(name: str, experiment: Experiment, dataset: Dataset, done: int, left: int) -> str:
     space = experiment.definition.space
     if space is None:
         raise ValueError(f"{name} searches no space")
     dimensions = space.dimensions(experiment.per_epoch)
-    left = space.budget - spent(experiment)
     needed = cost(experiment, dataset, space.width, left // space.width)
     lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
     lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
@@ -81,7 +87,7 @@ def _of_search(name: str, experiment: Experiment, dataset: Dataset, done: int) -
         f"more seeds from {space.final_share:.0%} of the budget"
         if space.finalists > 1
         else f"search:  {space.sampler}, {space.width} proposals at a time",
-        f"updates: {left:,} of {space.budget:,} to plan, "
+        f"updates: {left:,} to make, within a budget of {space.budget:,}; "
         f"{experiment.definition.n_cycles} cycles for a cell",
         f"memory:  about {needed.memory / 1e6:,.0f} MB",
         f"time:    about {needed.seconds:,.0f} s on one core of this machine",

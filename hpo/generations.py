@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from hpo import rows
 from hpo.experiment import Experiment
-from hpo.ranking import base_means
+from hpo.ranking import cell_means
 from hpo.spaces import SearchState
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -56,7 +56,7 @@ def grown(experiment: Experiment, results: Sequence[Result]) -> Experiment:
     space, search = experiment.definition.space, experiment.search
     if space is None or search is None:
         raise ValueError(f"{experiment.definition.name} searches no space")
-    means = base_means(list(results), experiment)
+    means = cell_means(list(results), experiment)
     if not search.is_full:
         values = [means.get(cell) for cell in range(len(experiment.cells))]
         proposals = propose(experiment, values)

@@ -104,12 +104,12 @@ class AroundBest:
         """Return the values; at the edge of the parent's grid the interval is one-sided."""
         if parent is None:
             raise InvalidDefinition("This grid lies around a parent's best cell; there is none.")
-        if len(parent_lambdas) < 2:
+        if len(set(parent_lambdas)) < 2:
             raise InvalidDefinition(
                 f"{parent.study!r} has a single cell, so its best one has no neighbours to search "
                 "between. Derive this study from a grid with --from."
             )
-        ordered = sorted(parent_lambdas)
+        ordered = sorted(set(parent_lambdas))  # a search may have one twice
         place = ordered.index(parent.value)
         low, high = ordered[max(place - 1, 0)], ordered[min(place + 1, len(ordered) - 1)]
         if place in (0, len(ordered) - 1):

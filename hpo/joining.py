@@ -7,9 +7,9 @@ from sqlalchemy import Connection
 
 from hpo import rows
 from hpo import study as studies
-from hpo.errors import DataUnavailable, StudyNotFound
+from hpo.errors import DataUnavailable, StudyDeleted, StudyNotFound
 from hpo.fleet import Membership
-from hpo.plan import plan
+from hpo.plan import plan, slots_of
 from hpo.progress import Story
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -43,7 +43,10 @@ def join(
             worked = False
             for study in _with_work(storage, dataset, wanted):
                 trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
-                before = plan(storage, study)
+                try:
+                    before = plan(storage, study)
+                except StudyDeleted:
+                    continue
                 study = studies.present(storage, study)
                 n_updates = before.n_updates + before.n_unplanned
                 counter.began(study.stored.name, study.experiment, n_updates)
@@ -99,8 +102,11 @@ def _with_work(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> lis
 
 
 def _wants_more(connection: Connection, study: StoredStudy) -> bool:
-    """Tell whether a search was left between two generations."""
-    search = study.experiment.search
-    if search is None or search.is_over:
-        return False
-    return len(rows.results_of(connection, study.uuid)) == study.experiment.n_slots
+    """Tell whether nobody has planned what comes next, as between two generations of a search."""
+    results = {result.slot for result in rows.results_of(connection, study.uuid)}
+    missing = [slot for slot in slots_of(study.experiment) if slot not in results]
+    if not missing:
+        search = study.experiment.search
+        return search is not None and not search.is_over
+    planned = {attempt.slot for attempt in rows.attempts_of(connection, study.uuid)}
+    return any(slot not in planned for slot in missing)

@@ -4,7 +4,7 @@ Only cells take part that are complete in every replicate; `hpo.statistics` and 
 the sums. Curves are not read.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import statistics, winner
+from hpo import rows, statistics, winner
 from hpo.experiment import Experiment
+from hpo.ranking import compared
 from hpo.statistics import Interval, mean_accuracy
 from hpo.tables import Slot, StoredStudy, results
 
@@ -65,11 +66,9 @@ def judge(connection: Connection, study: StoredStudy) -> Judgement | None:
     found = hits_of(connection, study)
     experiment = study.experiment
     lambdas = experiment.lambdas
-    n_base, n_replicates = experiment.definition.replicates, experiment.replicates
-    cells = _complete(found, len(lambdas), n_replicates)
-    if not cells:
-        n_replicates = n_base
-        cells = _complete(found, len(lambdas), n_base)
+    n_base = experiment.definition.replicates
+    chosen, n_replicates = compared(rows.results_of(connection, study.uuid), experiment)
+    cells = [c for c in chosen if all(Slot(c, r) in found for r in range(n_replicates))]
     if not cells or study.experiment.data.n_validation < 2:
         return None
     hits = np.array([[found[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
@@ -91,15 +90,6 @@ def judge(connection: Connection, study: StoredStudy) -> Judgement | None:
         separation=winner.separation(layout, close, WORTH) if separable else None,
         unchosen=float(hits[layout.best, n_base:].mean()) if n_replicates > n_base else None,
     )
-
-
-def _complete(found: Container[Slot], n_cells: int, n_replicates: int) -> list[int]:
-    """Return the cells that are there in so many replicates."""
-    return [
-        cell
-        for cell in range(n_cells)
-        if all(Slot(cell, replicate) in found for replicate in range(n_replicates))
-    ]
 
 
 def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
@@ -129,7 +119,8 @@ def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
             f"over {seeds} that had no part in choosing finalists: {judgement.unchosen:.4f}"
         )
     if not others:
-        return [*lines, "it can be told from every other cell at 95 %"]
+        other = "cell" if judgement.unchosen is None else "finalist"
+        return [*lines, f"it can be told from every other {other} at 95 %"]
     names = _listed([f"{lambdas[cell]:.4g}" if is_grid else str(cell) for cell in others])
     kind = "lambda" if is_grid else "cell" if len(others) == 1 else "cells"
     lines.append(f"{kind} {names} cannot be told from it at 95 %; {_remedy(judgement)}")

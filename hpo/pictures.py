@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from hpo import checkpoints, held_out, plots, rows, search_plots, tables
 from hpo.errors import NoResult
 from hpo.progress import parameters
-from hpo.ranking import base_means, compared_replicates
+from hpo.ranking import base_means, compared
 from hpo.report import StudyReport, read
 from hpo.single import Trained
 from hpo.spaces import Space
@@ -112,7 +112,7 @@ def _of_grid(report: StudyReport, folder: Path) -> list[Path]:
 def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
     """Draw accuracy against every parameter, and how the search went on."""
     experiment, results = report.study.experiment, list(report.results)
-    n_base, n_seeds = experiment.definition.replicates, compared_replicates(results, experiment)
+    n_base, (_, n_seeds) = experiment.definition.replicates, compared(results, experiment)
     means, cells = base_means(results, experiment), range(len(experiment.cells))
     first = [r for r in results if r.slot.replicate < n_base]
     search = search_plots.Search(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from hpo import generations, leases, rows, rungs, trials
 from hpo import study as studies
+from hpo.errors import StudyDeleted
 from hpo.experiment import Experiment
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
@@ -80,7 +81,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     recovered = bury(connection, study.uuid)
     stored = _stored(connection, study)
     experiment = stored.experiment
-    slots = _slots(experiment)
+    slots = slots_of(experiment)
     counted = _counted(connection, study.uuid)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
@@ -102,11 +103,18 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
 
 
 def _stored(connection: Connection, study: OpenStudy) -> StoredStudy:
-    """Return the study as it is stored now: a search adds cells, and replicates may grow."""
-    return rows.study_by_uuid(connection, study.uuid) or study.stored
+    """Return the study as it is stored now: a search adds cells, and replicates may grow.
+
+    Raises:
+        StudyDeleted: It is gone.
+    """
+    stored = rows.study_by_uuid(connection, study.uuid)
+    if stored is None:
+        raise StudyDeleted(study.stored.name)
+    return stored
 
 
-def _slots(experiment: Experiment) -> list[Slot]:
+def slots_of(experiment: Experiment) -> list[Slot]:
     """Return every slot that is known now, replicate by replicate."""
     return [
         Slot(cell, replicate)
@@ -119,7 +127,7 @@ def _slots(experiment: Experiment) -> list[Slot]:
 def _standing(
     connection: Connection, study: str, experiment: Experiment, failed: dict[Slot, str]
 ) -> Plan:
-    slots, counted = _slots(experiment), _counted(connection, study)
+    slots, counted = slots_of(experiment), _counted(connection, study)
     is_over = experiment.search is None or experiment.search.is_over
     space = experiment.definition.space
     return Plan(

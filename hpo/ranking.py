@@ -1,6 +1,7 @@
 """Which cell is the best: a pure function of the counted results, whatever their order."""
 
 import math
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -19,38 +20,49 @@ def best_result(results: list[Result]) -> Result | None:
     return max(complete, key=lambda r: (r.value, -r.slot.cell), default=None)
 
 
-def cell_means(results: list[Result], experiment: Experiment) -> dict[int, float]:
-    """Return the mean value of every cell that is compared: those complete in all replicates.
+def compared(results: list[Result], experiment: Experiment) -> tuple[list[int], int]:
+    """Return the cells that are compared, and over how many replicates.
 
-    A cell that diverged or was pruned in one of them has none. Where finalists have more
-    replicates than the rest, they alone are compared, as soon as one of them is complete.
+    A cell that diverged or was pruned in any replicate takes no part. Where finalists have more
+    replicates than the rest, they alone are compared, over as many as all of them have.
     """
-    return _means(results, compared_replicates(results, experiment))
+    done: dict[int, set[int]] = {}
+    lost = set()
+    for result in results:
+        if result.outcome == "complete" and result.value is not None:
+            done.setdefault(result.slot.cell, set()).add(result.slot.replicate)
+        else:
+            lost.add(result.slot.cell)
+    search, base = experiment.search, experiment.definition.replicates
+    racing = [cell for cell in search.finalists if cell not in lost] if search else []
+    if search is not None and racing:
+        for n in range(search.replicates, base, -1):
+            if all(done.get(cell, set()) >= set(range(n)) for cell in racing):
+                return racing, n
+    whole = set(range(base))
+    return [cell for cell in sorted(done) if cell not in lost and done[cell] >= whole], base
 
 
-def compared_replicates(results: list[Result], experiment: Experiment) -> int:
-    """Return over how many replicates cells are compared."""
-    several = experiment.replicates
-    return several if _means(results, several) else experiment.definition.replicates
+def cell_means(results: list[Result], experiment: Experiment) -> dict[int, float]:
+    """Return the mean value of every cell that is compared, over the replicates that count."""
+    return _means(results, *compared(results, experiment))
 
 
 def base_means(results: list[Result], experiment: Experiment) -> dict[int, float]:
-    """Return the mean value over the replicates that every cell has."""
-    return _means(results, experiment.definition.replicates)
+    """Return the means over the replicates that every cell has, whatever came of later ones."""
+    base = experiment.definition.replicates
+    early = [result for result in results if result.slot.replicate < base]
+    return _means(early, *compared(early, replace(experiment, search=None)))
 
 
-def _means(results: list[Result], n_replicates: int) -> dict[int, float]:
-    values: dict[int, list[float]] = {}
+def _means(results: list[Result], cells: list[int], n_replicates: int) -> dict[int, float]:
+    values: dict[int, list[float]] = {cell: [] for cell in cells}
     for result in results:
-        counts = result.outcome == "complete" and result.slot.replicate < n_replicates
+        counts = result.slot.cell in values and result.slot.replicate < n_replicates
         if counts and result.value is not None:
-            values.setdefault(result.slot.cell, []).append(result.value)
-    return {
-        # Accuracies are whole shares: what differs in the 13th digit is equal and was rounded.
-        cell: round(math.fsum(found) / n_replicates, 12)
-        for cell, found in sorted(values.items())
-        if len(found) == n_replicates
-    }
+            values[result.slot.cell].append(result.value)
+    # Accuracies are whole shares: what differs in the 13th digit is equal and was rounded.
+    return {cell: round(math.fsum(found) / n_replicates, 12) for cell, found in values.items()}
 
 
 def best_cell(results: list[Result], experiment: Experiment) -> int | None:
@@ -80,7 +92,7 @@ def finished_best(connection: Connection, study: StoredStudy) -> Result:
     if experiment.search is not None and not experiment.search.is_over:
         raise ParentUnfinished(
             f"{study.name!r} is not finished: its budget is not spent yet. Run {command} with the same "
-            "--storage and --data first."
+            "--storage, --data, --seed, --sampler and --budget first."
         )
     if missing:
         raise ParentUnfinished(

@@ -1,5 +1,6 @@
 """What the studies say, as text: the table of cells, the best one, the state of every study."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from hpo.experiment import Experiment
 from hpo.generations import spent
 from hpo.grids import ParentCell
 from hpo.progress import describe, parameters
-from hpo.ranking import base_means, cell_means, compared_replicates, winner
+from hpo.ranking import cell_means, compared, winner
 from hpo.tables import Result, StoredStudy
 
 if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
@@ -96,15 +97,12 @@ def _inherited(experiment: Experiment, parent: ParentCell) -> str:
 
 def _table_of_search(report: StudyReport) -> str:
     """Return a line a cell with all its parameters; of finalists the mean over more seeds."""
-    experiment, best, means = report.study.experiment, report.best, report.means
-    by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
-    base = base_means(list(report.results), experiment)
+    experiment, best = report.study.experiment, report.best
     header = ["cell", *experiment.parameters, "updates", "seeds", "validation accuracy"]
     rows = [header]
     for cell, own in enumerate(experiment.cells):
         n = experiment.replicates_of(cell)
-        values = means if n == experiment.replicates else base
-        value = f"{values[cell]:.4f}" if cell in values else _value(by_slot.get((cell, 0)))
+        value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
         mark = "  best" if best is not None and best.slot.cell == cell else ""
         shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
         n_updates = experiment.recipe(cell).n_updates
@@ -117,6 +115,19 @@ def _table_of_search(report: StudyReport) -> str:
     if best is not None:
         lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
     return "\n".join(lines)
+
+
+def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
+    """Return the mean over the seeds that are done, or that one of them diverged."""
+    values = [r.value for r in results if r.outcome == "complete" and r.value is not None]
+    if len(values) < len(results):
+        return next(r.outcome for r in results if r.outcome != "complete")
+    if not values:
+        return "-"
+    mean = f"{math.fsum(values) / len(values):.4f}"
+    return (
+        mean if len(values) == n_replicates else f"{mean}  ({len(values)} of {n_replicates} seeds)"
+    )
 
 
 def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
@@ -133,11 +144,13 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         )
     experiment = report.study.experiment
     cell = found.slot.cell
-    replicates = compared_replicates(list(report.results), experiment)
+    _, replicates = compared(list(report.results), experiment)
     mean = f", the mean of {replicates} replicates" if replicates > 1 else ""
     missing = report.n_slots - len(report.results)
     what = "cells" if report.n_slots == len(experiment.cells) else "results"
     so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
+    if experiment.search is not None and not experiment.search.is_over:
+        so_far = f" so far; {_length(experiment)}"
     lines = [
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
@@ -176,6 +189,7 @@ def status(connection: Connection) -> str:
             "-"
             if found is None
             else f"{report.means[found.slot.cell]:.4f} at {_short(study.experiment, found.slot.cell)}"
+            + _so_far(study.experiment)
         )
         lines.append(
             f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
@@ -249,13 +263,22 @@ def _short(experiment: Experiment, cell: int) -> str:
     return f"lambda {experiment.lambdas[cell]:.6g}" if is_grid else f"cell {cell}"
 
 
+def _so_far(experiment: Experiment) -> str:
+    is_over = experiment.search is None or experiment.search.is_over
+    return "" if is_over else ", so far"
+
+
 def _length(experiment: Experiment) -> str:
     """Return in words how long the cells are trained."""
     space, search = experiment.definition.space, experiment.search
     if space is None or search is None:
         return f"{experiment.n_updates} updates each"
-    more = "" if search.is_over else ", and more to come"
-    return f"{spent(experiment):,} of {space.budget:,} updates by {space.sampler}{more}"
+    if not search.is_over:
+        return (
+            f"{spent(experiment):,} of {space.budget:,} updates planned by {space.sampler} so far"
+        )
+    within = f" of {space.budget:,}" if spent(experiment) <= space.budget else ""  # replicates grew
+    return f"{spent(experiment):,}{within} updates by {space.sampler}"
 
 
 def _heading(report: StudyReport) -> str:

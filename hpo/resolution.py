@@ -10,32 +10,42 @@ from hpo.errors import InvalidDefinition
 from hpo.experiment import DataFacts, Experiment, Parent
 from hpo.spaces import SearchState, Space, Value
 
+#: Of a recipe, what is the same in all cells of a study.
+COMMON = ("eta_min", "batch_size", "hidden", "loss")
+
 
 def resolve(
     definition: StudyDefinition,
     data: DataFacts,
     parent: Parent | None = None,
     notify: Callable[[str], None] = lambda _: None,
+    stored_cells: tuple[dict[str, Value], ...] = (),
 ) -> Experiment:
     """Settle every number of ``definition`` for ``data``.
+
+    Args:
+        stored_cells: The grid of a study that exists: it is read back, and never made again.
 
     Raises:
         InvalidDefinition: The definition does not fit the data, or the grid its parent.
     """
+    if definition.inherits_recipe and parent and parent.cell.recipe:
+        definition = replace(definition, **inherited(parent.cell.recipe))
     per_epoch = data.n_training // definition.batch_size
     if per_epoch < 1:
         raise InvalidDefinition(
             f"The batch size {definition.batch_size} is larger than the training set "
             f"({data.n_training} images)."
         )
-    if definition.inherits_recipe and parent and parent.cell.recipe:
-        definition = replace(definition, **inherited(parent.cell.recipe))
     n_s = definition.n_s
     if isinstance(n_s, Epochs):
         n_s = max(1, math.floor(n_s.epochs * per_epoch))
     cells: tuple[dict[str, Value], ...] = ()
     if definition.space is not None:
-        _check_space(definition, definition.space, n_s, per_epoch)
+        rates = definition.space.eta_max
+        _check_stability(definition.space.lambda_.high, rates.high if rates else definition.eta_max)
+    elif stored_cells:
+        cells = stored_cells
     else:
         cells = _grid(definition, parent, notify)
     earlier: tuple[int, ...] = ()
@@ -62,6 +72,7 @@ def inheritance(experiment: Experiment, cell: int) -> dict[str, Value]:
         "eta_max": recipe.eta_max,
         "normalisation": recipe.normalisation,
         "flip_probability": recipe.flip_probability,
+        **{name: getattr(experiment.definition, name) for name in COMMON},
     }
 
 
@@ -88,10 +99,14 @@ def _grid(
     return tuple({"lambda": value} for value in lambdas)
 
 
-def _check_space(definition: StudyDefinition, space: Space, n_s: int, per_epoch: int) -> None:
-    rate = space.eta_max.high if space.eta_max else definition.eta_max
-    _check_stability(space.lambda_.high, rate)
-    longest = space.n_s.high * per_epoch if space.n_s else n_s
+def check_budget(experiment: Experiment, space: Space) -> None:
+    """Refuse a search whose budget does not pay for a single cell.
+
+    Raises:
+        InvalidDefinition: It does not.
+    """
+    definition = experiment.definition
+    longest = space.n_s.high * experiment.per_epoch if space.n_s else experiment.n_s
     needed = 2 * longest * definition.n_cycles * definition.replicates
     if needed > space.for_search:
         raise InvalidDefinition(

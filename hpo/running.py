@@ -20,7 +20,7 @@ from hpo.profile import Phases
 from hpo.progress import Progress
 from hpo.proposing import check_installed
 from hpo.reader import read_once
-from hpo.resolution import resolve
+from hpo.resolution import check_budget, resolve
 from hpo.sources import Source
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
@@ -82,11 +82,13 @@ def prepare(
         experiment = resolve(definition, data, parent, notify)
         if definition.space is not None:
             check_installed(definition.space)
+            check_budget(experiment, definition.space)
             experiment = _warmed(experiment, definition, storage, notify)
         return name, None, experiment
     stored = existing.experiment.definition.replicates  # never fewer than there are
     definition = replace(definition, replicates=max(definition.replicates, stored))
-    asked = resolve(definition, data, parents.as_stored(existing, storage))
+    parent = parents.as_stored(existing, storage)
+    asked = resolve(definition, data, parent, stored_cells=existing.experiment.cells)
     studies.compare(existing, asked)
     parents.check(existing, parent_name, cell)
     return name, existing, existing.experiment

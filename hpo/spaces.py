@@ -254,6 +254,7 @@ def _check(space: Space) -> None:
     for name, least in (("budget", 1), ("width", 1), ("finalists", 0)):
         count = getattr(space, name)
         _need(_is_a(int, count) and count >= least, name, f"a whole number, {least} or more", count)
+    _need(space.width <= MOST_VALUES, "width", f"{MOST_VALUES} or less", space.width)
     below = _is_share(space.final_share) and space.final_share < 1
     _need(below, "final_share", "0 or more and below 1", space.final_share)
     _need(space.sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", space.sampler)

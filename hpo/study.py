@@ -12,7 +12,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from hpo import rows
-from hpo.errors import DefinitionChanged, ForeignStudy, StudyNotFound
+from hpo.errors import DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment import Experiment
 from hpo.reader import Reader
 from hpo.resolution import differences
@@ -94,9 +94,15 @@ def compare(study: OpenStudy, asked: Experiment) -> None:
 
 
 def present(storage: Storage, study: OpenStudy) -> OpenStudy:
-    """Return the study as it is stored now; as it was, if it was deleted."""
+    """Return the study as it is stored now.
+
+    Raises:
+        StudyDeleted: It is gone.
+    """
     stored = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
-    return replace(study, stored=stored) if stored else study
+    if stored is None:
+        raise StudyDeleted(study.stored.name)
+    return replace(study, stored=stored)
 
 
 def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:

@@ -1,11 +1,14 @@
 """What earlier studies tell a search before it begins; it is stored with it and never moves."""
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from hpo import rows
 from hpo.definition import StudyDefinition, suffixed
-from hpo.experiment import Experiment
+from hpo.experiment import Experiment, Recipe
 from hpo.ranking import cell_means
+from hpo.resolution import COMMON
 from hpo.spaces import Value
 
 Known = tuple[tuple[dict[str, Value], float], ...]
@@ -16,32 +19,46 @@ def known(
 ) -> dict[str, Known]:
     """Return by study the cells that are complete, as far as they lie in the space.
 
-    Studies on other images, or judged by others, tell nothing.
+    Studies that are not finished, or of other networks or images, tell nothing.
     """
     space = definition.space
     found: dict[str, Known] = {}
     if space is None:
         return found
     dimensions = space.dimensions(experiment.per_epoch)
+    fixed = _parameters(replace(experiment, cells=({"lambda": 0.0},)).recipe(0))
     for parent in space.warm_start:
         name = suffixed(parent, experiment.data.name, definition.protocol)
         for study in rows.studies_by_name(connection, name)[:1]:
-            if study.experiment.data != experiment.data:
+            results = rows.results_of(connection, study.uuid)
+            if len(results) < study.experiment.n_slots or not _is_alike(
+                study.experiment, experiment
+            ):
                 continue
-            means = cell_means(rows.results_of(connection, study.uuid), study.experiment)
-            cells = [(_parameters(study.experiment, cell), mean) for cell, mean in means.items()]
+            means = cell_means(results, study.experiment)
+            cells = [(_parameters(study.experiment.recipe(c)), mean) for c, mean in means.items()]
             inside = tuple(
                 ({name: cell[name] for name in dimensions}, mean)
                 for cell, mean in cells
-                if all(dimension.has(cell[name]) for name, dimension in dimensions.items())
+                if all(
+                    dimensions[name].has(value) if name in dimensions else value == fixed[name]
+                    for name, value in cell.items()
+                )
             )
             if inside:
                 found[name] = inside
     return found
 
 
-def _parameters(experiment: Experiment, cell: int) -> dict[str, Value]:
-    recipe = experiment.recipe(cell)
+def _is_alike(study: Experiment, experiment: Experiment) -> bool:
+    """Tell whether the networks of two studies are of one kind, and judged by the same images."""
+    mine, own = study.definition, experiment.definition
+    is_over = study.search is None or study.search.is_over
+    same = all(getattr(mine, name) == getattr(own, name) for name in COMMON)
+    return is_over and same and study.data == experiment.data
+
+
+def _parameters(recipe: Recipe) -> dict[str, Value]:
     return {
         "lambda": recipe.lambda_,
         "eta_max": recipe.eta_max,

@@ -50,13 +50,14 @@ def work(
     """
     phases = phases or Phases(time.time())
     width = _fair_width(storage, study, trainer, n_workers)
-    regroups = parse(study.experiment.definition.pruner).is_synchronous
+    is_search = study.experiment.search is not None
+    regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
     if study.experiment.search is not None:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
     phases.lap("start")
     while not stop():
         study = _present(storage, study, trainer, progress)
-        if regroups:  # after a rung, those who go on are shared out anew
+        if regroups:  # after a rung or a generation, those who go on are shared out anew
             width = _fair_width(storage, study, trainer, n_workers)
         held = claim(storage, study, width, identity)
         phases.lap("database")
@@ -138,7 +139,8 @@ def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bo
         return False
     plan(storage, study)
     after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
-    return bool(after.get("waiting"))
+    # What another worker has claimed already is waited for.
+    return bool(after.get("waiting") or after.get("running"))
 
 
 def _train(
@@ -174,7 +176,7 @@ def _train(
             record.report_cycle(storage, study, attempts, evaluation.update)
             if pruner is not None:
                 endings |= pruner.cut(held, going_on, cycles[going_on[0]])
-        over = [*lost, *endings, *written.paused]
+        over = list(dict.fromkeys([*lost, *endings, *written.paused]))
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
         shown = [ended[cell] for cell in over if cell not in lost]

@@ -12,10 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo import generations, joining, ranking, rows, running, study, trainer, worker
+from hpo import generations, joining, ranking, rows, running, study, tables, trainer, worker
 from hpo.claims import claim, resume
 from hpo.definition import StudyDefinition
-from hpo.errors import DefinitionChanged, InvalidDefinition, MissingPackage, ParentUnfinished
+from hpo.errors import (
+    DefinitionChanged,
+    InvalidDefinition,
+    MissingPackage,
+    ParentUnfinished,
+    StudyDeleted,
+)
 from hpo.experiment import DataFacts, Experiment
 from hpo.export import to_csv, to_json
 from hpo.grids import Best, Values
@@ -23,7 +29,7 @@ from hpo.hosts import this_worker
 from hpo.plan import plan
 from hpo.profile import Phases
 from hpo.progress import Story
-from hpo.resolution import resolve
+from hpo.resolution import check_budget, resolve
 from hpo.samplers import GridSampler
 from hpo.spaces import Real, Space, WholeEpochs
 from hpo.storage import Storage
@@ -215,6 +221,23 @@ def test_of_equal_cells_the_first_become_finalists() -> None:
     assert last.search.finalists == (0, 1, 2)
 
 
+def test_a_finalist_that_diverges_with_another_seed_is_out() -> None:
+    *_, last = searched(QUICK, accuracy)
+    assert last.search is not None
+    first, *others = last.search.finalists
+
+    found = results(last, lambda slot: None if slot == Slot(first, 1) else accuracy(slot))
+    assert ranking.compared(found, last) == (others, last.replicates)
+    late = [r for r in found if r.slot != Slot(others[0], last.replicates - 1)]
+    assert ranking.compared(late, last) == (others, last.replicates - 1)  # as many as all have
+
+    none_left = results(last, lambda slot: None if slot.replicate else accuracy(slot))
+    cells, n_replicates = ranking.compared(none_left, last)
+    assert n_replicates == 1
+    assert not set(cells) & set(last.search.finalists)
+    assert ranking.best_cell(none_left, last) in cells
+
+
 def test_without_two_cells_that_ended_there_is_no_race() -> None:
     *_, last = searched(QUICK, lambda slot: 0.5 if slot.cell == 2 else None)
 
@@ -362,6 +385,75 @@ def test_a_search_of_ones_own_objective_ends_with_the_budget(storage: Storage) -
     assert own.best_params == after.cells[best]
 
 
+def test_a_cell_that_was_lost_at_its_end_takes_nothing_from_the_others(
+    storage: Storage, undisturbed: str, run: Run
+) -> None:
+    running.submit(JOINT, digits(), storage)
+    made = opened(storage)
+    held = claim(storage, made, 16, this_worker())
+    assert held is not None
+    lengths = {cell: made.experiment.recipe(cell).n_updates for cell in held.attempts}
+    lost = min(lengths, key=lambda cell: (lengths[cell], cell))
+    slot = held.attempts[lost].slot
+    take = (
+        tables.attempts.update()
+        .where(rows.at(tables.attempts, made.uuid, slot))
+        .values(state="waiting", token=None)
+    )
+    storage.write(lambda connection: connection.execute(take))
+    watcher, told = Watcher(), []
+    watcher.warn = told.append  # type: ignore[method-assign]
+    resume(storage, made, held, watcher)
+
+    one_trainer = Trainer(made.experiment, digits())
+    worker._train(storage, made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
+
+    (warning,) = told
+    assert warning.startswith(f"Cells [{lost}] were given to another worker")
+    assert {s.cell for s in watcher.ended_slots} == set(lengths) - {lost}
+    run()
+    assert exported(storage) == undisturbed
+
+
+def test_a_search_that_is_deleted_while_it_runs_is_not_trained_again(
+    storage: Storage, run: Run
+) -> None:
+    class Deleter(Watcher):
+        def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+            super().advanced(slot, n_updates, accuracy)
+            if self.n_points == 50:
+                study.delete(storage, "mine-digits")
+
+        def warn(self, text: str) -> None: ...
+
+    with pytest.raises(StudyDeleted, match="'mine-digits' was deleted while"):
+        run(watcher=Deleter())
+
+    assert storage.write(lambda c: c.execute(tables.attempts.select()).all()) == []
+
+
+def test_what_was_proposed_and_never_planned_is_found_by_a_worker(
+    storage: Storage, undisturbed: str
+) -> None:
+    running.submit(JOINT, digits(), storage)
+    made = opened(storage)
+    forget = tables.attempts.delete().where(tables.attempts.c.study == made.uuid)
+    storage.write(lambda connection: connection.execute(forget))  # killed between two commits
+
+    joining.join(storage, digits(), [], Story(), lambda: False, watch=False, grace=60)
+
+    assert exported(storage) == undisturbed
+
+
+def test_later_generations_share_stacks_after_an_interruption(run: Run) -> None:
+    run(watcher=Watcher(70))
+    watcher = Watcher()
+
+    run(watcher=watcher)
+
+    assert max(map(len, watcher.stacks)) > 1
+
+
 def test_a_worker_goes_on_with_a_search_that_was_left_between_two_generations(
     storage: Storage, undisturbed: str
 ) -> None:
@@ -399,6 +491,40 @@ def test_a_search_begins_with_what_earlier_studies_know(storage: Storage, run: R
     made = study.create(storage, name, experiment)
     study.delete(storage, "coarse-digits")
     assert opened(storage).experiment.search == made.experiment.search  # it never moves
+
+
+@pytest.mark.parametrize(
+    "other", [{"hidden": 20}, {"loss": "binary-cross-entropy"}, {"batch_size": 50, "n_s": 48}]
+)
+def test_other_networks_know_nothing(storage: Storage, run: Run, other: dict[str, object]) -> None:
+    run(replace(GRID, **other))  # type: ignore[arg-type]
+    definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse",)))
+
+    _, _, experiment = running.prepare(definition, digits(), storage)
+
+    assert experiment.search is not None
+    assert experiment.search.warm == ()
+
+
+def test_what_the_space_leaves_out_must_be_equal(storage: Storage, run: Run) -> None:
+    run(GRID)
+    space = replace(SPACE, warm_start=("coarse",), normalisation=(), eta_max=None)
+
+    for eta_max, n_known in ((0.1, 2), (0.2, 0)):
+        definition = replace(JOINT, name=f"at{eta_max:.0%}"[:-1], space=space, eta_max=eta_max)
+        _, _, experiment = running.prepare(definition, digits(), storage)
+        assert experiment.search is not None
+        assert len(experiment.search.warm) == n_known
+
+
+def test_an_unfinished_study_knows_nothing(storage: Storage, run: Run) -> None:
+    run(replace(GRID, grid=Values((1e-3, 1e-2, 1e-1))), watcher=Watcher(1))
+    definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse",)))
+
+    _, _, experiment = running.prepare(definition, digits(), storage)
+
+    assert experiment.search is not None
+    assert experiment.search.warm == ()
 
 
 def test_other_images_know_nothing(storage: Storage, run: Run) -> None:
@@ -439,6 +565,18 @@ def test_a_derived_study_goes_on_when_its_parent_is_gone(storage: Storage, run: 
     assert run(FINAL).study.experiment == before
 
 
+def test_a_derived_study_takes_over_the_kind_of_network(run: Run) -> None:
+    run(replace(GRID, hidden=20, loss="binary-cross-entropy", batch_size=50, n_s=30))
+
+    derived = run(replace(FINAL, parent="coarse")).study.experiment
+
+    definition = derived.definition
+    assert (definition.hidden, definition.loss, definition.batch_size) == (
+        20, "binary-cross-entropy", 50
+    )  # fmt: skip
+    assert derived.n_s == 30
+
+
 def test_any_cell_may_be_the_parent(run: Run) -> None:
     parent = run().study.experiment
 
@@ -473,6 +611,7 @@ def test_an_unfinished_search_is_no_parent(run: Run) -> None:
         ({"space": None}, "needs a grid or a space, and not both"),
         ({"space": "joint"}, r"must be a hpo\.spaces\.Space; got 'joint'"),
         ({"eta_min": 0.1}, "0 <= eta_min <= eta_max"),
+        ({"evaluates_test": True}, "cannot look at the test images"),
     ],
 )
 def test_a_definition_that_cannot_be_searched_is_refused(
@@ -484,7 +623,7 @@ def test_a_definition_that_cannot_be_searched_is_refused(
 
 def test_a_budget_that_pays_for_no_cell_is_refused() -> None:
     with pytest.raises(InvalidDefinition, match="one cell may need 144, and 140 of the budget"):
-        resolve(replace(JOINT, space=replace(SPACE, budget=200)), DATA)
+        check_budget(resolve(JOINT, DATA), replace(SPACE, budget=200))
 
 
 def test_rates_that_are_too_high_for_the_penalty_are_refused() -> None:

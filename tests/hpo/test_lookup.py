@@ -53,13 +53,13 @@ def test_loading_a_file_leaves_other_modules_alone(folder: Path) -> None:
 
 
 def test_the_known_studies_are_listed() -> None:
-    assert lookup.known() == ["coarse", "final", "fine"]
+    assert lookup.known() == ["coarse", "final", "fine", "joint"]
 
 
 @pytest.mark.parametrize("spec", ["coarser", "no.such.module", "studies.nothing", "Coarse"])
 def test_an_unknown_study_is_answered_with_those_there_are(spec: str) -> None:
     sentence = (
-        f"^No study '{spec}'. There are coarse, final, fine; "
+        f"^No study '{spec}'. There are coarse, final, fine, joint; "
         r"a dotted path or a file that ends in \.py works too\.$"
     )
     with pytest.raises(DefinitionNotFound, match=sentence):

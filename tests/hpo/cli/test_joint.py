@@ -69,6 +69,12 @@ def test_run_again_it_trains_nothing(finished: Path, storage: str, process: Comm
     assert "were done before; nothing was trained" in answer.err
 
 
+def test_a_dry_run_of_a_finished_search_has_nothing_to_make(storage: str, command: Command) -> None:
+    told = command(*RUN, "--dry-run", "--storage", storage).out
+
+    assert "updates: 0 to make, within a budget of 12,000" in told
+
+
 def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: Path) -> None:
     best = command("best", "joint-digits", "--storage", storage).out
     assert re.search(r"^joint-digits: cell \d+ \(lambda [\d.e-]+, eta_max ", best)
@@ -111,7 +117,7 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
     assert "  lambda: 0.0003 to 0.01, on a logarithmic scale" in told
     assert "  n_s: 24 to 96 in steps of 12" in told
     assert "search:  qmc, 8 proposals at a time; the best 4 get more seeds from 30% of" in told
-    assert "updates: 12,000 of 12,000 to plan" in told
+    assert "updates: 12,000 to make, within a budget of 12,000; 3 cycles for a cell" in told
     assert not Path("hpo.db").exists()
 
 
