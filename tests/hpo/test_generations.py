@@ -306,7 +306,7 @@ def test_cells_that_share_no_stack_have_the_same_results(
     assert exported(storage) == undisturbed
 
 
-@pytest.mark.parametrize("stop_after", [1, 37, 90, 200, 333, 600])
+@pytest.mark.parametrize("stop_after", [1, 90, 333])
 def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
     storage: Storage, run: Run, undisturbed: str, stop_after: int
 ) -> None:

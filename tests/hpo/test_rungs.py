@@ -177,6 +177,7 @@ def played(engine: Engine, rng: random.Random) -> tuple[Any, Any]:
     return known, results
 
 
+@pytest.mark.long
 def test_every_order_of_completion_gives_the_same_decisions(empty: Engine) -> None:
     expected = played(empty, random.Random(0))
     assert expected[0].keys() == {1, 2}

@@ -489,7 +489,10 @@ def test_a_storage_that_cannot_be_used(
     assert {path.name: path.read_bytes() for path in workplace.iterdir()} == before
 
 
-@pytest.mark.parametrize("scheme", ["mysql", "postgresql+psycopg", "nonsense"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["mysql", "nonsense", pytest.param("postgresql+psycopg", marks=pytest.mark.long)],
+)
 def test_a_password_in_the_storage_is_not_told(
     scheme: str, command: Command, write_study: Command
 ) -> None:
