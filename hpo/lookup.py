@@ -65,12 +65,16 @@ def _from_file(path: Path) -> ModuleType:
     if found is None or found.loader is None:
         raise DefinitionNotFound(f"{path} cannot be loaded as a Python file.")
     module = importlib.util.module_from_spec(found)
+    writes_none = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # or a __pycache__ would appear beside the user's file
     try:
         found.loader.exec_module(module)
     except HpoError as error:
         raise DefinitionNotFound(f"{path} is not a valid study: {error}") from error
     except (Exception, SystemExit) as error:
         raise _raised(str(path), error) from error
+    finally:
+        sys.dont_write_bytecode = writes_none
     return module
 
 

@@ -1,6 +1,7 @@
 """Study definitions by name, by dotted path and by file, and the sentences when there is none."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,16 @@ def test_a_module_without_a_study_is_refused(
 
     with pytest.raises(DefinitionNotFound, match=sentence):
         lookup.definition(f"{name}.it")
+
+
+def test_a_study_file_is_read_without_leaving_anything_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "mine.py"
+    file.write_text(VALID)
+
+    assert lookup.definition(str(file)).name == "mine"
+
+    assert list(tmp_path.iterdir()) == [file]
+    assert not sys.dont_write_bytecode
