@@ -11,6 +11,7 @@ from hpo.experiment import Experiment
 from hpo.locations import sqlite_path
 from hpo.plan import stands
 from hpo.running import prepare
+from hpo.spaces import Space
 from hpo.storage import Storage
 from hpo.trainer import WIDTH
 from model.data import Dataset
@@ -44,21 +45,15 @@ def describe(
     name, study, experiment = prepare(
         definition, dataset, storage, name=name, parent_name=parent, cell=cell, notify=notify
     )
-    done = 0
+    standing = None
     if storage is not None and study is not None:
-        from hpo import rows
-
-        uuid = study.uuid
-        done = storage.write(lambda connection: len(rows.results_of(connection, uuid)))
-    if experiment.search is not None:
-        left = 0
-        if experiment.definition.space is not None:
-            left = experiment.definition.space.budget
-        if storage is not None and study is not None:
-            known = study
-            standing = storage.write(lambda connection: stands(connection, known))
-            left = standing.n_updates + standing.n_unplanned
-        return _of_search(name, experiment, dataset, done, left)
+        known = study
+        standing = storage.write(lambda connection: stands(connection, known))
+    done = standing.n_counted if standing else 0
+    space = experiment.definition.space
+    if space is not None:
+        left = standing.n_updates + standing.n_unplanned if standing else space.budget
+        return _of_search(name, experiment, space, dataset, done, left)
     n_slots = len(experiment.cells) * experiment.definition.replicates
     needed = cost(experiment, dataset, n_slots - done)
     replicates = experiment.definition.replicates
@@ -74,10 +69,9 @@ def describe(
     return "\n".join(lines)
 
 
-def _of_search(name: str, experiment: Experiment, dataset: Dataset, done: int, left: int) -> str:
-    space = experiment.definition.space
-    if space is None:
-        raise ValueError(f"{name} searches no space")
+def _of_search(
+    name: str, experiment: Experiment, space: Space, dataset: Dataset, done: int, left: int
+) -> str:
     dimensions = space.dimensions(experiment.per_epoch)
     needed = cost(experiment, dataset, space.width, left // space.width)
     lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]

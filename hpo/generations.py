@@ -60,11 +60,12 @@ def grown(experiment: Experiment, results: Sequence[Result]) -> Experiment:
     if not search.is_full:
         values = [means.get(cell) for cell in range(len(experiment.cells))]
         proposals = propose(experiment, values)
-        larger = experiment
+        larger, planned = experiment, spent(experiment)
         for proposal in proposals:
             tried = replace(larger, cells=(*larger.cells, proposal))
-            if spent(tried) <= space.for_search:
-                larger = tried
+            cost = tried.recipe(len(larger.cells)).n_updates * experiment.definition.replicates
+            if planned + cost <= space.for_search:
+                larger, planned = tried, planned + cost
         n_new = len(larger.cells) - len(experiment.cells)
         search = replace(search, is_full=n_new < space.width)
         if n_new:

@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 
 from hpo import generations, leases, rows, rungs, trials
 from hpo import study as studies
-from hpo.errors import StudyDeleted
 from hpo.experiment import Experiment
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
@@ -56,7 +55,7 @@ def plan(storage: Storage, study: OpenStudy) -> Plan:
 
 def stands(connection: Connection, study: OpenStudy) -> Plan:
     """Return how a study stands, and change nothing."""
-    experiment = _stored(connection, study).experiment
+    experiment = studies.stored_now(connection, study).experiment
     failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
     return _standing(connection, study.uuid, experiment, failed)
 
@@ -79,7 +78,7 @@ def retry(storage: Storage, study: OpenStudy) -> int:
 
 def _plan(connection: Connection, study: OpenStudy) -> Plan:
     recovered = bury(connection, study.uuid)
-    stored = _stored(connection, study)
+    stored = studies.stored_now(connection, study)
     experiment = stored.experiment
     slots = slots_of(experiment)
     counted = _counted(connection, study.uuid)
@@ -100,18 +99,6 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     return replace(
         _standing(connection, study.uuid, experiment, failed), n_recovered=len(recovered)
     )
-
-
-def _stored(connection: Connection, study: OpenStudy) -> StoredStudy:
-    """Return the study as it is stored now: a search adds cells, and replicates may grow.
-
-    Raises:
-        StudyDeleted: It is gone.
-    """
-    stored = rows.study_by_uuid(connection, study.uuid)
-    if stored is None:
-        raise StudyDeleted(study.stored.name)
-    return stored
 
 
 def slots_of(experiment: Experiment) -> list[Slot]:

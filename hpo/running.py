@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hpo import crew, leases, parents, rows, warm_start
+from hpo import crew, leases, parents, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
 from hpo.definition import StudyDefinition, study_name
@@ -83,7 +83,7 @@ def prepare(
         if definition.space is not None:
             check_installed(definition.space)
             check_budget(experiment, definition.space)
-            experiment = _warmed(experiment, definition, storage, notify)
+            experiment = _warmed(experiment, storage, notify)
         return name, None, experiment
     stored = existing.experiment.definition.replicates  # never fewer than there are
     definition = replace(definition, replicates=max(definition.replicates, stored))
@@ -95,15 +95,12 @@ def prepare(
 
 
 def _warmed(
-    experiment: Experiment,
-    definition: StudyDefinition,
-    storage: Storage | None,
-    notify: Callable[[str], None],
+    experiment: Experiment, storage: Storage | None, notify: Callable[[str], None]
 ) -> Experiment:
     """Return the experiment with what earlier studies in the storage tell its search."""
     if storage is None or experiment.search is None:
         return experiment
-    found = storage.write(lambda connection: warm_start.known(connection, definition, experiment))
+    found = storage.write(lambda connection: warm_start.known(connection, experiment))
     if found:
         told = " and ".join(f"{len(cells)} cells of {name}" for name, cells in found.items())
         notify(f"The search knows {told}.")
@@ -216,11 +213,11 @@ def run(
                 phases.lap("database")
                 progress.spent(phases)
 
-    def look(connection: Connection) -> tuple[StoredStudy | None, Plan]:
-        return rows.study_by_uuid(connection, study.uuid), stands(connection, study)
+    def look(connection: Connection) -> tuple[StoredStudy, Plan]:
+        return studies.stored_now(connection, study), stands(connection, study)
 
     try:
         stored, after = storage.write(look)
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
-    return Outcome(replace(study, stored=stored or study.stored), before, after)
+    return Outcome(replace(study, stored=stored), before, after)

@@ -104,7 +104,7 @@ class Whole(_Listed):
     step: int = 1
 
     @property
-    def options(self) -> range:  # type: ignore[override]
+    def options(self) -> range:  # type: ignore[override]  # read-only: it follows from the fields
         """All of them."""
         return range(self.low, self.high + 1, self.step)
 

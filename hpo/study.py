@@ -94,15 +94,21 @@ def compare(study: OpenStudy, asked: Experiment) -> None:
 
 
 def present(storage: Storage, study: OpenStudy) -> OpenStudy:
-    """Return the study as it is stored now.
+    """Return the study with what is stored now, see `stored_now`."""
+    stored = storage.write(lambda connection: stored_now(connection, study))
+    return replace(study, stored=stored)
+
+
+def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
+    """Return our row as it is now: a search adds cells, and replicates may grow.
 
     Raises:
         StudyDeleted: It is gone.
     """
-    stored = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
+    stored = rows.study_by_uuid(connection, study.uuid)
     if stored is None:
         raise StudyDeleted(study.stored.name)
-    return replace(study, stored=stored)
+    return stored
 
 
 def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:

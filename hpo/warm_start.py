@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from hpo import rows
-from hpo.definition import StudyDefinition, suffixed
+from hpo.definition import suffixed
 from hpo.experiment import Experiment, Recipe
 from hpo.ranking import cell_means
 from hpo.resolution import COMMON
@@ -14,13 +14,12 @@ from hpo.spaces import Value
 Known = tuple[tuple[dict[str, Value], float], ...]
 
 
-def known(
-    connection: Connection, definition: StudyDefinition, experiment: Experiment
-) -> dict[str, Known]:
+def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
     """Return by study the cells that are complete, as far as they lie in the space.
 
     Studies that are not finished, or of other networks or images, tell nothing.
     """
+    definition = experiment.definition
     space = definition.space
     found: dict[str, Known] = {}
     if space is None:

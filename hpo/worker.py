@@ -52,7 +52,7 @@ def work(
     width = _fair_width(storage, study, trainer, n_workers)
     is_search = study.experiment.search is not None
     regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
-    if study.experiment.search is not None:  # whoever watches may know fewer cells
+    if is_search:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
     phases.lap("start")
     while not stop():
