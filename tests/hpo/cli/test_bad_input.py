@@ -466,9 +466,10 @@ def a_cut_database(folder: Path) -> str:
         ),
         (lambda at: "", r"^hpo: '' is not a database URL\. Expected for example sqlite:///hpo\.db"),
         (lambda at: "sqlite://", r"^hpo: 'sqlite://' would be gone with the process\. Name a file"),
-        (
+        pytest.param(
             lambda at: "postgresql+psycopg://me@127.0.0.1:9/x",  # nobody listens on port 9
             r"^hpo: .*postgresql\+psycopg://me@127\.0\.0\.1:9/x (cannot be reached|needs a driver)",
+            marks=pytest.mark.long,  # it waits for 15 s
         ),
     ],
 )
