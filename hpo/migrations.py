@@ -72,6 +72,18 @@ def _add_bits_of_looks(connection: Connection) -> None:
     connection.execute(sa.text(f"ALTER TABLE hpo_test_looks ADD COLUMN hits {_bytes(connection)}"))
 
 
+def _add_identity_and_digests(connection: Connection) -> None:
+    """3 to 4: studies know Optuna's id and name of them; rows that results rest on have digests."""
+    for statement in (
+        "ALTER TABLE hpo_studies ADD COLUMN optuna_id INTEGER",
+        "ALTER TABLE hpo_studies ADD COLUMN optuna_name VARCHAR(512)",
+        "ALTER TABLE hpo_studies ADD COLUMN digest VARCHAR(64)",
+        "ALTER TABLE hpo_results ADD COLUMN digest VARCHAR(64)",
+        "ALTER TABLE hpo_curves ADD COLUMN digest VARCHAR(64)",
+    ):
+        connection.execute(sa.text(statement))
+
+
 def _bytes(connection: Connection) -> str:
     return "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
 
@@ -79,4 +91,5 @@ def _bytes(connection: Connection) -> str:
 _STEPS: dict[int, Callable[[Connection], None]] = {
     1: _add_workers_and_checkpoints,
     2: _add_bits_of_looks,
+    3: _add_identity_and_digests,
 }

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from hpo.experiment import Experiment
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
 
@@ -31,6 +31,9 @@ studies = sa.Table(
     sa.Column("name", sa.String(512), nullable=False, index=True),
     sa.Column("experiment", sa.Text, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("optuna_id", sa.Integer),  # Optuna's study that carries our uuid rightly,
+    sa.Column("optuna_name", sa.String(512)),  # and its name; copies carry the uuid too
+    sa.Column("digest", sa.String(64)),  # of what the row says
 )
 
 
@@ -71,6 +74,7 @@ results = sa.Table(
     sa.Column("n_updates", sa.Integer, nullable=False),
     sa.Column("hits", sa.LargeBinary, nullable=False),  # a bit for each validation image
     sa.Column("environment", sa.Text, nullable=False),  # JSON: versions and BLAS
+    sa.Column("digest", sa.String(64)),
 )
 MEASURES = ("cost", "loss", "accuracy")
 CURVE_COLUMNS = tuple(f"{part}_{m}" for part in ("training", "validation") for m in MEASURES)
@@ -79,6 +83,7 @@ curves = sa.Table(
     metadata,
     *_key(sa.Column("n_updates", sa.Integer, primary_key=True, autoincrement=False)),
     *(sa.Column(name, sa.Double) for name in CURVE_COLUMNS),
+    sa.Column("digest", sa.String(64)),
 )
 checkpoints = sa.Table(
     "hpo_checkpoints",

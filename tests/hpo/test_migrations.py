@@ -95,7 +95,10 @@ def schema(path: Path) -> dict[str, Any]:
 
 
 OLD_RESULTS = "select cell, attempt, outcome, value, cycles, n_updates, hits from hpo_results"
-OLD_CURVES = "select * from hpo_curves where cell < 3 order by cell, n_updates"
+OLD_CURVES = (
+    f"select cell, n_updates, {', '.join(tables.CURVE_COLUMNS)} from hpo_curves where cell < 3 "
+    "order by cell, n_updates"
+)
 
 
 def test_the_fixture_is_of_the_old_schema(path: Path, version: int) -> None:
