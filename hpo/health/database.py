@@ -1,0 +1,65 @@
+"""The database as a whole: who reads it with what, its integrity, rows that belong to nobody."""
+
+import platform
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo import tables
+from hpo.environment import environment
+from hpo.health.finding import Finding
+from hpo.locations import shown
+
+
+def versions(url: str) -> list[Finding]:
+    """Tell with what the database is read."""
+    import optuna
+    import sqlalchemy
+
+    here = environment()
+    blas = f"BLAS {here['blas']}, {_threads()} threads in this process, one in each worker"
+    return [
+        Finding(
+            f"Python {platform.python_version()}, NumPy {here['numpy']}, SciPy {here['scipy']}, "
+            f"Optuna {optuna.__version__}, SQLAlchemy {sqlalchemy.__version__}"
+        ),
+        Finding(blas),
+        Finding(f"database {shown(url)}, our schema {tables.SCHEMA_VERSION}"),
+    ]
+
+
+def _threads() -> int:
+    import threadpoolctl
+
+    pools = [p for p in threadpoolctl.threadpool_info() if p.get("user_api") == "blas"]
+    return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def integrity(connection: Connection) -> Finding:
+    """Ask the database whether its file is sound."""
+    if connection.dialect.name != "sqlite":
+        return Finding(str(connection.execute(sa.text("show server_version")).scalar_one()))
+    answers = connection.execute(sa.text("PRAGMA integrity_check")).scalars().all()
+    if list(answers) == ["ok"]:
+        return Finding("SQLite finds its file sound")
+    first = "; ".join(answers[:3])
+    return Finding(f"SQLite finds its file damaged: {first}.", True, "Restore a copy.")
+
+
+def orphans(connection: Connection) -> Finding:
+    """Count the rows of studies that are gone."""
+    known = sa.select(tables.studies.c.uuid)
+    n = 0
+    for table in tables.OF_SEARCH:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.study.not_in(known))
+        n += connection.execute(query).scalar_one()
+    if n:
+        return Finding(f"{n} rows belong to no study.", True, "`hpo doctor --repair` deletes them.")
+    return Finding("every row belongs to a study")
+
+
+def delete_orphans(connection: Connection) -> None:
+    """Delete the rows of studies that are gone."""
+    known = sa.select(tables.studies.c.uuid)
+    for table in tables.OF_SEARCH:
+        connection.execute(table.delete().where(table.c.study.not_in(known)))

@@ -1,0 +1,18 @@
+"""What an examination found."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was looked at."""
+
+    text: str
+    is_wrong: bool = False
+    remedy: str = ""  #: what mends it
+    is_mended: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is wrong and stays so."""
+        return self.is_wrong and not self.is_mended
