@@ -148,7 +148,7 @@ def _cause_of_death(identity: dict[str, Any] | None, known: dict[str, WorkerRow]
 
 def _forget_the_dead(connection: Connection, known: dict[str, WorkerRow]) -> None:
     """Close the rows of dead workers; one that only was silent opens its row again by beating."""
-    dead = [row.id for row in known.values() if is_dead(row.identity)]
+    dead = [row.id for row in known.values() if not row.is_alive]
     if dead:
         closed = workers.update().where(workers.c.id.in_(dead))
         connection.execute(closed.values(ended_at=rows.now(connection)))
