@@ -41,7 +41,7 @@ def work(
         WorkersDie: Processes keep dying and nothing gets done.
         HpoError: A worker met a mistake of the user's; its sentence is passed on.
     """
-    job = Job(storage.url, study.uuid, study.study_id, source.spec, n_workers, grace, reserve.began)
+    job = Job(storage.url, study.uuid, study.study_id, source, n_workers, grace, reserve.began)
     crew = [reserve.employ(job) for _ in range(n_workers)]
     n_deaths = 0
     reached = (0, 0)

@@ -19,6 +19,18 @@ class DownloadFailed(DataUnavailable):
     """The archive could not be fetched, or what arrived is not the published file."""
 
 
+class DataChanged(HpoError):
+    """The images are not those that the study is about."""
+
+    def __init__(self, name: str, expected: str, found: str | None) -> None:
+        told = "they were written to" if found is None else f"these have {found[:12]}..."
+        super().__init__(
+            f"The images of {name} were changed while they were used: the study is about those with "
+            f"the fingerprint {expected[:12]}..., {told}. Nothing of the others was stored. Bring the "
+            "old ones back and run the same command to go on."
+        )
+
+
 class MissingPackage(HpoError):
     """A library that only some need is not installed."""
 

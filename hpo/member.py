@@ -16,11 +16,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hpo.errors import HpoError
 from hpo.hosts import began
 from hpo.profile import Phases
+
+if TYPE_CHECKING:
+    from hpo.sources import Source
 
 #: Modules that a worker needs and that take long to import.
 WHAT_TAKES_LONG = ("hpo.worker", "hpo.prepared", "scipy.linalg.blas")
@@ -35,7 +38,7 @@ class Job:
     url: str
     study: str  #: its uuid
     study_id: int  #: Optuna's
-    data: str  #: spec of the source
+    data: "Source"  #: pinned
     n_workers: int
     grace: float
     began: float  #: when the run began, in seconds of `time.time`
@@ -114,7 +117,6 @@ def main(descriptor: int) -> None:
 def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
     from hpo import prepared, rows, worker
     from hpo.fleet import Membership
-    from hpo.sources import resolve
     from hpo.storage import Interrupted, Storage
     from hpo.study import OpenStudy
     from hpo.trainer import Trainer
@@ -125,8 +127,7 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
         if stored is None:  # deleted meanwhile
             return
         study = OpenStudy(stored, job.study_id)
-        source = resolve(job.data, environ=os.environ, notify=teller.warn, stop=stop)
-        trainer = Trainer(study.experiment, prepared.training(source, os.environ, check=False))
+        trainer = Trainer(study.experiment, prepared.again(job.data, os.environ))
         with Membership(storage, job.grace) as member:
             worker.work(
                 storage, study, trainer, teller, stop, member.identity, job.n_workers, phases

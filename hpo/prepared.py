@@ -1,41 +1,53 @@
 """Training images kept ready in the cache, so that every process maps one copy of them.
 
 An entry belongs to the files it was read from, by their names, sizes and times of change; those
-were verified when it was made. What an entry holds is compared with its own fingerprint before a
-run uses it. Where the cache cannot be written, each process reads the images for itself.
+were verified when it was made. Everything that a result depends on is checked before a run uses an
+entry. The processes of that run are told which files were checked, and use no others: what is
+trained is what was fingerprinted, whatever happens to the user's file meanwhile. Where the cache
+cannot be written, or others can write to it, each process reads the images for itself.
 """
 
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.sources import Source, cache_folder
+from hpo import cache
+from hpo.cache import FACTS, MARK
+from hpo.errors import DataChanged
+from hpo.progress import say
+from hpo.sources import Kept, Seal, Source, cache_folder
 from model.data import Dataset, Statistics
-from model.errors import InvalidData
 from model.normalisation import image_statistics
 
 KEPT = 3  #: entries; the least recently used ones go first
-UNFINISHED = "unfinished-"
-FACTS, IMAGES, LABELS = "facts.json", "images.npy", "labels.npy"
-#: Of every image: means, then deviations, which would take each process another 0.2 s.
+FORMAT = 2  #: of an entry
+IMAGES, LABELS = "images.npy", "labels.npy"
+#: Of every image: means, then deviations, which would take each process another 0.3 s.
 STATISTICS = "statistics.npy"
+PARTS = (IMAGES, LABELS, STATISTICS)
+NAMES = frozenset({FACTS, *PARTS})
+FACTS_SIZE = 10_000  #: bytes, at most
 
 
-def training(source: Source, environ: Mapping[str, str], *, check: bool = True) -> Dataset:
-    """Return the training part of ``source``, mapped from the cache.
+def training(
+    source: Source, environ: Mapping[str, str], notify: Callable[[str], None] = say
+) -> Dataset:
+    """Return the training part of ``source``, mapped from the cache and checked.
 
     Args:
         environ: The environment, for HPO_CACHE.
-        check: Whether to compare an entry with its fingerprint; a worker's parent has done so.
+        notify: Is told why a cache is not used.
 
     Raises:
         InvalidData: As `Source.training`.
@@ -43,16 +55,51 @@ def training(source: Source, environ: Mapping[str, str], *, check: bool = True) 
     key = _key(source)
     if key is None:
         return source.training()
-    entry = cache_folder(environ) / "prepared" / key
-    found = _mapped(entry, check)
+    try:
+        folder = cache.opened(cache_folder(environ) / "prepared")
+    except cache.Untrusted as error:
+        notify(
+            f"The cache is not used: {error}, and results are computed from what is in it. "
+            "Set HPO_CACHE to a folder that only you can write to."
+        )
+        return source.training()
+    except OSError:  # no cache rather than no run
+        return source.training()
+    entry = folder / key
+    found = _checked(entry, source)
     if found is not None:
         return found
     dataset = source.training()
+    if _key(source) != key:  # the files changed while they were read
+        return dataset
     try:
         _store(entry, dataset)
     except OSError:  # no space, or a cache that cannot be written
         return dataset
-    return _mapped(entry, check=False) or dataset
+    return _checked(entry, source) or dataset
+
+
+def pinned(source: Source, dataset: Dataset) -> Source:
+    """Return ``source`` so that another process finds exactly ``dataset`` by it (`again`)."""
+    watch = dataset.is_unchanged
+    kept = watch.kept if isinstance(watch, _Watch) else None
+    return replace(source, fingerprint=dataset.fingerprint, kept=kept)
+
+
+def again(source: Source, environ: Mapping[str, str]) -> Dataset:
+    """Return the images of a `pinned` source.
+
+    Raises:
+        DataChanged: They are nowhere to be found any more.
+        InvalidData: As `Source.training`.
+    """
+    kept = source.kept
+    found = _mapped(Path(kept.entry), source, kept) if kept else None
+    if found is None:
+        found = training(source, environ, lambda _: None)
+    if source.fingerprint not in (None, found.fingerprint):
+        raise DataChanged(source.name, str(source.fingerprint), found.fingerprint)
+    return found
 
 
 def _key(source: Source) -> str | None:
@@ -63,72 +110,138 @@ def _key(source: Source) -> str | None:
         return None
     if not stats:  # the digits come with the package
         return None
-    facts = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats]
-    return hashlib.sha256(repr((source.spec, facts)).encode()).hexdigest()[:32]
+    facts = [(name, _seal(found)) for name, found in stats]
+    return hashlib.sha256(repr((FORMAT, source.spec, facts)).encode()).hexdigest()[:32]
 
 
-def _mapped(entry: Path, check: bool) -> Dataset | None:
-    """Return what an entry holds, or None if it is not there or not what was stored."""
+def _seal(found: os.stat_result) -> Seal:
+    """Return what tells one state of a file from another; no user can set the time of change."""
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class _Watch:
+    """Tells whether mapped images are still those that were checked."""
+
+    def __init__(self, kept: Kept, file: BinaryIO, images: Dataset) -> None:
+        self.kept = kept
+        self._seal = _seal(os.fstat(file.fileno()))
+        self._images = images
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __call__(self) -> bool:
+        now = _seal(os.fstat(self._descriptor))
+        if now == self._seal:
+            return True
+        # Deleting a file changes it too, though not what is mapped of it.
+        is_written = now[:-1] != self._seal[:-1]
+        if is_written or replace(self._images).fingerprint != self.kept.fingerprint:
+            return False
+        self._seal = now
+        return True
+
+
+def _mapped(entry: Path, source: Source, kept: Kept | None = None) -> Dataset | None:
+    """Return what an entry holds, unchecked, or None if it is not there.
+
+    Args:
+        kept: The state of its files that was checked; another one will not do.
+    """
     try:
-        facts = json.loads((entry / FACTS).read_text())
-        images = np.load(entry / IMAGES, mmap_mode="r", allow_pickle=False)
-        statistics = np.load(entry / STATISTICS, allow_pickle=False)
-        dataset = Dataset(
-            name=facts["name"],
-            images=images.view(np.ndarray),  # the subclass would slow every batch down
-            labels=np.load(entry / LABELS, allow_pickle=False),
-            n_classes=facts["n_classes"],
-            image_shape=tuple(facts["image_shape"]),
-            image_statistics=Statistics(*statistics),
-        )
-        with suppress(OSError):  # in a cache that is read-only, age does not matter
-            os.utime(entry)
-        if check and _digests(dataset) != facts["digests"]:
-            return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, InvalidData):
+        cache.check(entry)
+        with ExitStack() as stack:
+            files = [stack.enter_context(_open(entry / name)) for name in (FACTS, *PARTS)]
+            seals = _seals(files)
+            if kept is not None and kept.seals != seals:
+                return None
+            facts = json.loads(files[0].read(FACTS_SIZE))
+            if facts[MARK] != FORMAT:
+                return None
+            images = Dataset(
+                name=source.images_name,
+                images=_map(files[1]),
+                labels=np.load(files[2], allow_pickle=False),
+                n_classes=facts["n_classes"],
+                image_shape=tuple(facts["image_shape"]),
+                image_statistics=Statistics(*np.load(files[3], allow_pickle=False)),
+            )
+            if images.labels.dtype != np.intp or _seals(files) != seals:
+                return None
+            kept = Kept(str(entry), seals, facts["fingerprint"])
+            watch = _Watch(kept, files[1], images)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, MemoryError):
         return None
-    return dataset
+    with suppress(OSError):  # in a cache that is read-only, age does not matter
+        os.utime(entry)
+    return replace(images, is_unchanged=watch, known_fingerprint=kept.fingerprint)
 
 
-def _digests(dataset: Dataset) -> list[str]:
-    statistics = hashlib.sha256(_statistics(dataset).tobytes()).hexdigest()
-    return [dataset.fingerprint, statistics]
+def _open(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
-def _statistics(dataset: Dataset) -> NDArray[np.float64]:
-    known = image_statistics(dataset)
-    return np.stack([known.mean, known.deviation])
+def _seals(files: Sequence[BinaryIO]) -> tuple[Seal, ...]:
+    return tuple(_seal(cache.check(file.fileno())) for file in files)
+
+
+def _map(file: BinaryIO) -> NDArray[Any]:
+    np.lib.format.read_magic(file)
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if is_fortran or dtype.hasobject:
+        raise ValueError("not as it was stored")
+    found = np.memmap(file, dtype, "r", file.tell(), shape)
+    return found.view(np.ndarray)  # the subclass would slow every batch down
+
+
+def _checked(entry: Path, source: Source) -> Dataset | None:
+    """Return what an entry holds, or None if it is not all that was stored."""
+    found = _mapped(entry, source)
+    if found is None:
+        return None
+    middle = len(found) // 2
+    with ThreadPoolExecutor() as threads:  # NumPy and hashlib let each other work
+        parts = [replace(found, image_statistics=None).take(0, middle or 1)]
+        parts += [replace(found, image_statistics=None).take(middle, len(found))] if middle else []
+        computed = threads.map(image_statistics, parts)
+        fingerprint = replace(found, known_fingerprint=None).fingerprint
+        statistics = [np.concatenate(both) for both in zip(*map(_both, computed), strict=True)]
+    stored = found.image_statistics
+    is_sound = (
+        fingerprint == found.fingerprint
+        and stored is not None
+        and all(map(np.array_equal, _both(stored), statistics))
+        and found.is_unchanged()
+    )
+    return found if is_sound else None
+
+
+def _both(statistics: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return statistics.mean, statistics.deviation
 
 
 def _store(entry: Path, dataset: Dataset) -> None:
     """Write an entry whole or not at all; another process may be doing the same."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    dataset = replace(dataset, image_statistics=image_statistics(dataset))
-    unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
-    try:
-        np.save(unfinished / IMAGES, dataset.images, allow_pickle=False)
-        np.save(unfinished / LABELS, dataset.labels, allow_pickle=False)
-        np.save(unfinished / STATISTICS, _statistics(dataset), allow_pickle=False)
-        facts = {
-            "name": dataset.name,
-            "n_classes": dataset.n_classes,
-            "image_shape": list(dataset.image_shape),
-            "digests": _digests(dataset),
-        }
-        (unfinished / FACTS).write_text(json.dumps(facts))
-        shutil.rmtree(entry, ignore_errors=True)  # one that was damaged
+    with cache.held(entry.parent):
+        cache.sweep(entry.parent, NAMES, KEPT - 1)
+        cache.remove(entry, NAMES)  # one that was damaged
+        unfinished = Path(tempfile.mkdtemp(prefix=cache.UNFINISHED, dir=entry.parent))
         try:
+            arrays = (dataset.images, dataset.labels, np.stack(_both(image_statistics(dataset))))
+            for name, array in zip(PARTS, arrays, strict=True):
+                with _create(unfinished / name) as file:
+                    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            facts = {
+                MARK: FORMAT,
+                "fingerprint": dataset.fingerprint,
+                "n_classes": dataset.n_classes,
+                "image_shape": list(dataset.image_shape),
+            }
+            with _create(unfinished / FACTS) as file:
+                file.write(json.dumps(facts).encode())
             unfinished.rename(entry)
-        except OSError:  # another process was faster
-            if not (entry / FACTS).exists():
-                raise
-        _forget_old(entry.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        finally:
+            cache.remove(unfinished, NAMES)
 
 
-def _forget_old(folder: Path) -> None:
-    """Delete all but the entries used last; who has one mapped keeps it until it ends."""
-    whole = [entry for entry in folder.iterdir() if not entry.name.startswith(UNFINISHED)]
-    for entry in sorted(whole, key=lambda entry: entry.stat().st_mtime, reverse=True)[KEPT:]:
-        shutil.rmtree(entry, ignore_errors=True)
+def _create(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hpo import crew, leases, parents, warm_start
+from hpo import crew, leases, parents, prepared, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
 from hpo.definition import StudyDefinition, study_name
@@ -203,7 +203,8 @@ def run(
         n_workers = min(n_workers, n_missing) if before.is_over else n_workers
         with suppress(Interrupted):  # what is done then is told all the same
             if n_workers > 1 and source is not None:
-                crew.work(storage, study, source, n_workers, progress, stop, grace, reserve)
+                images = prepared.pinned(source, dataset)
+                crew.work(storage, study, images, n_workers, progress, stop, grace, reserve)
             else:
                 phases = Phases(reserve.began)
                 with Membership(storage, grace) as member:

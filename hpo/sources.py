@@ -43,6 +43,19 @@ CIFAR10_ARCHIVE = Archive(
 )
 
 
+#: State of a file: device, inode, size, and times of the last change of content and of anything.
+Seal = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An entry of the cache that was checked."""
+
+    entry: str  #: its folder
+    seals: tuple[Seal, ...]  #: of its files
+    fingerprint: str  #: of the images
+
+
 @dataclass(frozen=True)
 class Source:
     """A place that images can be read from, again and again."""
@@ -51,6 +64,17 @@ class Source:
     spec: str
     #: Short name that study names are built from: cifar10, digits, or a file's stem.
     name: str
+    #: Of the training part that is meant, where it is settled; another one is not given out.
+    fingerprint: str | None = None
+    #: Where these very images are in the cache.
+    kept: Kept | None = None
+
+    @property
+    def images_name(self) -> str:
+        """Name of the data set that is read from here."""
+        from model import data
+
+        return data.npz_name(self._path) if self._kind == "npz" else self.name
 
     def training(self) -> "Dataset":
         """Read the training part: all five batches of CIFAR-10.

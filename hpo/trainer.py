@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from hpo.definition import StudyDefinition
+from hpo.errors import DataChanged
 from hpo.experiment import DataFacts, Experiment
 from hpo.tables import Slot
 from model.data import Dataset, Split, Statistics, split
@@ -61,14 +62,31 @@ def facts(dataset: Dataset, definition: StudyDefinition) -> DataFacts:
 
 
 class Trainer:
-    """Trains slots of one experiment on one data set, which is prepared once."""
+    """Trains slots of one experiment on one data set, which is prepared once.
+
+    Raises:
+        DataChanged: The data set is not the one that the experiment is about.
+    """
 
     def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
+        data = experiment.data
+        if dataset.fingerprint != data.fingerprint:
+            raise DataChanged(data.name, data.fingerprint, dataset.fingerprint)
         self.experiment = experiment
         self._definition = experiment.definition
         self._dataset = dataset
         self._prepared: dict[str, Inputs] = {}  # by normalisation
         self._examinations: dict[str, Examination] = {}  # by normalisation, of validation images
+
+    def check(self) -> None:
+        """Make sure that the images are still those that were read.
+
+        Raises:
+            DataChanged: Somebody has written to them.
+        """
+        if not self._dataset.is_unchanged():
+            data = self.experiment.data
+            raise DataChanged(data.name, data.fingerprint, None)
 
     def follow(self, experiment: Experiment) -> None:
         """Learn of cells that were added to the experiment."""

@@ -166,6 +166,7 @@ def _train(
         cycles = _cycles_ended(study, evaluation)
         if not endings and not cycles:
             continue
+        trainer.check()
         written = write(storage, study, held, stack, evaluation.update, endings, cycles)
         lost = written.lost
         if lost:

@@ -8,7 +8,7 @@ not see it never holds it.
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,6 +32,11 @@ class Statistics:
     deviation: NDArray[np.float64]
 
 
+def always() -> bool:
+    """Tell yes: what is in memory changes by nobody else."""
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images in a fixed order."""
@@ -49,6 +54,10 @@ class Dataset:
     n_validation: int | None = None
     #: Of every image over its own values, (n, 1) each, where somebody has computed them already.
     image_statistics: Statistics | None = None
+    #: The fingerprint, where somebody has compared it with the images already.
+    known_fingerprint: str | None = None
+    #: Tells whether the images are still what they were when they were read.
+    is_unchanged: Callable[[], bool] = always
 
     def __len__(self) -> int:
         return len(self.images)
@@ -61,6 +70,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over shape, type, images and labels, in hexadecimal."""
+        if self.known_fingerprint is not None:
+            return self.known_fingerprint
         digest = hashlib.sha256()
         digest.update(
             f"{self.images.shape} {self.image_shape} {self.images.dtype} {self.n_classes}".encode()
@@ -83,7 +94,11 @@ class Dataset:
         part, known = slice(start, stop), self.image_statistics
         statistics = known and Statistics(known.mean[part], known.deviation[part])
         return replace(
-            self, images=self.images[part], labels=self.labels[part], image_statistics=statistics
+            self,
+            images=self.images[part],
+            labels=self.labels[part],
+            image_statistics=statistics,
+            known_fingerprint=None,
         )
 
     def mirrored(self, rows: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -155,6 +170,11 @@ def npz(path: Path) -> Dataset:
     return _npz(path, "images", "labels")
 
 
+def npz_name(path: Path) -> str:
+    """Return what the images of an ``.npz`` are called: by no name that other images have."""
+    return f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem
+
+
 def npz_test(path: Path) -> Dataset | None:
     """Return the arrays ``test_images`` and ``test_labels`` of an ``.npz``, or None without them."""
     training = npz(path)
@@ -224,8 +244,7 @@ def _npz(path: Path, images_key: str, labels_key: str, n_classes: int | None = N
     images = _checked_images(path, images_key, images)
     labels, n_classes = _checked_labels(path, labels_key, labels, len(images), n_classes)
     shape = images.shape[1:] if 2 <= images.ndim - 1 <= 3 else ()
-    name = f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem
-    return Dataset(name, images.reshape(len(images), -1), labels, n_classes, shape)
+    return Dataset(npz_name(path), images.reshape(len(images), -1), labels, n_classes, shape)
 
 
 def _array(path: Path, stored: "np.lib.npyio.NpzFile", key: str) -> NDArray[np.generic]:

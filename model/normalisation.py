@@ -16,6 +16,9 @@ from model.errors import InvalidData
 Array = NDArray[np.floating]
 
 CHUNK = 1000  #: images taken at a time while statistics are computed
+FEW = (
+    64  #: images that stay in a core's cache; of each image by itself, so any number gives the same
+)
 #: NumPy copies a broadcast operand into its buffer, unless a row is longer than that: three times slower.
 BROADCAST_BUFFER = 16
 
@@ -47,8 +50,8 @@ def image_statistics(dataset: Dataset) -> Statistics:
     if dataset.image_statistics is not None:
         return dataset.image_statistics
     mean, deviation = np.empty((len(dataset), 1)), np.empty((len(dataset), 1))
-    for start in range(0, len(dataset), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(dataset), FEW):
+        part = slice(start, start + FEW)
         rows = dataset.images[part].astype(np.float64)
         mean[part, 0] = rows.mean(axis=1)
         rows -= mean[part]
