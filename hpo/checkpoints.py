@@ -44,7 +44,8 @@ class Damaged(NoResult):
 
 def experiment_hash(experiment: Experiment) -> str:
     """Return a digest of everything that decides a result; replicates may grow, so they do not."""
-    same = replace(experiment, definition=replace(experiment.definition, replicates=1)).to_json()
+    once = replace(experiment.definition, replicates=1)
+    same = replace(experiment, definition=once, began_with=None).to_json()
     # Neither does a pruner, which only says when to stop; older definitions have none.
     del same["definition"]["pruner"]
     if experiment.search is not None:  # grows; the number of a cell says which one it is

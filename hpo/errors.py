@@ -138,6 +138,6 @@ class CellsFailed(HpoError):
     def __init__(self, study: str, reasons: list[str]) -> None:
         lines = "\n".join(f"  {reason}" for reason in reasons)
         super().__init__(
-            f"{len(reasons)} cells of {study!r} failed three times for the same reason:\n{lines}\n"
+            f"{len(reasons)} cells of {study!r} failed again and again:\n{lines}\n"
             f"Once the reason is gone, `hpo retry {study}` gives them another chance."
         )

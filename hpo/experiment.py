@@ -72,6 +72,9 @@ class Experiment:
     earlier_runs: tuple[int, ...] = field(default=())
     #: How far the search of a space is; None for a grid.
     search: SearchState | None = None
+    #: Replicates that a study whose cells wait for each other had before it grew; None if it did
+    #: not. They alone decide who is cut, and those that it grew by come when they are done.
+    began_with: int | None = None
 
     @property
     def lambdas(self) -> tuple[float, ...]:
@@ -111,6 +114,11 @@ class Experiment:
         """Replicates of the cells that are compared in the end."""
         return max(self.definition.replicates, self.search.replicates if self.search else 0)
 
+    @property
+    def replicates_at_rungs(self) -> int:
+        """Replicates that it is decided by who goes on after a cycle."""
+        return self.began_with or self.definition.replicates
+
     def replicates_of(self, cell: int) -> int:
         """Return how many seeds a cell has: finalists have more."""
         is_finalist = self.search is not None and cell in self.search.finalists
@@ -148,7 +156,7 @@ class Experiment:
         for name in ("space", "inherits_recipe"):
             if not definition[name]:
                 del definition[name]
-        stored = {
+        stored: dict[str, Any] = {
             "definition": definition,
             "data": vars(self.data) | {"image_shape": list(self.data.image_shape)},
             "cells": [dict(cell) for cell in self.cells],
@@ -156,7 +164,11 @@ class Experiment:
             "parent": self.parent.to_json() if self.parent else None,
             "earlier_runs": list(self.earlier_runs),
         }
-        return stored | ({"search": self.search.to_json()} if self.search else {})
+        if self.search:
+            stored["search"] = self.search.to_json()
+        if self.began_with:
+            stored["began_with"] = self.began_with
+        return stored
 
     def _in_order(self) -> "Experiment":
         """Return the same with the parameters of every cell in the order of the space."""

@@ -2,9 +2,10 @@
 
 Planning can be repeated and only adds what is missing. Attempts of dead workers are failed first,
 so that their slots get new ones; that is how an interrupted trial comes back. A slot whose
-training failed three times for the same reason is left alone until ``hpo retry``.
+training fails again and again is left alone until ``hpo retry``.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +20,9 @@ from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import LIVE, Attempt, Slot, StoredStudy, attempts, results
 
-MAX_FAILURES = 3  #: attempts at a slot that may fail for one reason
+MAX_FAILURES = 3  #: attempts at a slot that may fail one after the other for one reason
+MAX_FAILURES_IN_ALL = 10  #: for whatever reasons
+VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{6,}\b|\d+", re.IGNORECASE)  #: addresses, ids, numbers
 FORGIVEN = "forgiven: "  #: begins the reason of a failure that `retry` does not count any more
 
 
@@ -86,7 +89,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     failed = _failed_too_often(made)
     rungs.lock(connection, study.uuid)
     rungs.decide(connection, stored, failed)
-    missing = [slot for slot in slots if slot not in counted and slot not in failed]
+    missing = _due(experiment, [s for s in slots if s not in counted and s not in failed])
     counted |= _count_cut(connection, stored, missing, made)
     last = {attempt.slot: attempt for attempt in made}
     new = [
@@ -99,6 +102,15 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     return replace(
         _standing(connection, study.uuid, experiment, failed), n_recovered=len(recovered)
     )
+
+
+def _due(experiment: Experiment, missing: list[Slot]) -> list[Slot]:
+    """Return what can be trained now: a study that grew is first done with what it began with.
+
+    So its result is that of the same commands one after the other, whenever it grew.
+    """
+    first = [slot for slot in missing if slot.replicate < experiment.replicates_at_rungs]
+    return first if experiment.began_with and first else missing
 
 
 def slots_of(experiment: Experiment) -> list[Slot]:
@@ -163,17 +175,23 @@ def _new_attempt(study: str, slot: Slot, before: Attempt | None) -> dict[str, An
 
 
 def _failed_too_often(made: list[Attempt]) -> dict[Slot, str]:
-    """Return the slots whose last attempts all failed for one reason other than a death."""
+    """Return the slots that failed too often since they were last given a chance, with the reason.
+
+    Deaths do not count. What varies in a reason, as addresses do, makes no other reason of it.
+    """
     by_slot: dict[Slot, list[Attempt]] = {}
     for attempt in made:
         by_slot.setdefault(attempt.slot, []).append(attempt)
     failed = {}
     for slot, history in by_slot.items():
-        failures = [a for a in history if a.reason not in (DIED, SILENT)]
-        last = failures[-MAX_FAILURES:]
-        reasons = {attempt.reason for attempt in last}
-        full = len(last) == MAX_FAILURES and all(attempt.state == "failed" for attempt in last)
-        (reason,) = reasons if len(reasons) == 1 else (None,)
-        if full and reason is not None and not reason.startswith(FORGIVEN):
-            failed[slot] = reason
+        reasons: list[str] = []
+        for attempt in history:
+            if attempt.state != "failed" or (attempt.reason or "").startswith(FORGIVEN):
+                reasons = []
+            elif attempt.reason not in (DIED, SILENT):
+                reasons.append(attempt.reason or "unknown")
+        alike = {VARIES.sub("", reason) for reason in reasons[-MAX_FAILURES:]}
+        is_stuck = len(reasons) >= MAX_FAILURES and len(alike) == 1
+        if is_stuck or len(reasons) >= MAX_FAILURES_IN_ALL:
+            failed[slot] = reasons[-1]
     return failed

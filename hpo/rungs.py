@@ -82,7 +82,7 @@ def decide(
     pruning = parse(study.experiment.definition.pruner)
     if not pruning.is_synchronous:
         return []
-    study = rows.study_by_uuid(connection, study.uuid) or study  # its replicates may have grown
+    study = rows.study_by_uuid(connection, study.uuid) or study  # it may have grown
     experiment = study.experiment
     known = decisions(connection, study.uuid)
     live: tuple[int, ...] = tuple(range(len(experiment.cells)))
@@ -120,7 +120,7 @@ def _table(
     }
     table: dict[int, float | None] = {}
     for cell in live:
-        slots = [Slot(cell, r) for r in range(experiment.definition.replicates)]
+        slots = [Slot(cell, r) for r in range(experiment.replicates_at_rungs)]
         if any(slot not in values and slot not in out for slot in slots):
             return None
         lost = any(slot in out or values[slot] is None for slot in slots)

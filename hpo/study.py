@@ -11,9 +11,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from hpo import rows
+from hpo import rows, rungs
 from hpo.errors import DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment import Experiment
+from hpo.pruners import parse
 from hpo.reader import Reader
 from hpo.resolution import differences
 from hpo.storage import Storage
@@ -112,24 +113,41 @@ def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
 
 
 def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
-    """Let the study have more replicates; never fewer.
+    """Let the study have more replicates; never fewer. Nothing that it decided or will changes.
 
     Raises:
         DefinitionChanged: It is a search that is not over: proposals rest on what is there.
     """
+
+    def write(connection: Connection) -> StoredStudy:
+        rungs.lock(connection, study.uuid)
+        stored = stored_now(connection, study)
+        grown = _grown(stored, replicates)
+        if grown != stored.experiment:
+            rows.set_experiment(connection, study.uuid, grown)
+        return replace(stored, experiment=grown)
+
     if replicates <= study.experiment.definition.replicates:
         return study
-    study = present(storage, study)
-    if study.experiment.search is not None and not study.experiment.search.is_over:
-        before = study.experiment.definition.replicates
+    return replace(study, stored=storage.write(write))
+
+
+def _grown(study: StoredStudy, replicates: int) -> Experiment:
+    experiment = study.experiment
+    definition, before = experiment.definition, experiment.definition.replicates
+    if replicates <= before:
+        return experiment
+    if experiment.search is not None and not experiment.search.is_over:
         told = (
             f"replicates: stored {before}, asked for {replicates}, which can wait until it is over"
         )
-        raise DefinitionChanged(study.stored.name, [told])
-    definition = replace(study.experiment.definition, replicates=replicates)
-    experiment = replace(study.experiment, definition=definition)
-    storage.write(lambda connection: rows.set_experiment(connection, study.uuid, experiment))
-    return replace(study, stored=replace(study.stored, experiment=experiment))
+        raise DefinitionChanged(study.name, [told])
+    waits = parse(definition.pruner).is_synchronous
+    return replace(
+        experiment,
+        definition=replace(definition, replicates=replicates),
+        began_with=experiment.replicates_at_rungs if waits else None,
+    )
 
 
 def delete(storage: Storage, name: str) -> None:

@@ -136,7 +136,9 @@ def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bo
     """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
     is_grid = study.experiment.search is None
     if is_grid and not counts.get("failed") and not counts.get("paused"):
-        return False
+        now = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
+        if now is None or now.experiment.began_with is None:  # what it grew by may be due
+            return False
     plan(storage, study)
     after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.

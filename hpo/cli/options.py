@@ -31,6 +31,12 @@ Grace = Annotated[
     float,
     typer.Option(min=1, help="Seconds of silence after which a worker counts as dead."),
 ]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="standard, or notebook: its random stream, order and precision; default: the study's."
+    ),
+]
 Pruner = Annotated[
     str | None,
     typer.Option(

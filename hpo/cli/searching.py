@@ -11,6 +11,7 @@ from hpo.cli.options import (
     Budget,
     Data,
     Grace,
+    Protocol,
     Pruner,
     Replicates,
     Sampler,
@@ -41,9 +42,7 @@ def run(
     ],
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
-    protocol: Annotated[
-        str, typer.Option(help="standard, or notebook: its random stream, order and precision.")
-    ] = "standard",
+    protocol: Protocol = None,
     train_metrics: Annotated[
         str | None,
         typer.Option(help="running: means over mini-batches; full: the whole training set."),
@@ -249,7 +248,7 @@ def reproduce(
 
 
 def with_options(
-    definition: "StudyDefinition", protocol: str, **given: str | int | None
+    definition: "StudyDefinition", protocol: str | None, **given: str | int | None
 ) -> "StudyDefinition":
     """Return the definition as the options of a command change it; None changes nothing."""
     from dataclasses import replace
@@ -257,6 +256,7 @@ def with_options(
     from hpo.definition import PROTOCOLS
     from hpo.errors import InvalidDefinition
 
+    protocol = protocol or definition.protocol
     if protocol not in PROTOCOLS:
         raise InvalidDefinition(f"--protocol must be standard or notebook, got {protocol!r}.")
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

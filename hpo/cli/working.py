@@ -10,6 +10,7 @@ from hpo.cli.options import (
     Budget,
     Data,
     Grace,
+    Protocol,
     Pruner,
     Replicates,
     Sampler,
@@ -73,7 +74,7 @@ def submit(
     ],
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
-    protocol: Annotated[str, typer.Option(help="standard or notebook.")] = "standard",
+    protocol: Protocol = None,
     name: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
     parent: Annotated[
         str | None, typer.Option("--from", help="Stored study to derive this one from.")
@@ -113,7 +114,7 @@ def submit(
 
 
 def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
-    """Give the cells of a study that failed three times another chance.
+    """Give the cells of a study that failed again and again another chance.
 
     Example: hpo retry coarse
     """

@@ -13,7 +13,7 @@ from hpo.definition import StudyDefinition
 from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
-from hpo.plan import MAX_FAILURES, retry, stands
+from hpo.plan import MAX_FAILURES, MAX_FAILURES_IN_ALL, retry, stands
 from hpo.profile import Phases
 from hpo.storage import Storage
 from hpo.tables import Slot
@@ -192,6 +192,39 @@ def test_failures_for_different_reasons_are_not_added_up(
 
     assert outcome.after.failed == {BAD: "FloatingPointError: two"}
     assert len(history(storage, outcome, BAD)) == 6
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        (f"no array at 0x7f{n:010x}" for n in itertools.count(10**9, 77_777)),  # an address
+        (f"loss was {0.1 * n:.3f} after {n} updates" for n in itertools.count()),  # numbers
+        (f"lock of {n:08x}-aaaa is held" for n in itertools.count(10**8, 987_654_321)),  # ids
+    ],
+)
+def test_a_reason_that_varies_only_in_its_numbers_is_one_reason(
+    storage: Storage, run: Callable[[], running.Outcome], fail: Any, reasons: Iterator[str]
+) -> None:
+    fail(reasons)
+
+    outcome = run()
+
+    assert list(outcome.after.failed) == [BAD]
+    assert len(history(storage, outcome, BAD)) == MAX_FAILURES
+
+
+def test_failures_that_are_never_the_same_end_too_and_are_forgiven_together(
+    storage: Storage, run: Callable[[], running.Outcome], fail: Any
+) -> None:
+    names = ("".join(letters) for letters in itertools.permutations("ghijkl"))
+    fail(names)
+
+    outcome = run()
+    assert list(outcome.after.failed) == [BAD]
+    assert len(history(storage, outcome, BAD)) == MAX_FAILURES_IN_ALL
+
+    assert retry(storage, outcome.study) == 1
+    assert len(history(storage, run(), BAD)) == 2 * MAX_FAILURES_IN_ALL
 
 
 @pytest.mark.parametrize("reason", [fleet.DIED, fleet.SILENT])

@@ -310,6 +310,28 @@ def test_the_notebook_protocol_is_a_study_of_its_own(
     assert exported["train_metrics"] == "full"
 
 
+@pytest.mark.parametrize("words", [("run",), ("submit",), ("run", "--dry-run")])
+def test_a_study_file_keeps_its_protocol(
+    command: Command, write_study: Command, words: tuple[str, ...]
+) -> None:
+    study = write_study(protocol="notebook", dtype="float64", seed=7)
+
+    answer = command(words[0], study, "--data", "digits", *words[1:])
+
+    assert answer.out.startswith("tiny-digits-notebook: ")
+
+
+def test_an_option_for_the_protocol_goes_before_the_study_file(
+    command: Command, write_study: Command
+) -> None:
+    study = write_study(protocol="notebook")
+
+    answer = command("run", study, "--data", "digits", "--protocol", "standard")
+
+    assert answer.out.startswith("tiny-digits: ")
+    assert json.loads(command("export", "tiny-digits").out)["definition"]["protocol"] == "standard"
+
+
 def test_full_train_metrics_are_of_the_whole_training_set(
     command: Command, write_study: Command
 ) -> None:

@@ -221,7 +221,7 @@ def test_cells_that_fail_three_times_end_the_run_by_name_until_they_are_retried(
     third = command("run", huge, "--data", "digits", "--workers", "1")
 
     assert first.status == second.status == third.status == 1
-    named = first.err[first.err.index("hpo: 3 cells of 'huge-digits' failed three times") :]
+    named = first.err[first.err.index("hpo: 3 cells of 'huge-digits' failed again and again") :]
     for cell, lambda_ in enumerate(("0.0001", "0.001", "0.01")):
         assert re.search(rf"^  cell {cell} \(lambda {lambda_}\): \w*MemoryError: ", named, re.M)
     assert "`hpo retry huge-digits` gives them another chance." in named
