@@ -1,5 +1,7 @@
 """Where a database is: URLs that we accept, and file systems that SQLite can live on."""
 
+import os
+import re
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,6 +23,15 @@ NETWORK = (
     "lustre",
     "fuse.sshfs",
     "glusterfs",
+    "fuse.glusterfs",
+    "fuse.ceph",
+    "fuse.ceph-fuse",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.davfs",
+    "beegfs",
+    "gpfs",
+    "orangefs",
 )
 
 
@@ -78,14 +89,17 @@ def refuse_network(path: Path) -> None:
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     """Return the type of the file system that ``path`` is on, or None where it cannot be known."""
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_bytes().splitlines()
     except OSError:
         return None
-    target, found, kind = str(path.resolve()), "", None
+    target, found, kind = os.fsencode(path.resolve()), b"", None
     for line in lines:
-        _, mounted, name, *_ = line.split(" ")
-        mounted = mounted.encode().decode("unicode_escape")
-        inside = target == mounted or target.startswith(mounted.rstrip("/") + "/")
+        fields = line.split(b" ")
+        if len(fields) < 3:
+            continue
+        # Blanks, tabs, line ends and backslashes are written in octal, all other bytes as they are.
+        mounted = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8) & 255]), fields[1])
+        inside = target == mounted or target.startswith(mounted.rstrip(b"/") + b"/")
         if inside and len(mounted) >= len(found):
-            found, kind = mounted, name
+            found, kind = mounted, os.fsdecode(fields[2])
     return kind

@@ -1,5 +1,6 @@
 """Where a database may be: file systems whose locks hold, and addresses without passwords."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ proc /proc proc rw 0 0
 server:/export /srv/nfs nfs4 rw,vers=4.2 0 0
 /dev/sdb1 /srv/nfs/local ext4 rw 0 0
 //nas/share /mnt/with\\040space cifs rw 0 0
+nas:/u /mnt/Übung\\040für\\040日本 nfs4 rw 0 0
+nas:/t /mnt/a\\011tab\\134040 nfs rw 0 0
+nas:/n /mnt/two\\012lines\\043 beegfs rw 0 0
+broken
 host:/home /home/ann fuse.sshfs rw 0 0
 tmpfs /tmp tmpfs rw 0 0
 /dev/sdc1 /srv/nfs-copy xfs rw 0 0
@@ -26,7 +31,7 @@ tmpfs /tmp tmpfs rw 0 0
 @pytest.fixture
 def mounts(tmp_path: Path) -> Path:
     table = tmp_path / "mounts"
-    table.write_text(MOUNTS)
+    table.write_text(MOUNTS, encoding="utf-8")
     return table
 
 
@@ -41,10 +46,20 @@ def mounts(tmp_path: Path) -> Path:
         ("/srv/nfsother/hpo.db", "ext4"),
         ("/mnt/with space/hpo.db", "cifs"),  # written as \040 in the table
         ("/home/ann/hpo.db", "fuse.sshfs"),
+        ("/mnt/Übung für 日本/hpo.db", "nfs4"),
+        ("/mnt/a\ttab\\040/hpo.db", "nfs"),  # a backslash is octal itself, and ends no code
+        ("/mnt/two\nlines#/hpo.db", "beegfs"),
     ],
 )
 def test_the_innermost_mount_tells_the_file_system(mounts: Path, path: str, kind: str) -> None:
     assert file_system(Path(path), mounts) == kind
+
+
+def test_a_mount_whose_name_is_no_text_at_all_is_found(tmp_path: Path) -> None:
+    table = tmp_path / "mounts"
+    table.write_bytes(b"/dev/root / ext4 rw 0 0\nnas:/l /mnt/caf\xe9\\040bar nfs rw 0 0\n")
+
+    assert file_system(Path(os.fsdecode(b"/mnt/caf\xe9 bar/hpo.db")), table) == "nfs"
 
 
 def test_a_later_mount_on_the_same_folder_hides_the_earlier_one(mounts: Path) -> None:
