@@ -2,12 +2,14 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionNotFound, HpoError
+from hpo.search_path import current_folder, extended
 
 PACKAGE = "studies"
 
@@ -41,10 +43,10 @@ def known() -> list[str]:
 
 def _from_module(spec: str) -> ModuleType:
     name = spec if "." in spec else f"{PACKAGE}.{spec}"
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a dotted path starts at the current folder
+    folder = current_folder() if "." in spec else ""
     try:
-        return importlib.import_module(name)
+        with extended(folder):
+            return importlib.import_module(name)
     except HpoError as error:
         raise DefinitionNotFound(f"{spec} is not a valid study: {error}") from error
     except ModuleNotFoundError as error:
@@ -61,24 +63,28 @@ def _from_module(spec: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise DefinitionNotFound(f"No study file {path}. Check the path.")
+    # Under a name of its own, so that it hides no module, whatever it is called.
     found = importlib.util.spec_from_file_location(f"hpo_study_{path.stem}", path)
     if found is None or found.loader is None:
         raise DefinitionNotFound(f"{path} cannot be loaded as a Python file.")
     module = importlib.util.module_from_spec(found)
-    writes_none = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # or a __pycache__ would appear beside the user's file
+    folder = os.path.dirname(os.path.abspath(path))
+    sys.modules[found.name] = module  # where dataclasses in it look themselves up
     try:
-        found.loader.exec_module(module)
+        with extended(folder):
+            found.loader.exec_module(module)
     except HpoError as error:
         raise DefinitionNotFound(f"{path} is not a valid study: {error}") from error
     except (Exception, SystemExit) as error:
-        raise _raised(str(path), error) from error
+        raise _raised(str(path), error, folder) from error
     finally:
-        sys.dont_write_bytecode = writes_none
+        sys.modules.pop(found.name, None)
     return module
 
 
-def _raised(spec: str, error: BaseException) -> DefinitionNotFound:
-    return DefinitionNotFound(
-        f"{spec} raises {type(error).__name__} when it is loaded: {error}. Mend the study file."
-    )
+def _raised(spec: str, error: BaseException, folder: str = "") -> DefinitionNotFound:
+    told = f"{spec} raises {type(error).__name__} when it is loaded: {error}. Mend the study file."
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if name and folder and any(Path(folder, own).exists() for own in (name, f"{name}.py")):
+        told += f" Is the {name} beside it meant? That name is taken by an installed package; rename it."
+    return DefinitionNotFound(told)

@@ -70,8 +70,9 @@ class Reserve:
 def _start() -> Member:
     """Start a fresh interpreter: database connections must not cross a fork."""
     ours, theirs = multiprocessing.Pipe()
-    # -P: a folder named `model` in the current one is not ours.
-    program = f"from hpo.member import main; main({theirs.fileno()})"
+    # As in the command line: a folder named `model` in the current one is not ours.
+    first = "from hpo.search_path import keep_to_ours; keep_to_ours()"
+    program = f"{first}; from hpo.member import main; main({theirs.fileno()})"
     command = [sys.executable, "-P", "-c", program]
     # Born with SIGINT blocked: a terminal sends it to all, and a child must not end while importing.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])

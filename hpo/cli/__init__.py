@@ -11,6 +11,10 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
+from hpo.search_path import keep_to_ours  # noqa: E402
+
+keep_to_ours()  # before anything else is imported
+
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo.cli import data, looking, predicting, searching, training, working  # noqa: E402
