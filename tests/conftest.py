@@ -7,7 +7,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported, so it c
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,27 @@ def postgresql_server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: Any) -> Iterator[str]:
+def postgresql_urls(postgresql_server: Any) -> Iterator[Callable[[], str]]:
+    """Make a new, empty database on the session's PostgreSQL server at each call."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"hpo_{uuid.uuid4().hex[:12]}")
+        postgresql_server.psql(f"create database {made[-1]};")
+        address: str = postgresql_server.get_uri()
+        return address.replace("postgresql://", "postgresql+psycopg://").replace(
+            "/postgres?", f"/{made[-1]}?"
+        )
+
+    yield make
+    for name in made:
+        postgresql_server.psql(f"drop database if exists {name} with (force);")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_urls: Callable[[], str]) -> str:
     """A new, empty database on the session's PostgreSQL server."""
-    name = f"hpo_{uuid.uuid4().hex[:12]}"
-    postgresql_server.psql(f"create database {name};")
-    address = postgresql_server.get_uri()
-    yield address.replace("postgresql://", "postgresql+psycopg://").replace(
-        "/postgres?", f"/{name}?"
-    )
-    postgresql_server.psql(f"drop database if exists {name} with (force);")
+    return postgresql_urls()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
