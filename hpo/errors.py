@@ -34,9 +34,9 @@ class DataChanged(HpoError):
 class MissingPackage(HpoError):
     """A library that only some need is not installed."""
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
+    def __init__(self, what: str, package: str) -> None:
         super().__init__(
-            f"{what} needs {package}, which is not installed. pip install 'hpo[{extra}]' adds it."
+            f"{what} needs {package}, which is not installed. pip install {package} adds it."
         )
 
 

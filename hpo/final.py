@@ -138,7 +138,7 @@ def write_model(
     if safe is None:
         notify(
             f"safetensors is not installed, so there is no {SAFETENSORS}, only {NPZ}, which holds the "
-            "same; pip install 'hpo[safetensors]' and the same command add it."
+            "same; pip install safetensors and the same command add it."
         )
     else:
         contents[SAFETENSORS] = safe

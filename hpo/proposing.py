@@ -72,7 +72,7 @@ def check_installed(space: Space) -> None:
     """
     package = NEEDED.get(space.sampler)
     if package is not None and importlib.util.find_spec(package) is None:
-        raise MissingPackage(f"The sampler {space.sampler}", package, space.sampler)
+        raise MissingPackage(f"The sampler {space.sampler}", package)
 
 
 def _results(
