@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hpo import checkpoints, record, rows
+from hpo import checkpoints, damage, record, rows
 from hpo.checkpoints import Checkpoint
 from hpo.environment import environment
 from hpo.errors import HpoError
@@ -42,7 +42,7 @@ class Claim:
         """
         here = environment()
         before = self.starts[cell].environment if cell in self.starts else ""
-        if before and json.loads(before) != here:
+        if before and damage.parsed(before, "The environment of a checkpoint") != here:
             here = here | {"mixed": "yes"}
         return json.dumps(here, sort_keys=True)
 

@@ -52,6 +52,17 @@ class StorageError(HpoError):
     """The database cannot be opened, read or written."""
 
 
+class DamagedRow(StorageError):
+    """A row of the database is not what was written, or cannot be understood."""
+
+    def __init__(self, what: str, fault: str) -> None:
+        self.what = what
+        self.fault = fault
+        super().__init__(
+            f"{what} is damaged in the database: {fault}. `hpo doctor` says what can be done about it."
+        )
+
+
 class StudyNotFound(HpoError):
     """No study of this name is in the storage."""
 

@@ -200,7 +200,7 @@ class Experiment:
             return cls(
                 definition=StudyDefinition(**definition), data=DataFacts(**data), **rest
             )._in_order()
-        except (TypeError, KeyError) as error:
+        except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
             raise InvalidDefinition(
                 f"This study was stored by a newer hpo ({error}). Upgrade hpo to go on with it."
             ) from error

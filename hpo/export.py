@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo import rows, tables
+from hpo import damage, digests, rows, tables
+from hpo.errors import DamagedRow
 from hpo.spaces import Value
-from hpo.tables import Result, StoredStudy
+from hpo.tables import Result, Slot, StoredStudy
 
 
 def to_json(connection: Connection, study: StoredStudy) -> str:
@@ -23,7 +24,7 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
     parent = stored["parent"]
     if parent is not None:
         del parent["uuid"]  # another one in every storage
-    curves = rows.curves_of(connection, study.uuid)
+    curves = whole_curves(connection, study)
     document = {
         "study": study.name,
         "definition": stored["definition"]
@@ -48,7 +49,7 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     writer = csv.writer(text, lineterminator="\n")
     names = study.experiment.parameters
     writer.writerow(["cell", "replicate", *names, "state", "update", *tables.CURVE_COLUMNS])
-    curves = rows.curves_of(connection, study.uuid)
+    curves = whole_curves(connection, study)
     for result in rows.results_of(connection, study.uuid):
         slot = result.slot
         values = study.experiment.cells[slot.cell].values()
@@ -58,6 +59,29 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
                 [slot.cell, slot.replicate, *values, result.outcome, row.n_updates, *points]
             )
     return text.getvalue()
+
+
+def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[Row[Any]]]:
+    """Return the curves of a study whose results, curves and trials agree.
+
+    Raises:
+        DamagedRow: A row is not what was written, or is missing.
+    """
+    curves = rows.curves_of(connection, study.uuid)
+    counted = set()
+    for row in rows.result_rows(connection, study.uuid):
+        slot = Slot(row.cell, row.replicate)
+        found = digests.of_curve(point.digest for point in curves.get(slot, []))
+        if slot in counted or found != row.curve_digest:
+            what = damage.named(connection, tables.results, row)
+            raise DamagedRow(what, "points of its curve are missing, or stand there twice")
+        counted.add(slot)
+    lost = {(s.cell, s.replicate) for s in rows.ended_slots(connection, study.uuid) - counted}
+    if lost:
+        cell, replicate = min(lost)
+        what = f"The result of {study.name!r}, cell {cell}, replicate {replicate}"
+        raise DamagedRow(what, "it is missing, although that trial has ended")
+    return curves
 
 
 def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The looks are rows (`hpo.held_out`), so a study that has them is not looked at a
 made from what is stored, as often as they are asked for.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import held_out, looks, model_card, output, ranking, rows, tables
+from hpo import damage, held_out, looks, model_card, output, ranking, rows, tables
 from hpo.sources import Source
 from hpo.statistics import Interval, mean_accuracy
 from hpo.storage import Storage
@@ -214,8 +213,5 @@ def _white(dataset: Dataset) -> float | None:
 
 def _environment(connection: Connection, study: str, result: Result) -> dict[str, str]:
     """Return the versions that the result was computed with."""
-    query = sa.select(tables.results.c.environment).where(
-        rows.at(tables.results, study, result.slot)
-    )
-    found: dict[str, str] = json.loads(connection.execute(query).scalar_one())
-    return found
+    row = rows.result_at(connection, study, result.slot)
+    return damage.parsed(row.environment, "The environment of a result") if row else {}

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
@@ -16,7 +15,7 @@ from hpo import rows, statistics, winner
 from hpo.experiment import Experiment
 from hpo.ranking import compared
 from hpo.statistics import Interval, mean_accuracy
-from hpo.tables import Slot, StoredStudy, results
+from hpo.tables import Slot, StoredStudy
 
 WORTH = 0.005  #: the difference that it should be possible to see: half a point
 N_DRAWS = 10_000  #: repetitions of the study; they leave a chance uncertain by half a per cent
@@ -47,17 +46,12 @@ def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np
     Results without bits are left out: those that an objective of the user's own brought.
     """
     n_images = study.experiment.data.n_validation
-    query = (
-        sa.select(results.c.cell, results.c.replicate, results.c.hits)
-        .where(results.c.study == study.uuid, results.c.outcome == "complete")
-        .order_by(results.c.cell, results.c.replicate)
-    )
     return {
         Slot(row.cell, row.replicate): np.unpackbits(
             np.frombuffer(row.hits, np.uint8), count=n_images
         ).astype(np.bool_)
-        for row in connection.execute(query)
-        if len(row.hits) == (n_images + 7) // 8
+        for row in rows.result_rows(connection, study.uuid)
+        if row.outcome == "complete" and len(row.hits) == (n_images + 7) // 8
     }
 
 

@@ -4,11 +4,12 @@ A migration and the record of it commit together.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import digests, tables
 from hpo.errors import StorageError
 
 
@@ -79,9 +80,54 @@ def _add_identity_and_digests(connection: Connection) -> None:
         "ALTER TABLE hpo_studies ADD COLUMN optuna_name VARCHAR(512)",
         "ALTER TABLE hpo_studies ADD COLUMN digest VARCHAR(64)",
         "ALTER TABLE hpo_results ADD COLUMN digest VARCHAR(64)",
+        "ALTER TABLE hpo_results ADD COLUMN curve_digest VARCHAR(64)",
         "ALTER TABLE hpo_curves ADD COLUMN digest VARCHAR(64)",
+        "ALTER TABLE hpo_test_looks ADD COLUMN digest VARCHAR(64)",
     ):
         connection.execute(sa.text(statement))
+    if sa.inspect(connection).has_table(tables.rungs.name):  # schema 2 had none
+        connection.execute(sa.text("ALTER TABLE hpo_rungs ADD COLUMN digest VARCHAR(64)"))
+        _seal(connection, tables.rungs, tables.rungs.select())
+    _seal(connection, tables.studies, tables.studies.select())
+    _seal(connection, tables.test_looks, tables.test_looks.select())
+    curves = tables.curves.c
+    for study, cell in connection.execute(sa.select(curves.study, curves.cell).distinct()).all():
+        here = sa.and_(curves.study == study, curves.cell == cell)
+        query = tables.curves.select().where(here)
+        _seal(connection, tables.curves, query.order_by(curves.replicate, curves.n_updates))
+        _seal_curves(connection, study, cell)
+    _seal(connection, tables.results, tables.results.select())
+
+
+def _seal(connection: Connection, table: sa.Table, query: sa.Select[Any]) -> None:
+    """Give rows of a table, as they are, their digests."""
+    key = list(table.primary_key)
+    sealed = [
+        {"sealed": digests.of_row(table, row)}
+        | {f"key_{column.name}": getattr(row, column.name) for column in key}
+        for row in connection.execute(query)
+    ]
+    if sealed:
+        this = sa.and_(*(column == sa.bindparam(f"key_{column.name}") for column in key))
+        update = table.update().where(this).values({digests.NAME: sa.bindparam("sealed")})
+        connection.execute(update, sealed)
+
+
+def _seal_curves(connection: Connection, study: str, cell: int) -> None:
+    """Let the results of a cell know the digests of their curves."""
+    curves, results = tables.curves.c, tables.results
+    query = sa.select(curves.replicate, curves.digest).where(
+        curves.study == study, curves.cell == cell
+    )
+    points: dict[int, list[str]] = {}
+    for replicate, digest in connection.execute(query.order_by(curves.n_updates)):
+        points.setdefault(replicate, []).append(digest)
+    mine = sa.and_(results.c.study == study, results.c.cell == cell)
+    update = results.update().where(mine, results.c.replicate == sa.bindparam("of_replicate"))
+    connection.execute(
+        update.values(curve_digest=sa.bindparam("sealed")),
+        [{"of_replicate": r, "sealed": digests.of_curve(p)} for r, p in points.items()],
+    )
 
 
 def _bytes(connection: Connection) -> str:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo import optuna_tables as optunas
-from hpo import rows, tables
+from hpo import damage, rows, tables
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Attempt
@@ -79,8 +79,7 @@ def _show_one(connection: Connection, study: OpenStudy, attempt: Attempt, state:
 
 def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, trial_id: int) -> None:
     """Complete the cycle values, then the outcome, the value and the state."""
-    found = tables.results.select().where(rows.at(tables.results, study.uuid, attempt.slot))
-    result = connection.execute(found).one_or_none()
+    result = rows.result_at(connection, study.uuid, attempt.slot)
     if result is None:
         return
     length = 2 * study.experiment.recipe(attempt.slot.cell).n_s
@@ -89,7 +88,7 @@ def _show_result(connection: Connection, study: OpenStudy, attempt: Attempt, tri
     outcome = {
         "outcome": result.outcome,
         "updates": result.n_updates,
-        "environment": json.loads(result.environment),
+        "environment": damage.parsed(result.environment, "The environment of a result"),
     }
     add_attributes(connection, trial_id, outcome)
     if result.outcome == "diverged":

@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from hpo import damage, digests
+from hpo.errors import DamagedRow
 from hpo.experiment import Experiment
 from hpo.tables import (
     CURVE_COLUMNS,
@@ -60,7 +62,10 @@ def insert_study(connection: Connection, stored: StoredStudy) -> None:
 
 
 def _study(row: Row[Any]) -> StoredStudy:
-    return StoredStudy(row.uuid, row.name, Experiment.from_json(json.loads(row.experiment)))
+    what = f"The study {row.name!r}"
+    if not digests.is_sound(studies, row):
+        raise DamagedRow(what, damage.MISFIT)
+    return StoredStudy(row.uuid, row.name, Experiment.from_json(damage.parsed(row.experiment, what)))
 
 
 def all_studies(connection: Connection) -> list[StoredStudy]:
@@ -87,6 +92,16 @@ def set_experiment(connection: Connection, study: str, experiment: Experiment) -
     """Replace the stored experiment, for a field that may change: replicates."""
     text = json.dumps(experiment.to_json(), sort_keys=True)
     connection.execute(studies.update().where(studies.c.uuid == study).values(experiment=text))
+    seal_study(connection, study)
+
+
+def seal_study(connection: Connection, study: str) -> None:
+    """Give the row of a study, which was changed on purpose, its new digest."""
+    this = studies.c.uuid == study
+    row = connection.execute(studies.select().where(this)).one_or_none()
+    if row is not None:
+        sealed = digests.of_row(studies, row)
+        connection.execute(studies.update().where(this).values(digest=sealed))
 
 
 def delete_study(connection: Connection, study: str) -> None:
@@ -134,7 +149,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
         row.attempt,
         row.trial_id,
         row.state,
-        json.loads(row.worker) if row.worker else None,
+        damage.parsed(row.worker, "The holder of a trial") if row.worker else None,
         row.reason,
         row.ended_at,
         row.token,
@@ -201,6 +216,17 @@ def count_attempts(connection: Connection, study: str) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def ended_slots(connection: Connection, study: str) -> set[Slot]:
+    """Return the slots whose last attempt has ended, so that they must have a result."""
+    query = (
+        sa.select(attempts.c.cell, attempts.c.replicate, attempts.c.state)
+        .where(attempts.c.study == study)
+        .order_by(attempts.c.attempt)
+    )
+    last = {Slot(row.cell, row.replicate): row.state for row in connection.execute(query)}
+    return {slot for slot, state in last.items() if state == "ended"}
+
+
 def update_attempt(
     connection: Connection, study: str, attempt: Attempt, *, was: str | None = None, **values: Any
 ) -> bool:
@@ -223,12 +249,11 @@ def _this(study: str, attempt: Attempt) -> sa.ColumnElement[bool]:
 
 
 def results_of(connection: Connection, study: str) -> list[Result]:
-    """Return the counted results, by cell and replicate."""
-    rows = connection.execute(
-        results.select()
-        .where(results.c.study == study)
-        .order_by(results.c.cell, results.c.replicate)
-    )
+    """Return the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
     return [
         Result(
             Slot(row.cell, row.replicate),
@@ -238,8 +263,29 @@ def results_of(connection: Connection, study: str) -> list[Result]:
             row.cycles,
             row.n_updates,
         )
-        for row in rows
+        for row in result_rows(connection, study)
     ]
+
+
+def result_rows(connection: Connection, study: str) -> list[Row[Any]]:
+    """Return the rows of the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    query = results.select().where(results.c.study == study)
+    found = connection.execute(query.order_by(results.c.cell, results.c.replicate))
+    return [damage.check(connection, results, row) for row in found]
+
+
+def result_at(connection: Connection, study: str, slot: Slot) -> Row[Any] | None:
+    """Return the row of one result, or None.
+
+    Raises:
+        DamagedRow: It is not what was written.
+    """
+    row = connection.execute(results.select().where(at(results, study, slot))).one_or_none()
+    return damage.check(connection, results, row) if row else None
 
 
 def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:
@@ -261,7 +307,11 @@ def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> 
 
 
 def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
-    """Return the rows of every curve of a study, in the order of updates."""
+    """Return the rows of every curve of a study, in the order of updates.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
     rows = connection.execute(
         curves.select()
         .where(curves.c.study == study)
@@ -269,13 +319,24 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
     )
     found: dict[Slot, list[Row[Any]]] = {}
     for row in rows:
+        damage.check(connection, curves, row)
         found.setdefault(Slot(row.cell, row.replicate), []).append(row)
     return found
 
 
+def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
+    """Return the digest of the curve of a slot as it stands, for its result."""
+    query = sa.select(curves.c.digest).where(at(curves, study, slot)).order_by(curves.c.n_updates)
+    return digests.of_curve(connection.execute(query).scalars())
+
+
 def looks_of(connection: Connection, study: str) -> list[Row[Any]]:
-    """Return every look at the test images that this study took, oldest first."""
+    """Return every look at the test images that this study took, oldest first.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
     rows = connection.execute(
         test_looks.select().where(test_looks.c.study == study).order_by(test_looks.c.id)
     )
-    return list(rows)
+    return [damage.check(connection, test_looks, row) for row in rows]

@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from hpo import checkpoints, rows, tables
+from hpo import checkpoints, damage, rows, tables
+from hpo.errors import DamagedRow
 from hpo.experiment import Experiment
 from hpo.pruners import parse
 from hpo.tables import Attempt, Slot, StoredStudy
@@ -58,9 +59,15 @@ def is_decided(connection: Connection, study: str, cycle: int) -> bool:
 def decisions(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
     """Return the cells that go on after each decided rung, by cycle."""
     query = tables.rungs.select().where(tables.rungs.c.study == study)
-    return {
-        row.cycle: tuple(json.loads(row.decision)["survivors"]) for row in connection.execute(query)
-    }
+    return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
+
+
+def _survivors(connection: Connection, row: Row[Any]) -> tuple[int, ...]:
+    what = damage.named(connection, tables.rungs, damage.check(connection, tables.rungs, row))
+    found = damage.parsed(row.decision, what).get("survivors")
+    if not isinstance(found, list) or not all(isinstance(cell, int) for cell in found):
+        raise DamagedRow(what, "it does not say which cells go on")
+    return tuple(found)
 
 
 def lock(connection: Connection, study: str) -> None:
@@ -179,6 +186,7 @@ def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cyc
         value=connection.execute(value).scalar_one_or_none(),
         cycles=cycle,
         environment=connection.execute(made_in).scalar_one_or_none() or "{}",
+        curve_digest=rows.digest_of_curve(connection, study.uuid, slot),
     )
     checkpoints.forget(connection, study.uuid, slot)
     moment = rows.now(connection)

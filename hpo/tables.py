@@ -12,11 +12,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hpo import digests
 from hpo.experiment import Experiment
 
 SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
+
+
+def _digest() -> sa.Column[Any]:
+    """Return the column that tells what was written from what was not, see `hpo.digests`."""
+    return sa.Column(digests.NAME, sa.String(64), default=digests.when_inserted)
+
+
 
 meta = sa.Table(
     "hpo_meta",
@@ -33,7 +41,7 @@ studies = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("optuna_id", sa.Integer),  # Optuna's study that carries our uuid rightly,
     sa.Column("optuna_name", sa.String(512)),  # and its name; copies carry the uuid too
-    sa.Column("digest", sa.String(64)),  # of what the row says
+    _digest(),
 )
 
 
@@ -74,7 +82,8 @@ results = sa.Table(
     sa.Column("n_updates", sa.Integer, nullable=False),
     sa.Column("hits", sa.LargeBinary, nullable=False),  # a bit for each validation image
     sa.Column("environment", sa.Text, nullable=False),  # JSON: versions and BLAS
-    sa.Column("digest", sa.String(64)),
+    _digest(),
+    sa.Column("curve_digest", sa.String(64)),  # of its curve's; none where none was trained
 )
 MEASURES = ("cost", "loss", "accuracy")
 CURVE_COLUMNS = tuple(f"{part}_{m}" for part in ("training", "validation") for m in MEASURES)
@@ -83,7 +92,7 @@ curves = sa.Table(
     metadata,
     *_key(sa.Column("n_updates", sa.Integer, primary_key=True, autoincrement=False)),
     *(sa.Column(name, sa.Double) for name in CURVE_COLUMNS),
-    sa.Column("digest", sa.String(64)),
+    _digest(),
 )
 checkpoints = sa.Table(
     "hpo_checkpoints",
@@ -125,6 +134,7 @@ test_looks = sa.Table(
     sa.Column("n_images", sa.Integer, nullable=False),
     sa.Column("n_right", sa.Integer, nullable=False),
     sa.Column("hits", sa.LargeBinary),  # a bit for each test image; none before schema 3
+    _digest(),
 )
 rungs = sa.Table(
     "hpo_rungs",
@@ -133,6 +143,7 @@ rungs = sa.Table(
     sa.Column("cycle", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("decided_at", sa.Double, nullable=False),
     sa.Column("decision", sa.Text, nullable=False),  # JSON: what every cell had, and which go on
+    _digest(),
 )
 OF_SEARCH = (attempts, results, curves, checkpoints, rungs)
 OF_STUDY = (*OF_SEARCH, test_looks)  # looks have keys of their own too, which are no studies

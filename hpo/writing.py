@@ -140,6 +140,7 @@ def _end(
             n_updates=n_updates,
             hits=ending.hits,
             environment=held.environment(cell),
+            curve_digest=rows.digest_of_curve(connection, study.uuid, attempt.slot),
         )
     )
     moment = rows.now(connection)

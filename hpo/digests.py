@@ -1,0 +1,90 @@
+"""Digests of rows: what was written and is not any more is told from what was.
+
+A digest covers every column of its row, so a value that lost a bit, or is in the wrong place, is
+noticed by whoever reads it. Results carry a digest of their curves too, so that a missing point
+is noticed. Nothing is kept secret: who can write to a database can write a new digest.
+"""
+
+import hashlib
+import operator
+import struct
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+SIZE = 16  #: bytes; twice as many characters
+NAME = "digest"  #: of the column
+#: Columns that may change after a row was written, or that the database fills.
+UNCOVERED = {
+    "hpo_studies": ("created_at", "optuna_id", "optuna_name"),
+    "hpo_test_looks": ("id",),
+}
+
+
+def digest(values: Iterable[Any]) -> str:
+    """Return the digest of values in their order, each with its type and its exact bits.
+
+    >>> digest([1, 1.0, "1", None])
+    '59931554226da31fd206c4fe3d1db885'
+    >>> digest(["ab", "c"]) == digest(["a", "bc"])
+    False
+    """
+    return hashlib.blake2b(b"".join(map(_exactly, values)), digest_size=SIZE).hexdigest()
+
+
+def of_row(table: sa.Table, row: Any) -> str:
+    """Return the digest of a row as it was read."""
+    return digest([getattr(row, name) for name, _ in _covered(table)])
+
+
+def of_values(table: sa.Table, values: Mapping[str, Any]) -> str:
+    """Return the digest of a row that will be written; where a float belongs, 1 is 1.0."""
+    return digest(
+        [
+            float(value) if is_float and value is not None else value
+            for value, is_float in ((values.get(name), f) for name, f in _covered(table))
+        ]
+    )
+
+
+def when_inserted(context: Any) -> str:
+    """Return the digest of the row that SQLAlchemy is about to insert; the column's default."""
+    return of_values(context.compiled.statement.table, context.get_current_parameters())
+
+
+def is_sound(table: sa.Table, row: Any) -> bool:
+    """Tell whether a row is what was written."""
+    return bool(getattr(row, NAME) == of_row(table, row))
+
+
+def of_curve(points: Iterable[str | None]) -> str | None:
+    """Return the digest of a whole curve, from those of its points in order; None of no points."""
+    found = list(points)
+    return digest(found) if found else None
+
+
+@cache
+def _covered(table: sa.Table) -> tuple[tuple[str, bool], ...]:
+    """Return the columns that a digest is of, and whether they hold floats."""
+    without = (NAME, *UNCOVERED.get(table.name, ()))
+    return tuple(
+        (column.name, isinstance(column.type, sa.Double))
+        for column in table.columns
+        if column.name not in without
+    )
+
+
+def _exactly(value: Any) -> bytes:
+    if value is None:
+        return b"n"
+    if isinstance(value, float):
+        return b"f" + struct.pack("<d", value + 0.0)  # SQLite keeps no sign of a zero
+    if isinstance(value, str):
+        content, kind = value.encode("utf-8", "surrogatepass"), b"s"
+    elif isinstance(value, bytes | bytearray | memoryview):
+        content, kind = bytes(value), b"b"
+    else:
+        content, kind = b"%d" % operator.index(value), b"i"
+    return kind + b"%d:" % len(content) + content
