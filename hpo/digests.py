@@ -65,6 +65,19 @@ def of_curve(points: Iterable[str | None]) -> str | None:
     return digest(found) if found else None
 
 
+def seal(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> None:
+    """Give rows, as they are, their digests: those of an older hpo, or changed on purpose."""
+    keys = list(table.primary_key)
+    sealed = [
+        {"sealed": of_row(table, row)} | {f"key_{k.name}": getattr(row, k.name) for k in keys}
+        for row in connection.execute(query)
+    ]
+    if sealed:
+        this = sa.and_(*(key == sa.bindparam(f"key_{key.name}") for key in keys))
+        update = table.update().where(this).values({NAME: sa.bindparam("sealed")})
+        connection.execute(update, sealed)
+
+
 @cache
 def _covered(table: sa.Table) -> tuple[tuple[str, bool], ...]:
     """Return the columns that a digest is of, and whether they hold floats."""

@@ -39,6 +39,7 @@ class Verdict:
     by_replicate: dict[int, float]  #: accuracy of each
     n_images: int
     n_looks: int  #: rows, so also those that were taken again
+    n_begun: int  #: of them, those that were begun and never completed
     n_looks_by_others: int  #: rows of other studies in this database about the same images
     interval: Interval | None  #: of the mean, at 95 %; None where an older hpo kept no bits
 
@@ -52,7 +53,8 @@ class Verdict:
         others = ""
         if self.n_looks_by_others:
             others = f", and {self.n_looks_by_others} for other studies in the same database"
-        return f"{self.n_looks} for this study{others}"
+        begun = f" ({self.n_begun} begun and never completed)" if self.n_begun else ""
+        return f"{self.n_looks} for this study{begun}{others}"
 
     def spread(self) -> str:
         """Return the interval in words."""
@@ -80,6 +82,7 @@ def verdict(connection: Connection, study: StoredStudy) -> Verdict | None:
         by_replicate={look.replicate: look.n_right / look.n_images for look in latest},
         n_images=latest[0].n_images,
         n_looks=len(taken),
+        n_begun=sum(not look.is_complete for look in taken),
         n_looks_by_others=connection.execute(others).scalar_one(),
         interval=None if bits is None else mean_accuracy(bits),
     )
@@ -101,8 +104,12 @@ def show_test_images(
         if study.experiment.definition.replicates > 1:
             what += f", replicate {slot.replicate}"
 
+        earlier = held_out.taken_before(storage, study.uuid, slot)
+        if earlier is not None and not again:
+            return earlier
+        network = storage.write(lambda c: held_out.final_network(c, study.stored, slot))
+
         def examine(test: Dataset) -> NDArray[np.bool_]:
-            network = storage.write(lambda c: held_out.final_network(c, study.stored, slot))
             right: NDArray[np.bool_] = trainer.examine(network, test, slot.cell)[1][0]
             return right
 

@@ -1,7 +1,9 @@
 """The one way to the test images: every look at them is a row.
 
 Only `hpo.held_out.look` evaluates a network on the test part of a source; `final` and
-`reproduce` are its only callers. What the rows say together is in `hpo.looks`.
+`reproduce` are its only callers. The row comes first, and says that it is not completed; a process
+that dies then leaves a look, which the next run completes, with the same weights. What
+the rows say together is in `hpo.looks`.
 """
 
 import getpass
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row
 
-from hpo import checkpoints, rows, tables
+from hpo import checkpoints, digests, leases, rows, tables
 from hpo.errors import NoResult
 from hpo.hosts import this_worker
 from hpo.sources import Source
@@ -67,38 +69,72 @@ def look(
             f"{source.name} has no test images, so there is no test accuracy. Add test_images and "
             "test_labels to the .npz."
         )
-    hits = np.asarray(examine(test), dtype=bool)
-    taken = Look(len(test), int(np.count_nonzero(hits)))
+    with leases.held(storage, f"look {study}"):  # of two at once, one looks
+        begun = storage.write(lambda connection: _standing(connection, study, slot, test))
+        if begun is None:
+            earlier = taken_before(storage, study, slot)
+            if earlier is not None and not again:
+                return earlier
+            begun = _begin(storage, study, slot, what, test)
+        hits = np.asarray(examine(test), dtype=bool)
+        storage.write(lambda connection: _complete(connection, begun, hits))
+    return Look(len(test), int(np.count_nonzero(hits)))
+
+
+def _standing(connection: Connection, study: str, slot: Slot, test: Dataset) -> int | None:
+    """Return the id of a look at these images that was begun and not completed, or None."""
+    found = [
+        row.id
+        for row in rows.looks_of(connection, study)
+        if _is_of(row, slot) and not row.is_complete and row.fingerprint == test.fingerprint
+    ]
+    return found[-1] if found else None
+
+
+def _begin(storage: Storage, study: str, slot: Slot, what: str, test: Dataset) -> int:
+    """Store the row of a look that will be taken, and return its id."""
     moment = storage.write(rows.now)
 
-    def write(connection: Connection) -> None:
-        before = [r for r in rows.looks_of(connection, study) if _is_of(r, slot)]
-        # A commit that was thought lost, or another process that looked at the same time.
-        if any(row.looked_at == moment for row in before) or (before and not again):
-            return
-        connection.execute(
-            tables.test_looks.insert().values(
-                study=study,
-                cell=slot.cell,
-                replicate=slot.replicate,
-                looked_at=moment,
-                who=f"{_user()} on {this_worker()['host']}",
-                what=what,
-                fingerprint=test.fingerprint,
-                n_images=taken.n_images,
-                n_right=taken.n_right,
-                hits=np.packbits(hits).tobytes(),
-            )
-        )
+    def write(connection: Connection) -> int:
+        for row in rows.looks_of(connection, study):
+            if _is_of(row, slot) and row.looked_at == moment:  # a commit that was thought lost
+                return int(row.id)
+        values = {
+            "study": study,
+            "cell": slot.cell,
+            "replicate": slot.replicate,
+            "looked_at": moment,
+            "who": f"{_user()} on {this_worker()['host']}",
+            "what": what,
+            "fingerprint": test.fingerprint,
+            "n_images": len(test),
+            "n_right": 0,
+            "is_complete": False,
+        }
+        made = connection.execute(tables.test_looks.insert().values(values)).inserted_primary_key
+        return int(made[0]) if made else 0
 
-    storage.write(write)
-    return taken
+    return storage.write(write)
+
+
+def _complete(connection: Connection, begun: int, hits: NDArray[np.bool_]) -> None:
+    """Write what a look said into its row."""
+    table = tables.test_looks
+    said = {
+        "is_complete": True,
+        "n_right": int(np.count_nonzero(hits)),
+        "hits": np.packbits(hits).tobytes(),
+    }
+    connection.execute(table.update().where(table.c.id == begun).values(said))
+    digests.seal(connection, table, table.select().where(table.c.id == begun))
 
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:
-    """Return the last look at the test images for this slot, or None."""
+    """Return the last completed look at the test images for this slot, or None."""
     looks = storage.write(lambda connection: rows.looks_of(connection, study))
-    found = [Look(row.n_images, row.n_right) for row in looks if _is_of(row, slot)]
+    found = [
+        Look(row.n_images, row.n_right) for row in looks if row.is_complete and _is_of(row, slot)
+    ]
     return found[-1] if found else None
 
 

@@ -1,9 +1,15 @@
-"""What the looks at the test images that a study took say together; `hpo.held_out` takes them."""
+"""What the looks at the test images that a study took say together; `hpo.held_out` takes them.
+
+A look that was begun and never completed is a look, and says nothing.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
+
+from hpo import digests
+from hpo.tables import test_looks
 
 if TYPE_CHECKING:  # a report of accuracies does without NumPy
     import numpy as np
@@ -18,6 +24,7 @@ def latest(looks: Sequence[Row[Any]]) -> list[Row[Any]]:
     Args:
         looks: All of a study, oldest first.
     """
+    looks = [look for look in looks if look.is_complete]
     if not looks:
         return []
     last = looks[-1]
@@ -44,3 +51,11 @@ def hits(looks: Sequence[Row[Any]]) -> "NDArray[np.bool_] | None":
         return None
     packed = [np.frombuffer(look.hits, np.uint8) for look in found]
     return np.stack([np.unpackbits(p, count=found[0].n_images).astype(bool) for p in packed])
+
+
+def void(connection: Connection, look: Row[Any]) -> None:
+    """Keep a look whose row is damaged as one that was begun: the next run completes it."""
+    this = test_looks.c.id == look.id
+    blank = {"is_complete": False, "n_right": 0, "hits": None}
+    connection.execute(test_looks.update().where(this).values(blank))
+    digests.seal(connection, test_looks, test_looks.select().where(this))

@@ -4,7 +4,6 @@ A migration and the record of it commit together.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -82,35 +81,22 @@ def _add_identity_and_digests(connection: Connection) -> None:
         "ALTER TABLE hpo_results ADD COLUMN digest VARCHAR(64)",
         "ALTER TABLE hpo_results ADD COLUMN curve_digest VARCHAR(64)",
         "ALTER TABLE hpo_curves ADD COLUMN digest VARCHAR(64)",
+        "ALTER TABLE hpo_test_looks ADD COLUMN is_complete BOOLEAN DEFAULT true NOT NULL",
         "ALTER TABLE hpo_test_looks ADD COLUMN digest VARCHAR(64)",
     ):
         connection.execute(sa.text(statement))
     if sa.inspect(connection).has_table(tables.rungs.name):  # schema 2 had none
         connection.execute(sa.text("ALTER TABLE hpo_rungs ADD COLUMN digest VARCHAR(64)"))
-        _seal(connection, tables.rungs, tables.rungs.select())
-    _seal(connection, tables.studies, tables.studies.select())
-    _seal(connection, tables.test_looks, tables.test_looks.select())
+        digests.seal(connection, tables.rungs, tables.rungs.select())
+    digests.seal(connection, tables.studies, tables.studies.select())
+    digests.seal(connection, tables.test_looks, tables.test_looks.select())
     curves = tables.curves.c
     for study, cell in connection.execute(sa.select(curves.study, curves.cell).distinct()).all():
         here = sa.and_(curves.study == study, curves.cell == cell)
         query = tables.curves.select().where(here)
-        _seal(connection, tables.curves, query.order_by(curves.replicate, curves.n_updates))
+        digests.seal(connection, tables.curves, query.order_by(curves.replicate, curves.n_updates))
         _seal_curves(connection, study, cell)
-    _seal(connection, tables.results, tables.results.select())
-
-
-def _seal(connection: Connection, table: sa.Table, query: sa.Select[Any]) -> None:
-    """Give rows of a table, as they are, their digests."""
-    key = list(table.primary_key)
-    sealed = [
-        {"sealed": digests.of_row(table, row)}
-        | {f"key_{column.name}": getattr(row, column.name) for column in key}
-        for row in connection.execute(query)
-    ]
-    if sealed:
-        this = sa.and_(*(column == sa.bindparam(f"key_{column.name}") for column in key))
-        update = table.update().where(this).values({digests.NAME: sa.bindparam("sealed")})
-        connection.execute(update, sealed)
+    digests.seal(connection, tables.results, tables.results.select())
 
 
 def _seal_curves(connection: Connection, study: str, cell: int) -> None:

@@ -18,7 +18,7 @@ from hpo.experiment import Experiment
 from hpo.fleet import DIED, SILENT, bury
 from hpo.storage import Storage
 from hpo.study import OpenStudy
-from hpo.tables import LIVE, Attempt, Slot, StoredStudy, attempts, results
+from hpo.tables import LIVE, Attempt, Slot, StoredStudy, attempts
 
 MAX_FAILURES = 3  #: attempts at a slot that may fail one after the other for one reason
 MAX_FAILURES_IN_ALL = 10  #: for whatever reasons
@@ -84,7 +84,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     stored = studies.stored_now(connection, study)
     experiment = stored.experiment
     slots = slots_of(experiment)
-    counted = _counted(connection, study.uuid)
+    counted = rows.counted_slots(connection, study.uuid)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
     rungs.lock(connection, study.uuid)
@@ -126,7 +126,7 @@ def slots_of(experiment: Experiment) -> list[Slot]:
 def _standing(
     connection: Connection, study: str, experiment: Experiment, failed: dict[Slot, str]
 ) -> Plan:
-    slots, counted = slots_of(experiment), _counted(connection, study)
+    slots, counted = slots_of(experiment), rows.counted_slots(connection, study)
     is_over = experiment.search is None or experiment.search.is_over
     space = experiment.definition.space
     return Plan(
@@ -138,11 +138,6 @@ def _standing(
         n_unplanned=0 if is_over or not space else space.budget - generations.spent(experiment),
         is_over=is_over,
     )
-
-
-def _counted(connection: Connection, study: str) -> set[Slot]:
-    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
-    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
 
 
 def _count_cut(

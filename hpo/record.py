@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo import optuna_tables as optunas
 from hpo import damage, rows, tables
+from hpo import optuna_tables as optunas
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Attempt

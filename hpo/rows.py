@@ -65,7 +65,9 @@ def _study(row: Row[Any]) -> StoredStudy:
     what = f"The study {row.name!r}"
     if not digests.is_sound(studies, row):
         raise DamagedRow(what, damage.MISFIT)
-    return StoredStudy(row.uuid, row.name, Experiment.from_json(damage.parsed(row.experiment, what)))
+    return StoredStudy(
+        row.uuid, row.name, Experiment.from_json(damage.parsed(row.experiment, what))
+    )
 
 
 def all_studies(connection: Connection) -> list[StoredStudy]:
@@ -97,11 +99,7 @@ def set_experiment(connection: Connection, study: str, experiment: Experiment) -
 
 def seal_study(connection: Connection, study: str) -> None:
     """Give the row of a study, which was changed on purpose, its new digest."""
-    this = studies.c.uuid == study
-    row = connection.execute(studies.select().where(this)).one_or_none()
-    if row is not None:
-        sealed = digests.of_row(studies, row)
-        connection.execute(studies.update().where(this).values(digest=sealed))
+    digests.seal(connection, studies, studies.select().where(studies.c.uuid == study))
 
 
 def delete_study(connection: Connection, study: str) -> None:
@@ -265,6 +263,12 @@ def results_of(connection: Connection, study: str) -> list[Result]:
         )
         for row in result_rows(connection, study)
     ]
+
+
+def counted_slots(connection: Connection, study: str) -> set[Slot]:
+    """Return the slots that have a result, sound or not."""
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
+    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
 
 
 def result_rows(connection: Connection, study: str) -> list[Row[Any]]:

@@ -51,11 +51,6 @@ def has_rung(experiment: Experiment, n_updates: int) -> bool:
     return synchronous and rest == 0 and cycle in cycles_with_rung(experiment)
 
 
-def is_decided(connection: Connection, study: str, cycle: int) -> bool:
-    """Tell whether it is known who goes on after ``cycle``."""
-    return cycle in decisions(connection, study)
-
-
 def decisions(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
     """Return the cells that go on after each decided rung, by cycle."""
     query = tables.rungs.select().where(tables.rungs.c.study == study)

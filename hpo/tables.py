@@ -25,7 +25,6 @@ def _digest() -> sa.Column[Any]:
     return sa.Column(digests.NAME, sa.String(64), default=digests.when_inserted)
 
 
-
 meta = sa.Table(
     "hpo_meta",
     metadata,
@@ -134,7 +133,9 @@ test_looks = sa.Table(
     sa.Column("n_images", sa.Integer, nullable=False),
     sa.Column("n_right", sa.Integer, nullable=False),
     sa.Column("hits", sa.LargeBinary),  # a bit for each test image; none before schema 3
-    _digest(),
+    # A look is a row before it is taken, so that none is without one whatever happens meanwhile.
+    sa.Column("is_complete", sa.Boolean, nullable=False, default=True, server_default=sa.true()),
+    _digest(),  # last: it is made from what the others are by then
 )
 rungs = sa.Table(
     "hpo_rungs",

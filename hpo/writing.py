@@ -79,9 +79,9 @@ def write(
         written = Written()
         if synchronous:
             rungs.lock(connection, study.uuid)
-        at_rung = rungs.has_rung(experiment, n_updates) and not rungs.is_decided(
-            connection, study.uuid, n_updates // (2 * experiment.n_s)
-        )
+        cycle = n_updates // (2 * experiment.n_s)
+        known = rungs.decisions(connection, study.uuid) if synchronous else {}
+        at_rung = rungs.has_rung(experiment, n_updates) and cycle not in known
         for cell in cells:
             attempt = held.attempts[cell]
             present = rows.standing(connection, study.uuid, attempt)
@@ -104,6 +104,9 @@ def write(
                 rows.update_attempt(
                     connection, study.uuid, attempt, state=rungs.PAUSED, in_optuna=False
                 )
+                written.paused.append(cell)
+            elif cycle in known and cell not in known[cycle]:  # trained again after it was cut
+                rungs.end_pruned(connection, study.stored, attempt, cycle)
                 written.paused.append(cell)
         if synchronous:
             written.decided = rungs.decide(connection, study.stored)

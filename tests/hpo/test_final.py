@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from hpo import final, rows, running, tables
+from hpo import digests, final, rows, running, tables
 from hpo.definition import StudyDefinition
 from hpo.errors import NoResult, OutputError
 from hpo.grids import Values
@@ -54,6 +54,16 @@ def verdict(storage: Storage, study: OpenStudy) -> final.Verdict:
     found = storage.write(lambda connection: final.verdict(connection, study.stored))
     assert found is not None
     return found
+
+
+def changed(storage: Storage, table: sa.Table, statement: sa.Executable) -> None:
+    """Change rows on purpose, so that they are not taken for damaged ones."""
+
+    def change(connection: sa.Connection) -> None:
+        connection.execute(statement)
+        digests.seal(connection, table, table.select())
+
+    storage.write(change)
 
 
 def test_every_replicate_is_shown_the_test_images_once(storage: Storage, run: Run) -> None:
@@ -132,7 +142,7 @@ def test_looks_of_an_older_hpo_have_no_interval(storage: Storage, run: Run) -> N
     study = run()
     final.show_test_images(storage, study, digits(), DIGITS)
     old = tables.test_looks.update().where(tables.test_looks.c.replicate == 1).values(hits=None)
-    storage.write(lambda connection: connection.execute(old))
+    changed(storage, tables.test_looks, old)
 
     found = verdict(storage, study)
 
@@ -245,7 +255,7 @@ def test_of_equal_replicates_the_first_is_written(
 ) -> None:
     study = run()
     final.show_test_images(storage, study, digits(), DIGITS)
-    storage.write(lambda connection: connection.execute(tables.results.update().values(value=0.5)))
+    changed(storage, tables.results, tables.results.update().values(value=0.5))
 
     about = read(final.write_model(storage, study, digits(), tmp_path)[0]).about
 

@@ -1,6 +1,8 @@
 """The one way to the test images: a look is a row, and is taken once."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from hpo import held_out, running, tables
+from hpo import digests, held_out, running, tables
 from hpo import rows as stored_rows
 from hpo.definition import StudyDefinition
 from hpo.errors import NoResult
@@ -130,13 +132,70 @@ def test_a_source_without_test_images_has_no_test_accuracy(
     assert looks(storage, "u") == []
 
 
-def test_an_examination_that_fails_is_no_look(storage: Storage) -> None:
-    def fails(test: Dataset) -> np.ndarray:
-        raise NoResult("no weights")
+def test_a_look_that_came_to_no_end_is_a_row_which_the_next_one_completes(
+    storage: Storage,
+) -> None:
+    def dies(test: Dataset) -> np.ndarray:
+        raise MemoryError
 
-    with pytest.raises(NoResult, match="no weights"):
-        held_out.look(storage, "u", FIRST, "it", fails, DIGITS)
-    assert looks(storage, "u") == []
+    with pytest.raises(MemoryError):
+        held_out.look(storage, "u", FIRST, "it", dies, DIGITS)
+    (begun,) = looks(storage, "u")
+    assert not begun.is_complete
+    assert held_out.taken_before(storage, "u", FIRST) is None
+
+    taken = held_out.look(storage, "u", FIRST, "it", Examiner(), DIGITS)
+
+    (row,) = looks(storage, "u")
+    assert (row.is_complete, row.n_right, row.id) == (True, taken.n_right, begun.id)
+    assert (row.who, row.looked_at) == (begun.who, begun.looked_at)
+
+
+def test_what_was_begun_for_other_images_is_not_completed_with_these(storage: Storage) -> None:
+    def dies(test: Dataset) -> np.ndarray:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        held_out.look(storage, "u", FIRST, "it", dies, DIGITS)
+    other = tables.test_looks.update().values(fingerprint="f" * 64)
+
+    def change(connection: sa.Connection) -> None:
+        connection.execute(other)
+        digests.seal(connection, tables.test_looks, tables.test_looks.select())
+
+    storage.write(change)
+    held_out.look(storage, "u", FIRST, "it", Examiner(), DIGITS)
+
+    assert [row.is_complete for row in looks(storage, "u")] == [False, True]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_of_two_that_look_at_once_one_waits_for_the_other(url: str, again: bool) -> None:
+    opened = [Storage(url), Storage(url)]
+    examiner, inside, go_on = Examiner(), threading.Event(), threading.Event()
+
+    def slow(test: Dataset) -> np.ndarray:
+        inside.set()
+        assert go_on.wait(20)
+        return examiner(test)
+
+    def look(storage: Storage, examine: Any) -> held_out.Look:
+        return held_out.look(storage, "u", FIRST, "it", examine, DIGITS, again=again)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(look, opened[0], slow)
+        assert inside.wait(20)
+        second = pool.submit(look, opened[1], examiner)
+        assert [row.is_complete for row in looks(opened[0], "u")] == [False]
+        assert examiner.n_asked == 0
+        go_on.set()
+        assert first.result() == second.result()
+
+    n = 2 if again else 1  # on purpose it is one more row
+    assert [row.is_complete for row in looks(opened[0], "u")] == [True] * n
+    assert examiner.n_asked == n
+    for storage in opened:
+        storage.close()
 
 
 def test_weights_that_were_not_kept_are_a_sentence(storage: Storage) -> None:

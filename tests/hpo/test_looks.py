@@ -17,6 +17,7 @@ class Row:
     n_right: int
     fingerprint: str = "the images"
     n_images: int = 10
+    is_complete: bool = True
 
     @property
     def hits(self) -> bytes | None:
@@ -44,6 +45,7 @@ def test_before_the_first_look_there_is_nothing() -> None:
         ([Row(0, 0, 5), Row(3, 0, 9)], 0.9),  # of the cell that was looked at last
         ([Row(0, 0, 5), Row(3, 0, 9), Row(0, 1, 7)], 0.6),  # which may be an earlier one again
         ([Row(0, 0, 5, "others"), Row(0, 1, 7)], 0.7),  # other images say nothing about these
+        ([Row(0, 0, 5), Row(3, 0, 0, is_complete=False)], 0.5),  # what was only begun says nothing
     ],
 )
 def test_the_accuracy_is_the_mean_over_the_latest_look_of_each_replicate(

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hpo import doctor, migrations, rows, running, tables
+from hpo import digests, doctor, migrations, rows, running, tables
 from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, StorageError
 from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.profile import Phases
-from hpo.reader import Reader
+from hpo.reader import Reader, read_once
 from hpo.storage import Storage
 from hpo.tables import Slot
 from model.data import digits
@@ -94,6 +94,18 @@ def schema(path: Path) -> dict[str, Any]:
     return found
 
 
+def every_row_has_its_digest(url: str) -> list[bool]:
+    sealed = (tables.studies, tables.results, tables.curves, tables.rungs, tables.test_looks)
+    return read_once(
+        url,
+        lambda connection: [
+            digests.is_sound(table, row)
+            for table in sealed
+            for row in connection.execute(table.select())
+        ],
+    )
+
+
 OLD_RESULTS = "select cell, attempt, outcome, value, cycles, n_updates, hits from hpo_results"
 OLD_CURVES = (
     f"select cell, n_updates, {', '.join(tables.CURVE_COLUMNS)} from hpo_curves where cell < 3 "
@@ -118,6 +130,7 @@ def test_an_old_study_goes_on_and_what_it_had_stays(url: str, path: Path) -> Non
     assert outcome.n_missing == 0
     assert asked(path, OLD_RESULTS)[:3] == results
     assert asked(path, OLD_CURVES) == curves
+    assert all(every_row_has_its_digest(url))
     cells = asked(path, "select cell from hpo_results order by cell")
     assert cells == [(cell,) for cell in range(6)]
     assert [f.text for f in doctor.examine(url) if f.is_wrong] == []

@@ -1,0 +1,114 @@
+"""Rows that are not what was written: found by their digests, and made again where that is possible.
+
+A result is a function of its study, so a damaged one is deleted and trained again to the same
+bits; a decision follows from the curves; a look at the test images stays a look, and is completed
+by the next run.
+"""
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hpo import checkpoints, damage, digests, looks, rows, tables
+from hpo.health.finding import Finding
+from hpo.tables import LIVE, Slot, StoredStudy
+
+AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again
+
+
+def look(connection: Connection, study: StoredStudy) -> list[Finding]:
+    """Check the rows of a study against their digests."""
+    wrong = [
+        Finding(
+            f"{study.name}, cell {slot.cell}, replicate {slot.replicate}: {fault}.",
+            True,
+            "`hpo doctor --repair` deletes it, and the next run trains it again, to the same result.",
+        )
+        for slot, fault in _damaged_slots(connection, study.uuid).items()
+    ]
+    for table, remedy in (
+        (tables.rungs, "`hpo doctor --repair` deletes it; it is decided again from the curves."),
+        (tables.test_looks, "`hpo doctor --repair` keeps it as one that the next run completes."),
+    ):
+        for row in _unsound(connection, table, study.uuid):
+            what = damage.named(connection, table, row)
+            wrong.append(Finding(f"{what}: {damage.MISFIT}.", True, remedy))
+    return wrong or [Finding(f"{study.name}: every row has its recorded digest")]
+
+
+def mend(connection: Connection) -> None:
+    """Do what the findings say."""
+    for study in rows.all_studies(connection):
+        for row in _unsound(connection, tables.test_looks, study.uuid):
+            looks.void(connection, row)
+        for row in _unsound(connection, tables.rungs, study.uuid):
+            mine = sa.and_(tables.rungs.c.study == study.uuid, tables.rungs.c.cycle == row.cycle)
+            connection.execute(tables.rungs.delete().where(mine))
+        for slot in _damaged_slots(connection, study.uuid):
+            _train_again(connection, study, slot)
+
+
+def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
+    """Return the slots of which something is not as it was written, and what."""
+    found: dict[Slot, str] = {}
+    points: dict[Slot, list[str | None]] = {}
+    for point in _rows(connection, tables.curves, study):
+        slot = Slot(point.cell, point.replicate)
+        points.setdefault(slot, []).append(point.digest)
+        if not digests.is_sound(tables.curves, point):
+            found.setdefault(slot, f"its curve at update {point.n_updates} is not what was written")
+    counted = set()
+    for result in _rows(connection, tables.results, study):
+        slot = Slot(result.cell, result.replicate)
+        counted.add(slot)
+        if not digests.is_sound(tables.results, result):
+            found[slot] = "its result is not what was written"
+        elif digests.of_curve(points.get(slot, [])) != result.curve_digest:
+            found.setdefault(slot, "points of its curve are missing")
+    for slot in rows.ended_slots(connection, study) - counted:
+        found[slot] = "its result is missing, although its trial has ended"
+    return found
+
+
+def _unsound(connection: Connection, table: sa.Table, study: str) -> list[Row[tuple[object, ...]]]:
+    return [row for row in _rows(connection, table, study) if not digests.is_sound(table, row)]
+
+
+def _rows(connection: Connection, table: sa.Table, study: str) -> Iterator[Row[tuple[object, ...]]]:
+    query = table.select().where(table.c.study == study).order_by(*table.primary_key)
+    yield from connection.execute(query)
+
+
+def _train_again(connection: Connection, study: StoredStudy, slot: Slot) -> None:
+    """Forget what a slot has, and let it wait for a worker; who trains it now loses it."""
+    mine = rows.attempts_of(connection, study.uuid)
+    before = [attempt for attempt in mine if attempt.slot == slot]
+    for table in (tables.results, tables.curves):
+        connection.execute(table.delete().where(rows.at(table, study.uuid, slot)))
+    checkpoints.forget(connection, study.uuid, slot)
+    moment = rows.now(connection)
+    for attempt in before:
+        if attempt.state in LIVE:
+            rows.update_attempt(
+                connection,
+                study.uuid,
+                attempt,
+                state="failed",
+                reason=AGAIN,
+                ended_at=moment,
+                token=None,
+                in_optuna=False,
+            )
+    # Made here and not by the next plan, which would count it as cut if its cell has been.
+    number = 1 + max((attempt.number for attempt in before), default=-1)
+    connection.execute(
+        tables.attempts.insert().values(
+            study=study.uuid,
+            cell=slot.cell,
+            replicate=slot.replicate,
+            attempt=number,
+            state="waiting",
+            in_optuna=False,
+        )
+    )
