@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import damage, held_out, looks, model_card, output, ranking, rows, tables
+from hpo import damage, held_out, looks, model_card, output, prepared, ranking, rows, tables
 from hpo.sources import Source
 from hpo.statistics import Interval, mean_accuracy
 from hpo.storage import Storage
@@ -97,6 +97,9 @@ def show_test_images(
         again: Look also where a look was taken before.
     """
     trainer = Trainer(study.experiment, dataset)
+    source = prepared.pinned(
+        source, dataset
+    )  # test images from beside these, not from another file
 
     def shown(result: Result) -> held_out.Look:
         slot = result.slot

@@ -1,9 +1,8 @@
 """Pictures from image files and ``.npz`` files, in the form that a network was trained on."""
 
+import math
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,18 @@ from numpy.typing import NDArray
 from hpo.errors import InvalidImage
 from hpo.predict import Pictures, joined
 from hpo.weights_file import Weights
-from model import data
+from model import npz
+from model.errors import InvalidData
+from model.files import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
 
+#: Formats of picture files; others that Pillow knows start programs, or nobody has tried them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+#: Pillow's names of pixels with a known scale.
+MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+MOST_PIXELS = 50_000_000
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  #: Pillow's names of what so many channels mean
 
 
@@ -34,14 +40,30 @@ def read(
         InvalidImage: A file is not an image, or not one for this network.
         model.errors.InvalidData: An ``.npz`` is damaged or holds something else.
     """
-    parts = []
+    is_alone = len(paths) == 1
+    return joined([_of_file(path, weights, notify, is_alone=is_alone) for path in paths])
+
+
+def read_each(
+    paths: Sequence[Path], weights: Weights, notify: Callable[[str], None]
+) -> tuple[Pictures | None, list[str]]:
+    """Return the pictures in the files that can be read, if any, and what is wrong with the others."""
+    parts, faults = [], []
     for path in paths:
-        if path.suffix.lower() == ".npz":
-            parts.append(_of_npz(path, weights, is_alone=len(paths) == 1))
-        else:
-            row = _of_image(path, weights, notify)
-            parts.append(Pictures([_shown(path)], row[np.newaxis], np.array([-1])))
-    return joined(parts)
+        try:
+            parts.append(_of_file(path, weights, notify, is_alone=len(paths) == 1))
+        except (InvalidImage, InvalidData) as error:
+            faults.append(str(error))
+    return joined(parts) if parts else None, faults
+
+
+def _of_file(
+    path: Path, weights: Weights, notify: Callable[[str], None], *, is_alone: bool
+) -> Pictures:
+    if path.suffix.lower() == ".npz":
+        return _of_npz(path, weights, is_alone=is_alone)
+    row = _of_image(path, weights, notify)
+    return Pictures([_shown(path)], row[np.newaxis], np.array([-1]))
 
 
 def _shown(path: Path) -> str:
@@ -50,7 +72,7 @@ def _shown(path: Path) -> str:
 
 
 def _of_npz(path: Path, weights: Weights, *, is_alone: bool) -> Pictures:
-    images, labels = data.npz_to_classify(path, weights.n_classes)
+    images, labels = npz.npz_to_classify(path, weights.n_classes)
     n, shape, wanted = len(images), images.shape[1:], weights.image_shape
     rows: NDArray[Any] | None = images.reshape(n, -1)
     if wanted and len(shape) in (2, 3):  # as many values may still be another picture
@@ -87,31 +109,24 @@ def _pixels(
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata in a picture that can be read
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = _in_mode(ImageOps.exif_transpose(opened), mode)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            with Image.open(file, formats=FORMATS) as opened:
+                if math.prod(opened.size) > MOST_PIXELS:
+                    raise InvalidImage(f"{_shown(path)} has too many pixels. Make it smaller.")
+                image = _in_mode(ImageOps.exif_transpose(opened), opened.format, mode)
+    except InvalidImage:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise InvalidImage(f"{_shown(path)} has too many pixels. Make it smaller.") from error
     except UnidentifiedImageError as error:
         raise InvalidImage(
-            f"{_shown(path)} is not an image file. Expected PNG, JPEG or another kind that Pillow "
-            "reads, or an .npz with an array `images`."
+            f"{_shown(path)} is not an image file that hpo reads. Expected {', '.join(FORMATS)}, or an "
+            ".npz with an array `images`."
         ) from error
-    except OSError as error:
-        fault = error.strerror or str(error)
+    except Exception as error:  # a damaged picture can raise anything
+        fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InvalidImage(f"{_shown(path)} cannot be read as an image: {fault}.") from error
-    except (
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        KeyError,
-        IndexError,
-    ) as error:
-        raise InvalidImage(f"{_shown(path)} cannot be read as an image: {error}.") from error
     if image.size != size:
         before, after = (f"{width} x {height}" for width, height in (image.size, size))
         notify(f"{_shown(path)} was resized from {before} to {after} pixels.")
@@ -119,16 +134,21 @@ def _pixels(
     return np.asarray(image, np.uint8)
 
 
-def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
+def _in_mode(image: "Image.Image", kind: str | None, mode: str) -> "Image.Image":
     """Return a picture in grey or in colour; what is transparent lies on white."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-        values = np.asarray(image).astype(np.float64) / 257
+    # Pillow calls 16 bits of a PNG "I" too, which are 32 in every other file.
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
+        values = np.asarray(image).astype(np.float64) / 257  # Pillow would cut them off at 255
         image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("its pixels are numbers without a scale")
-    is_opaque = image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info
+    elif image.mode not in MODES:
+        raise ValueError(
+            f"its pixels are numbers without a scale (mode {image.mode}); save it with 8 bits a channel"
+        )
+    is_opaque = image.mode not in ("LA", "PA", "La", "RGBA", "RGBa") and (
+        "transparency" not in image.info
+    )
     if mode == "RGBA" or is_opaque:
         return image.convert(mode)
     image = image.convert("RGBA")

@@ -41,27 +41,55 @@ def predict(weights: Weights, pictures: Pictures) -> Prediction:
     """Return the classes of the pictures; equal scores are in the order of the classes.
 
     Raises:
-        InvalidImage: The normalisation cannot work with an image.
+        InvalidImage: A picture cannot be classified.
     """
+    _, found, faults = predict_each(weights, pictures)
+    if faults:
+        raise InvalidImage(faults[0])
+    return found
+
+
+def predict_each(weights: Weights, pictures: Pictures) -> tuple[Pictures, Prediction, list[str]]:
+    """Return the pictures that can be classified, their classes, and what is wrong with the others."""
     rows = pictures.rows
+    is_finite = np.asarray(np.isfinite(rows).all(axis=1))
+    has_contrast = np.ones(len(rows), dtype=bool)
     if weights.normalisation is Normalisation.IMAGE:
-        constant = np.flatnonzero((rows == rows[:, :1]).all(axis=1))
-        _refuse(pictures, constant, "has one value throughout, so it has no contrast to go by")
+        has_contrast = (rows != rows[:, :1]).any(axis=1)
+    places = np.flatnonzero(is_finite & has_contrast)
+    scores = _scores(weights, rows[places])
+    is_beyond = np.zeros(len(rows), dtype=bool)
+    is_beyond[places] = ~np.isfinite(scores).all(axis=1)
+    faults = []
+    for place in np.flatnonzero(~is_finite | ~has_contrast | is_beyond):
+        fault = "has values beyond what the network takes"
+        if not is_finite[place]:
+            fault = "has values that are not finite"
+        elif not has_contrast[place]:
+            fault = "has one value throughout, so it has no contrast to go by"
+        faults.append(f"{pictures.names[place]} {fault}. Leave it out.")
+    scores, places = scores[~is_beyond[places]], places[~is_beyond[places]]
+    classes = np.argsort(-scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(probabilities(weights.loss, scores), classes, axis=1)
+    names = [pictures.names[place] for place in places]
+    sound = Pictures(names, rows[places], pictures.labels[places])
+    return sound, Prediction(classes, ordered), faults
+
+
+def _scores(
+    weights: Weights, rows: NDArray[np.uint8] | NDArray[np.float32]
+) -> NDArray[np.floating]:
     n_classes, n = weights.n_classes, len(rows)
     dataset = Dataset("images", rows, np.zeros(n, np.intp), n_classes, weights.image_shape)
     inputs = Inputs(dataset, weights.normalisation, weights.network.w1.dtype, weights.statistics)
     scores = np.empty((n, n_classes), inputs.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is left out
         for start in range(0, n, CHUNK):
             part = slice(start, min(start + CHUNK, n))
             chunk = np.empty((part.stop - part.start, weights.d), inputs.dtype)
             inputs.fill(chunk, part)
             scores[part] = forward(weights.network, chunk)
-    beyond = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    _refuse(pictures, beyond, "has values beyond what the network takes")
-    classes = np.argsort(-scores, axis=1, kind="stable")
-    ordered = np.take_along_axis(probabilities(weights.loss, scores), classes, axis=1)
-    return Prediction(classes, ordered)
+    return scores
 
 
 def table(weights: Weights, pictures: Pictures, prediction: Prediction, top: int = 1) -> str:
@@ -83,11 +111,6 @@ def table(weights: Weights, pictures: Pictures, prediction: Prediction, top: int
         n_right = int((prediction.classes[is_known, 0] == pictures.labels[is_known]).sum())
         lines.append(f"accuracy\t{n_right / n:.4f}\t{n_right} of {n}")
     return "\n".join(lines)
-
-
-def _refuse(pictures: Pictures, places: NDArray[np.intp], fault: str) -> None:
-    if len(places):
-        raise InvalidImage(f"{pictures.names[places[0]]} {fault}. Leave it out.")
 
 
 def joined(parts: Sequence[Pictures]) -> Pictures:

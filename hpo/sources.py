@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.errors import DataUnavailable
+from hpo.errors import DataChanged, DataUnavailable
 
 # NumPy and the network library are imported where they are used: `hpo --help` needs neither.
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Source:
     @property
     def images_name(self) -> str:
         """Name of the data set that is read from here."""
-        from model import data
+        from model.npz import npz_name
 
-        return data.npz_name(self._path) if self._kind == "npz" else self.name
+        return npz_name(self._path) if self._kind == "npz" else self.name
 
     def training(self) -> "Dataset":
         """Read the training part: all five batches of CIFAR-10.
@@ -82,11 +82,11 @@ class Source:
         Raises:
             model.errors.InvalidData: The files are damaged or not what they should be.
         """
-        from model import cifar, data
+        from model import cifar, data, npz
 
         if self._kind == "cifar10":
             return cifar.load(self._path)
-        return data.digits() if self._kind == "digits" else data.npz(self._path)
+        return data.digits() if self._kind == "digits" else npz.npz(self._path)
 
     def batches(self, numbers: Sequence[int]) -> "Dataset":
         """Read some training batches of CIFAR-10, 1 to 5, in the order given."""
@@ -103,12 +103,22 @@ class Source:
         return cifar.load(self._path, numbers)
 
     def test(self) -> "Dataset | None":
-        """Read the test part, or return None for an ``.npz`` that has none."""
-        from model import cifar, data
+        """Read the test part, or return None for an ``.npz`` that has none.
+
+        Raises:
+            DataChanged: The training part beside it is not the one that is meant.
+            model.errors.InvalidData: As `training`.
+        """
+        from model import cifar, data, npz
 
         if self._kind == "cifar10":
             return cifar.load(self._path, (cifar.TEST_BATCH,))
-        return data.digits_test() if self._kind == "digits" else data.npz_test(self._path)
+        if self._kind == "digits":
+            return data.digits_test()
+        training, test = npz.npz_parts(self._path)
+        if self.fingerprint not in (None, training.fingerprint):
+            raise DataChanged(self.name, str(self.fingerprint), training.fingerprint)
+        return test
 
     def files(self) -> list[Path]:
         """Return the files that the training part is read from; none for what comes with hpo."""

@@ -7,6 +7,8 @@ import typer
 
 from hpo.progress import say
 
+SHOWN = 20  #: faults that are told one by one
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -24,15 +26,17 @@ def predict(
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes.")] = 1,
-) -> None:
+) -> int:
     """Print a line for each image: its name, and the likeliest classes with their probabilities.
 
-    Columns are separated by tabs. With labels in an .npz, the last line is the accuracy.
+    Columns are separated by tabs. With labels in an .npz, the last line is the accuracy. An image
+    that cannot be classified is named on stderr, and the exit status is 1; the others are classified.
 
     Example: hpo predict final-model/weights.npz cat.png --top 3
     """
     from hpo import image_files
     from hpo import predict as predicting
+    from hpo.errors import InvalidImage
     from hpo.weights_file import read
 
     network = read(weights)
@@ -40,5 +44,18 @@ def predict(
         raise typer.BadParameter(
             f"--top must be at most {network.n_classes}, the classes there are."
         )
-    pictures = image_files.read(images, network, say)
-    typer.echo(predicting.table(network, pictures, predicting.predict(network, pictures), top))
+    pictures, faults = image_files.read_each(images, network, say)
+    n_sound = 0
+    if pictures is not None:
+        sound, prediction, more = predicting.predict_each(network, pictures)
+        faults, n_sound = faults + more, len(sound.names)
+    if not n_sound and len(faults) == 1:
+        raise InvalidImage(faults[0])
+    for fault in faults[:SHOWN]:
+        say(fault)
+    if len(faults) > SHOWN:
+        say(f"{len(faults) - SHOWN:,} more images cannot be classified either.")
+    if not n_sound:
+        raise InvalidImage(f"None of the {len(faults):,} images can be classified.")
+    typer.echo(predicting.table(network, sound, prediction, top))
+    return 1 if faults else 0

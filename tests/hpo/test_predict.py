@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpo.errors import InvalidImage
-from hpo.predict import Pictures, joined, predict, table
+from hpo.predict import Pictures, joined, predict, predict_each, table
 from hpo.weights_file import Weights
 from model.data import Statistics, digits, digits_test
 from model.losses import Loss, sigmoid, softmax
@@ -110,6 +110,18 @@ def test_values_that_overflow_are_refused() -> None:
 
     with pytest.raises(InvalidImage, match="picture 1 has values beyond what the network takes"):
         predict(weights(Normalisation.NONE), pictures(images))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_left_out(value: float) -> None:
+    images = digits().images[:3].astype(np.float32)
+    images[1, 7] = value
+
+    sound, found, faults = predict_each(weights(Normalisation.IMAGE), pictures(images))
+
+    assert sound.names == ["picture 0", "picture 2"]
+    assert len(found.classes) == 2
+    assert faults == ["picture 1 has values that are not finite. Leave it out."]
 
 
 def test_the_table_has_a_line_an_image() -> None:

@@ -115,7 +115,10 @@ def test_a_prediction_needs_neither_data_nor_database(
     [
         (["model/weights.npz", "nothing.png"], "nothing.png cannot be read as an image: No such f"),
         (["model/weights.npz", "."], ". cannot be read as an image: Is a directory."),
-        (["model/weights.npz", "notes.txt"], "notes.txt is not an image file. Expected PNG, JPEG"),
+        (
+            ["model/weights.npz", "notes.txt"],
+            "notes.txt is not an image file that hpo reads.",
+        ),
         (["model/weights.npz", "half.png"], "half.png cannot be read as an image: image file is t"),
         (["model/weights.npz", "grey.png"], "grey.png has one value throughout, so it has no cont"),
         (["model/weights.npz", "half.npz"], "half.npz cannot be read as an .npz file"),
@@ -154,12 +157,38 @@ def test_what_cannot_be_used_is_one_sentence(
     assert answer.out == ""
 
 
-def test_one_bad_picture_among_good_ones_leaves_no_half_answer(
-    trained: Command, picture: str
+def test_bad_pictures_are_named_and_the_others_classified(
+    trained: Command, picture: str, workplace: Path
 ) -> None:
-    answer = trained("predict", "model/weights.npz", picture, "nothing.png")
+    Image.new("L", (8, 8), 100).save("grey.png")
+    images = TEST.images[:5].astype(float)
+    images[1], images[3, 5] = 3, np.nan  # no contrast, and not finite
+    np.savez("few.npz", images=images, labels=TEST.labels[:5])
+    (workplace / "half.npz").write_bytes(b"PK")
 
-    assert (answer.status, answer.out) == (1, "")
+    answer = trained(
+        "predict", "model/weights.npz", "nothing.png", picture, "grey.png", "half.npz", "few.npz"
+    )
+
+    assert answer.status == 1
+    told = answer.err.splitlines()
+    for line, start in zip(
+        told, ("nothing.png", "half.npz", "grey.png", "few.npz:1", "few.npz:3"), strict=True
+    ):
+        assert line.startswith(start)
+    names = [line.split("\t")[0] for line in answer.out.splitlines()]
+    assert names == [picture, "few.npz:0", "few.npz:2", "few.npz:4", "accuracy"]
+    assert answer.out.splitlines()[-1].endswith(" of 3")
+
+
+def test_many_bad_pictures_are_counted(trained: Command) -> None:
+    np.savez("bad.npz", images=np.ones((50, 64)))
+
+    answer = trained("predict", "model/weights.npz", "bad.npz")
+
+    assert "None of the 50 images can be classified." in answer.sentence
+    assert len(answer.err.splitlines()) == 22
+    assert "30 more images cannot be classified either." in answer.err
 
 
 def test_a_network_for_colour_takes_grey_pictures_and_names_its_classes(
