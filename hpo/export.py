@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 
 from hpo import damage, digests, rows, tables
 from hpo.errors import DamagedRow
+from hpo.printable import printable
 from hpo.spaces import Value
 from hpo.tables import Result, Slot, StoredStudy
 
@@ -48,11 +49,13 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = study.experiment.parameters
-    writer.writerow(["cell", "replicate", *names, "state", "update", *tables.CURVE_COLUMNS])
+    writer.writerow(
+        ["cell", "replicate", *map(_plain, names), "state", "update", *tables.CURVE_COLUMNS]
+    )
     curves = whole_curves(connection, study)
     for result in rows.results_of(connection, study.uuid):
         slot = result.slot
-        values = study.experiment.cells[slot.cell].values()
+        values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
         for row in curves.get(slot, []):
             points = [getattr(row, name) for name in tables.CURVE_COLUMNS]
             writer.writerow(
@@ -82,6 +85,14 @@ def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[
         what = f"The result of {study.name!r}, cell {cell}, replicate {replicate}"
         raise DamagedRow(what, "it is missing, although that trial has ended")
     return curves
+
+
+def _plain(value: Value) -> Value:
+    """Return text that neither a terminal nor a spreadsheet takes for a command."""
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.errors import OutputError
+from hpo.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +218,7 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
 
     figure = Figure((width, height), dpi=100, facecolor="white", layout="constrained")
     title = textwrap.fill(title, int(8 * width), max_lines=2, placeholder=" …")
-    figure.suptitle(title, fontsize=TITLE_SIZE, parse_math=False)
+    figure.suptitle(printable(title), fontsize=TITLE_SIZE, parse_math=False)
     return figure
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from hpo.printable import printable, printable_lines
+
 if TYPE_CHECKING:  # the command line says things before it needs a database
     from hpo.experiment import Experiment
     from hpo.profile import Phases
@@ -16,7 +18,12 @@ PAUSE = 10.0  #: seconds between two plain lines about the same stack
 
 def say(text: str) -> None:
     """Write a line of the story."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
+    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
+
+
+def tell(text: str) -> None:
+    """Write a line, or several, of what a command was asked for."""
+    print(printable_lines(text))  # noqa: T201  # stdout is the result
 
 
 def parameters(experiment: "Experiment", cell: int) -> str:
@@ -74,11 +81,11 @@ class Story:
 
     def began(self, title: str, experiment: "Experiment", n_updates: int) -> None:
         """Learn what will be trained."""
-        self._title, self._experiment = title, experiment
+        self._title, self._experiment = printable(title), experiment
         self._total = n_updates
         self._done.clear()
         if self._bar is not None:
-            self._task = self._bar.add_task(title, total=self._total, accuracy="")
+            self._task = self._bar.add_task(self._title, total=self._total, accuracy="")
 
     def grew(self, experiment: "Experiment") -> None:
         """Learn of more cells, and say so once, whoever of the workers tells it first."""
@@ -109,7 +116,7 @@ class Story:
             )
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed:,.0f}/{task.total:,.0f} updates"),
                 TimeElapsedColumn(),
@@ -171,6 +178,6 @@ class Story:
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(printable_lines(text), highlight=False, markup=False)
         else:
             say(text)

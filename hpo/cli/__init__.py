@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that ``hpo --help`` answers 
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 # One BLAS thread in every process: more are slower here, and several workers would fight.
@@ -18,6 +19,7 @@ keep_to_ours()  # before anything else is imported
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo.cli import data, looking, predicting, searching, training, working  # noqa: E402
+from hpo.printable import printable_lines  # noqa: E402
 
 app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
@@ -76,7 +78,7 @@ def main() -> None:
     except OSError as error:
         _fail(str(OutputError(Path(error.filename or "the file"), error)))
     except Exception as error:
-        sentence = _usage_or_model(error)
+        sentence = _usage_or_model(error) or _of_database(error)
         if sentence is None:
             raise
         _fail(sentence)
@@ -94,6 +96,26 @@ def _usage_or_model(error: Exception) -> str | None:
     return str(error) if isinstance(error, ModelError) else None
 
 
+def _of_database(error: Exception) -> str | None:
+    """Return the sentence for what the database's libraries raised by themselves, or None.
+
+    Of what they mean to raise `hpo.faults` knows more; this is what damaged rows make of them.
+    """
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in ("sqlalchemy", "psycopg", "alembic") or module.startswith(
+            ("optuna.storages", "optuna.trial", "optuna.distributions")
+        ):
+            told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            return (
+                f"What the database holds cannot be understood ({told}). `hpo doctor` examines it; "
+                "else restore a copy."
+            )
+        if module.partition(".")[0] in ("hpo", "model"):
+            return None
+    return None
+
+
 def _fail(sentence: str) -> None:
-    print(f"hpo: {sentence}", file=sys.stderr)  # noqa: T201  # stderr is where mistakes are told
+    print(f"hpo: {printable_lines(sentence)}", file=sys.stderr)  # noqa: T201  # stderr is where mistakes are told
     sys.exit(1)

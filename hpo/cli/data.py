@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli.options import open_source
+from hpo.progress import tell
 
 app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
 Spec = Annotated[
@@ -24,11 +25,11 @@ def info(source: Spec = "cifar10") -> None:
     dataset = found.training()
     counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
     shape = " x ".join(str(n) for n in dataset.image_shape) or f"{dataset.d} values"
-    typer.echo(f"name:         {dataset.name}")
-    typer.echo(f"from:         {found.spec}")
-    typer.echo(f"images:       {len(dataset):,} of {shape}, {dataset.images.dtype}")
-    typer.echo(f"classes:      {dataset.n_classes}, images in each: {', '.join(map(str, counts))}")
-    typer.echo(f"fingerprint:  {dataset.fingerprint}")
+    tell(f"name:         {dataset.name}")
+    tell(f"from:         {found.spec}")
+    tell(f"images:       {len(dataset):,} of {shape}, {dataset.images.dtype}")
+    tell(f"classes:      {dataset.n_classes}, images in each: {', '.join(map(str, counts))}")
+    tell(f"fingerprint:  {dataset.fingerprint}")
 
 
 @app.command()
@@ -41,10 +42,10 @@ def verify(source: Spec = "cifar10") -> None:
     """
     found = open_source(source, lambda: False)
     training, test = found.training(), found.test()
-    typer.echo(f"{found.spec}: {len(training):,} training images are sound")
-    typer.echo(f"training fingerprint: {training.fingerprint}")
+    tell(f"{found.spec}: {len(training):,} training images are sound")
+    tell(f"training fingerprint: {training.fingerprint}")
     if test is None:
-        typer.echo("There are no test images.")
+        tell("There are no test images.")
         return
-    typer.echo(f"{len(test):,} test images are sound")
-    typer.echo(f"test fingerprint:     {test.fingerprint}")
+    tell(f"{len(test):,} test images are sound")
+    tell(f"test fingerprint:     {test.fingerprint}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
-from hpo.progress import say
+from hpo.progress import say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,7 +37,7 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
         found = stored(connection, study)
         return report.best(report.read(connection, found), judgement.judge(connection, found))
 
-    typer.echo(_read(storage, told))
+    tell(_read(storage, told))
 
 
 def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -47,7 +47,7 @@ def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """
     from hpo import report
 
-    typer.echo(_read(storage, report.status))
+    tell(_read(storage, report.status))
 
 
 def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -57,7 +57,7 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """
     from hpo import report
 
-    typer.echo(_read(storage, report.listing))
+    tell(_read(storage, report.listing))
 
 
 def export(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.progress import say
+from hpo.progress import say, tell
 
 SHOWN = 20  #: faults that are told one by one
 
@@ -57,5 +57,5 @@ def predict(
         say(f"{len(faults) - SHOWN:,} more images cannot be classified either.")
     if not n_sound:
         raise InvalidImage(f"None of the {len(faults):,} images can be classified.")
-    typer.echo(predicting.table(network, sound, prediction, top))
+    tell(predicting.table(network, sound, prediction, top))
     return 1 if faults else 0

@@ -19,7 +19,7 @@ from hpo.cli.options import (
     Workers,
     open_source,
 )
-from hpo.progress import Story, say
+from hpo.progress import Story, say, tell
 
 if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
@@ -104,7 +104,7 @@ def run(
             dataset = prepared.training(source, os.environ)
             if dry_run:
                 told = estimate.describe(definition, dataset, storage, name, parent, say, cell)
-                typer.echo(told)
+                tell(told)
                 return 0
             folder = _model_folder(definition, dataset, name, out)
             opened = running.open_for(
@@ -169,7 +169,7 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
         return stop.exit_status
     if before.is_complete:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
-    typer.echo(storage.write(lambda connection: report.table(report.read(connection, stored))))
+    tell(storage.write(lambda connection: report.table(report.read(connection, stored))))
     return 0
 
 
@@ -181,8 +181,8 @@ def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folde
     if verdict is None:
         say("No cell came to its end in every replicate, so nothing was shown the test images.")
         return
-    typer.echo(verdict.spread())
-    typer.echo(f"Looks at the test images: {verdict.looks()}")
+    tell(verdict.spread())
+    tell(f"Looks at the test images: {verdict.looks()}")
     for path in final.write_model(storage, study, dataset, folder, say):
         say(f"Wrote {path}")
 
@@ -243,7 +243,7 @@ def reproduce(
         except Interrupted:
             say(f"Interrupted. `hpo reproduce --workdir {workdir}` goes on from here.")
             return stop.exit_status
-    typer.echo(reproduction.table(figures))
+    tell(reproduction.table(figures))
     return 0 if all(figure.matches for figure in figures) else 1
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import Data, open_source
-from hpo.progress import say
+from hpo.progress import say, tell
 
 if TYPE_CHECKING:
     from hpo.single import Trained
@@ -143,9 +143,9 @@ def check_gradients(
     network = StandardRandomness(seed, (few.d, hidden, few.n_classes)).network()
     errors = gradient_check.check_gradients(network, inputs, few.labels, lambda_, Loss(loss))
     for name, error in vars(errors).items():
-        typer.echo(f"relative error of {name}: {error:.3e}")
+        tell(f"relative error of {name}: {error:.3e}")
     worst = max(vars(errors).values())
-    typer.echo("The gradients are right." if worst < 1e-6 else "The gradients are WRONG.")
+    tell("The gradients are right." if worst < 1e-6 else "The gradients are WRONG.")
     return 0 if worst < 1e-6 else 1
 
 
@@ -201,11 +201,11 @@ def _print(trained: "Trained") -> None:
         return
     last = trained.evaluations[-1]
     for name, metrics in (("training", last.training), ("validation", last.validation)):
-        typer.echo(
+        tell(
             f"{name:<10} cost {metrics.cost[0]:.4f}  loss {metrics.loss[0]:.4f}  "
             f"accuracy {metrics.accuracy[0]:.4f}"
         )
-    typer.echo(f"after {last.update} of {trained.config.n_updates} updates")
+    tell(f"after {last.update} of {trained.config.n_updates} updates")
 
 
 def _draw(trained: "Trained", folder: Path, training: "Dataset") -> None:

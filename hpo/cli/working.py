@@ -18,7 +18,7 @@ from hpo.cli.options import (
     StudyName,
     open_source,
 )
-from hpo.progress import Story, say
+from hpo.progress import Story, say, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +64,7 @@ def worker(
         if stop():
             say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
             return stop.exit_status
-    typer.echo(f"Nothing is left to do; {n_trained} trials were trained here.")
+    tell(f"Nothing is left to do; {n_trained} trials were trained here.")
     return 0
 
 
@@ -109,7 +109,7 @@ def submit(
         definition, dataset, opened, name=name, parent_name=parent, notify=say
     )
     waiting = plan.n_slots - plan.n_counted - len(plan.failed)
-    typer.echo(f"{made.stored.name}: {waiting} of {plan.n_slots} trials are waiting or running.")
+    tell(f"{made.stored.name}: {waiting} of {plan.n_slots} trials are waiting or running.")
     opened.close()
 
 
@@ -132,9 +132,7 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     n_forgiven = plan.retry(opened, found)
     opened.close()
     definition = found.experiment.definition.name
-    typer.echo(
-        f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them."
-    )
+    tell(f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them.")
 
 
 def doctor(
@@ -150,5 +148,5 @@ def doctor(
     from hpo import doctor as examination
 
     findings = examination.examine(storage, repair=repair)
-    typer.echo(examination.report(findings))
+    tell(examination.report(findings))
     return 1 if any(finding.is_open for finding in findings) else 0
