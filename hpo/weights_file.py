@@ -9,19 +9,21 @@ import hashlib
 import io
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo import tensors
 from hpo.errors import InvalidWeights
+from model import archive
+from model.archive import Damaged
 from model.data import Statistics
+from model.files import open_regular
 from model.losses import Loss
 from model.network import Network
 from model.normalisation import Normalisation
@@ -31,6 +33,8 @@ FORMAT = "hpo_weights"  #: the key of the metadata that says that they are ours
 VERSION = "1"
 LAYERS = tuple(f.name for f in fields(Network))
 STATISTICS = ("feature_mean", "feature_deviation")
+METADATA = "metadata"  #: the array of an ``.npz`` that is a string of JSON
+T = TypeVar("T", int, str)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -130,52 +134,33 @@ def read(path: Path) -> Weights:
         InvalidWeights: It is not one that `hpo run final` wrote, or is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             is_zip = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            metadata, arrays = _read_npz(path, file) if is_zip else tensors.read(file)
+    except Damaged as error:
+        kind = "" if is_zip else " or another kind of file"
+        raise InvalidWeights(path, f"is damaged{kind} ({error})") from error
     except OSError as error:
         raise InvalidWeights(path, f"cannot be read: {error.strerror}") from error
-    metadata, arrays = _read_npz(path) if is_zip else _read_safetensors(path)
-    return _checked(path, metadata, arrays)
+    except MemoryError as error:
+        raise InvalidWeights(path, "needs more memory than there is") from error
+    return _checked(path, _of_format(path, metadata), arrays)
 
 
-def _read_npz(path: Path) -> tuple[dict[str, str], Arrays]:
-    try:
-        # NumPy leaves a file that it opened itself open when it is no zip file.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            if "metadata" not in stored:
-                raise InvalidWeights(path, f"holds {_listed(stored.files)}, and not our metadata")
-            metadata = _of_format(path, json.loads(str(stored["metadata"])))
-            return metadata, {name: stored[name] for name in stored.files if name != "metadata"}
-    except _UNREADABLE as error:
-        raise InvalidWeights(path, f"is damaged ({error})") from error
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, str], Arrays]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise InvalidWeights(
-            path, f"needs the package safetensors, which is not installed; {NPZ} does without"
-        ) from error
-    try:
-        with safe_open(path, framework="numpy") as stored:
-            metadata = _of_format(path, stored.metadata())
-            return metadata, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, *_UNREADABLE, TypeError) as error:
-        raise InvalidWeights(path, f"is damaged or another kind of file ({error})") from error
-
-
-#: What damaged files make NumPy, json and zipfile raise.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
-    RuntimeError,  # an encrypted member
-    zipfile.BadZipFile,
-    zlib.error,
-)
+def _read_npz(path: Path, file: BinaryIO) -> tuple[Any, Arrays]:
+    with archive.opened(file) as stored:
+        if METADATA not in stored:
+            raise InvalidWeights(path, f"holds {_listed(stored.names)}, and not our metadata")
+        told = stored.read(METADATA)
+        try:
+            metadata = json.loads(str(told)) if told.dtype.kind == "U" and not told.shape else None
+        except Exception as error:  # a damaged string can raise anything
+            raise Damaged(f"its metadata are no JSON: {str(error)[:200]}") from error
+        wanted = {*LAYERS, *STATISTICS}
+        if len(stored.names) > 1 + len(wanted):
+            raise InvalidWeights(path, f"holds {len(stored.names)} arrays, more than a network has")
+        return metadata, {name: stored.read(name) for name in stored.names if name != METADATA}
 
 
 def _of_format(path: Path, metadata: Any) -> dict[str, str]:
@@ -183,7 +168,9 @@ def _of_format(path: Path, metadata: Any) -> dict[str, str]:
     if found is None:
         raise InvalidWeights(path, "holds arrays that hpo did not write")
     if found != VERSION:
-        raise InvalidWeights(path, f"was written by a newer hpo (format {found})")
+        raise InvalidWeights(path, f"was written by a newer hpo (format {str(found)[:20]})")
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise InvalidWeights(path, "has metadata that are no text")
     return dict(metadata)
 
 
@@ -192,12 +179,13 @@ def _checked(path: Path, metadata: dict[str, str], arrays: Arrays) -> Weights:
     try:
         normalisation = Normalisation(metadata["normalisation"])
         loss = Loss(metadata["loss"])
-        image_shape = tuple(int(n) for n in json.loads(metadata["image_shape"]))
+        image_shape = tuple(_listing(metadata["image_shape"], int))
         white = _white(json.loads(metadata["white"]))
-        class_names = tuple(str(name) for name in json.loads(metadata["class_names"]))
+        class_names = tuple(_listing(metadata["class_names"], str))
         expected = metadata["sha256"]
-    except (KeyError, ValueError, TypeError) as error:
-        raise InvalidWeights(path, f"has metadata that cannot be understood ({error!r})") from error
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = repr(error)[:200]
+        raise InvalidWeights(path, f"has metadata that cannot be understood ({told})") from error
     is_feature = normalisation is Normalisation.FEATURE
     names = {*LAYERS, *(STATISTICS if is_feature else ())}
     if set(arrays) != names:
@@ -223,10 +211,17 @@ def _checked(path: Path, metadata: dict[str, str], arrays: Arrays) -> Weights:
     )
 
 
+def _listing(text: str, kind: type[T]) -> list[T]:
+    found = json.loads(text)
+    if not isinstance(found, list) or any(type(value) is not kind for value in found):
+        raise ValueError(f"expected a list of {kind.__name__}")
+    return found
+
+
 def _white(value: Any) -> float | None:
     if value is None:
         return None
-    if not 0 < float(value) < math.inf:
+    if type(value) not in (int, float) or not 0 < float(value) < math.inf:
         raise ValueError(f"white is {value}")
     return float(value)
 

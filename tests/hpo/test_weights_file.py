@@ -263,6 +263,5 @@ def test_without_the_package_there_is_only_the_npz(
         monkeypatch.setitem(sys.modules, name, None)
 
     assert safetensors_bytes(weights()) is None
-    with pytest.raises(InvalidWeights, match="safetensors, which is not installed; weights.npz do"):
-        read(path)
+    assert read(path).class_names == weights().class_names  # reading does without it
     assert isinstance(read(write(tmp_path, NPZ, weights())).network, Network)
