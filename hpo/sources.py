@@ -5,7 +5,9 @@ it is asked for them, the test part only when it is asked for the test part. Its
 the same data from any folder, so a worker on the same machine can be given it.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,8 +194,9 @@ def resolve(
 def _at(written: str, *, kind: str | None = None) -> Source:
     """Return the source at a path, which must be of ``kind`` if one is given."""
     path = Path(os.path.abspath(os.path.expanduser(written)))
-    if not written or not os.path.exists(path):
-        raise DataUnavailable(f"No data at {written!r}: there is no such path. Expected {FORMS}.")
+    fault = "there is no such path" if not written else _absence(path)
+    if fault is not None:
+        raise DataUnavailable(f"No data at {written!r}: {fault}. Expected {FORMS}.")
     if kind != "npz" and _is_cifar10(path):
         return Source(spec=f"cifar10:{path}", name="cifar10")
     if kind != "cifar10" and path.is_file() and path.suffix.lower() == ".npz":
@@ -202,8 +205,25 @@ def _at(written: str, *, kind: str | None = None) -> Source:
         raise DataUnavailable(
             f"{path} is a folder without CIFAR-10 batches.{_hint(path)} Expected {FORMS}."
         )
+    if not path.is_file():
+        raise DataUnavailable(f"{path} is a pipe or a device, and not a file. Expected {FORMS}.")
     wanted = {"cifar10": "CIFAR-10", "npz": "an .npz file"}.get(kind or "", "CIFAR-10 or an .npz")
     raise DataUnavailable(f"{path} is not {wanted}. Expected {FORMS}.")
+
+
+def _absence(path: Path) -> str | None:
+    """Return why nothing can be read at a path; None if something may be there."""
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        if is_folder:
+            with os.scandir(path):
+                return None
+    except FileNotFoundError:
+        return "it is a link to nowhere" if path.is_symlink() else "there is no such path"
+    except OSError as error:  # no permission, a loop of links
+        is_too_long = error.errno == errno.ENAMETOOLONG
+        return "there is no such path" if is_too_long else error.strerror or str(error)
+    return None
 
 
 def _cifar10(

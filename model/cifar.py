@@ -7,25 +7,31 @@ hold the same images; their digests follow from the Python ones (label byte, the
 Source of the files: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import gzip
 import hashlib
 import io
 import pickle
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.data import Dataset
 from model.errors import InvalidData
+from model.files import open_regular
 
 N_IMAGES = 10_000  #: images in a batch
 IMAGE_SHAPE = (3, 32, 32)  #: red, green and blue planes
 D = 3 * 32 * 32
 TRAINING_BATCHES = (1, 2, 3, 4, 5)
 TEST_BATCH = 0  #: the number that stands for test_batch
+
+#: Bytes of a batch, of all that an archive unpacks to, and files in one: about twice the real ones.
+BATCH_LIMIT, ARCHIVE_LIMIT, MEMBER_LIMIT = 2 * N_IMAGES * (D + 1), 400_000_000, 100
+AS_DOWNLOADED = " Expected cifar-10-python.tar.gz or cifar-10-binary.tar.gz as downloaded."
 
 PYTHON_MD5 = {
     1: "c99cafc152244af753f735de768cd75f",
@@ -146,8 +152,8 @@ def _contents(path: Path, batches: Sequence[int]) -> Iterator[tuple[int, bool, b
         for number in batches:
             if number not in found:
                 raise InvalidData(
-                    f"{path} holds no {_member(number, False)} or {_member(number, True)}. Expected "
-                    "cifar-10-python.tar.gz or cifar-10-binary.tar.gz as downloaded."
+                    f"{path} holds no {_member(number, False)} or {_member(number, True)}."
+                    f"{AS_DOWNLOADED}"
                 )
             yield number, *found[number]
     else:
@@ -162,10 +168,19 @@ def _read_file(directory: Path, number: int) -> tuple[bool, bytes]:
         file = directory / _member(number, is_binary)
         if file.is_file():
             try:
-                return is_binary, file.read_bytes()
+                with open_regular(file) as opened:
+                    content = opened.read(BATCH_LIMIT + 1)
             except OSError as error:
                 raise InvalidData(f"{file} cannot be read: {error.strerror}.") from error
-    present = sorted(entry.name for entry in directory.iterdir())[:6]
+            if len(content) > BATCH_LIMIT:
+                raise InvalidData(
+                    f"{file} is too large: a batch has about 31 MB. Download it again."
+                )
+            return is_binary, content
+    try:
+        present = sorted(entry.name for entry in directory.iterdir())[:6]
+    except OSError as error:
+        raise InvalidData(f"{directory} cannot be read: {error.strerror}.") from error
     raise InvalidData(
         f"{directory} has no {_member(number, False)} or {_member(number, True)} "
         f"(it holds: {', '.join(present) or 'nothing'}). "
@@ -176,15 +191,22 @@ def _read_file(directory: Path, number: int) -> tuple[bool, bytes]:
 def _read_archive(path: Path, wanted: set[int]) -> dict[int, tuple[bool, bytes]]:
     """Read the wanted members into memory; nothing is unpacked, so no path in it matters."""
     names = {_member(number, b): (number, b) for number in wanted for b in (False, True)}
-    limit = 2 * N_IMAGES * (D + 1)
     found: dict[int, tuple[bool, bytes]] = {}
     try:
-        with tarfile.open(path, mode="r|gz") as archive:
-            for entry in archive:
+        with (
+            open_regular(path) as packed,
+            gzip.GzipFile(fileobj=packed) as unpacked,
+            tarfile.open(fileobj=cast("Any", _Bounded(unpacked)), mode="r|") as archive,
+        ):
+            for n_members, entry in enumerate(archive):
+                if n_members == MEMBER_LIMIT:
+                    raise InvalidData(
+                        f"{path} holds more than {MEMBER_LIMIT} files.{AS_DOWNLOADED}"
+                    )
                 number, is_binary = names.get(Path(entry.name).name, (None, False))
                 if number is None or not entry.isfile():
                     continue
-                if entry.size > limit:
+                if entry.size > BATCH_LIMIT:
                     raise InvalidData(
                         f"{path}: {entry.name} would be {entry.size:,} bytes; a batch has about 31 MB. "
                         "Download the archive again."
@@ -194,16 +216,34 @@ def _read_archive(path: Path, wanted: set[int]) -> dict[int, tuple[bool, bytes]]
                     found[number] = (is_binary, opened.read())
                 if len(found) == len(wanted):
                     break
-    except (
-        tarfile.TarError,
-        OSError,
-        EOFError,
-        TypeError,
-    ) as error:  # TypeError: a cut gzip header
+    except InvalidData:
+        raise
+    except _TooLarge as error:
+        raise InvalidData(f"{path} unpacks to more than CIFAR-10 has.{AS_DOWNLOADED}") from error
+    except Exception as error:  # a damaged archive can raise anything
         raise InvalidData(
             f"{path} is damaged or not a .tar.gz ({error}). Download it again."
         ) from error
     return found
+
+
+class _TooLarge(Exception):
+    """More comes out of an archive than can be meant."""
+
+
+class _Bounded:
+    """A stream that ends in an error before it becomes too long."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self._left = ARCHIVE_LIMIT
+
+    def read(self, n: int) -> bytes:
+        content = self._stream.read(min(n, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise _TooLarge
+        return content
 
 
 def _from_pickle(where: str, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
