@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from hpo import leases, rows
+from hpo import correction, leases, rows
 from hpo import study as studies
 from hpo.errors import HpoError
 from hpo.health import cells, database, digests, trials, workers
@@ -29,7 +29,7 @@ def examine(url: str, *, repair: bool = False) -> list[Finding]:
     if repair and (path is None or path.is_file()):
         Storage(url).close()  # brings an older schema up to date
     findings = read_once(url, _look)
-    if repair and any(finding.is_open for finding in findings):
+    if repair and any(finding.is_open or finding.remedy for finding in findings):
         _mend(url)
         after = read_once(url, _look)
         still = {finding.text for finding in after if finding.is_wrong}
@@ -47,7 +47,8 @@ def report(findings: list[Finding]) -> str:
     lines = []
     for finding in findings:
         mark = "mended" if finding.is_mended else "WRONG" if finding.is_wrong else "ok"
-        remedy = f" {finding.remedy}" if finding.is_open else ""
+        mark = "note" if finding.is_note else mark
+        remedy = f" {finding.remedy}" if finding.remedy and not finding.is_mended else ""
         lines.append(f"{mark:<7}{finding.text}{remedy}")
     n_open = sum(finding.is_open for finding in findings)
     lines.append("Everything is sound." if not n_open else f"{n_open} things are wrong.")
@@ -75,7 +76,6 @@ def _mend(url: str) -> None:
             cells.delete_damaged,
             database.delete_orphans,
             cells.fail_surplus,
-            trials.show_again,
         ):
             storage.write(action)
         for name in studies.names(storage):
@@ -85,6 +85,7 @@ def _mend(url: str) -> None:
                 continue  # a study that is not ours is not ours to mend
             if study is not None:
                 plan(storage, study)
+                correction.settle(storage, studies.present(storage, study), lambda _: None)
         storage.write(workers.close_dead)
     finally:
         storage.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from hpo import rows
+from hpo import correction, rows
 from hpo import study as studies
 from hpo.errors import DataUnavailable, StudyDeleted, StudyNotFound
 from hpo.fleet import Membership
@@ -44,6 +44,7 @@ def join(
             for study in _with_work(storage, dataset, wanted):
                 trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
                 try:
+                    correction.correct(storage, study)
                     before = plan(storage, study)
                 except StudyDeleted:
                     continue
@@ -51,6 +52,8 @@ def join(
                 n_updates = before.n_updates + before.n_unplanned
                 counter.began(study.stored.name, study.experiment, n_updates)
                 work(storage, study, trainer, counter, stop, member.identity)
+                if not stop():
+                    correction.settle(storage, studies.present(storage, study), story.warn)
                 worked = True
             if not worked:
                 if not watch:

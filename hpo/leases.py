@@ -56,6 +56,12 @@ def held(storage: Storage, name: str) -> Iterator[Callable[[], None]]:
         _wanted_here.discard(token)
 
 
+def is_held(connection: Connection, name: str) -> bool:
+    """Tell whether somebody holds the lease ``name``."""
+    row = connection.execute(leases.select().where(leases.c.name == name)).one_or_none()
+    return row is not None and not _is_free(row, rows.now(connection))
+
+
 def _take(connection: Connection, name: str, token: str) -> bool:
     moment = rows.now(connection)
     query = leases.select().where(leases.c.name == name).with_for_update()

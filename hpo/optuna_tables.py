@@ -4,6 +4,9 @@ Declared here because importing Optuna takes a worker process longer than anythi
 They are created and migrated by Optuna alone; a test compares them with its models.
 """
 
+import math
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -64,3 +67,12 @@ steps = sa.Table(
         nullable=False,
     ),
 )
+
+
+def number(row: sa.Row[Any], column: str = "value") -> float | None:
+    """Return a value as Optuna reads it: its infinities stand in another column, NaN too."""
+    kind = getattr(row, f"{column}_type")
+    if kind == FINITE:
+        value = getattr(row, column)
+        return None if value is None else float(value)
+    return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind, math.nan)

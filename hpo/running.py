@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hpo import crew, leases, parents, prepared, warm_start
+from hpo import correction, crew, leases, parents, prepared, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
 from hpo.definition import StudyDefinition, study_name
@@ -163,6 +163,7 @@ def submit(
         if study is None:
             study = studies.create(storage, name, experiment)
         study = studies.grow(storage, study, definition.replicates)
+    correction.correct(storage, study)
     return study, plan(storage, study)
 
 
@@ -213,6 +214,10 @@ def run(
                     work(storage, study, trainer, progress, stop, identity, phases=phases)
                 phases.lap("database")
                 progress.spent(phases)
+
+    if not stop():
+        with suppress(Interrupted):
+            correction.settle(storage, studies.present(storage, study), notify)
 
     def look(connection: Connection) -> tuple[StoredStudy, Plan]:
         return studies.stored_now(connection, study), stands(connection, study)

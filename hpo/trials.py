@@ -5,7 +5,7 @@ A trial and the attempt that knows it commit together, so none is made twice.
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # a worker does without Optuna, whose import takes longest
     from optuna.distributions import BaseDistribution
 
 MADE_AT_ONCE = 200  #: trials in one transaction
+ROUNDS = 3  #: showing may find that others took a trial from its attempt, which gets another
 
 
 def make_trials(
@@ -29,14 +30,17 @@ def make_trials(
 ) -> None:
     """Give every attempt its trial, and show all states that Optuna does not; for planners."""
     storage.write(lambda connection: _settle_surplus_trials(connection, study))
-    while storage.write(lambda connection: _make_some(connection, study)):
-        keep_going()
-    behind = storage.write(
-        lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
-    )
-    for start in range(0, len(behind), MADE_AT_ONCE):
-        show(storage, study, behind[start : start + MADE_AT_ONCE])
-        keep_going()
+    for _ in range(ROUNDS):
+        while storage.write(lambda connection: _make_some(connection, study)):
+            keep_going()
+        behind = storage.write(
+            lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
+        )
+        for start in range(0, len(behind), MADE_AT_ONCE):
+            show(storage, study, behind[start : start + MADE_AT_ONCE], with_steps=True)
+            keep_going()
+        if not storage.write(lambda connection: _lacking(connection, study, 1)):
+            return
 
 
 def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
@@ -56,6 +60,26 @@ def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
         low, high = min(values), max(values)
         found[name] = FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
     return found
+
+
+def parameter_rows(
+    experiment: Experiment,
+    ranges: "dict[str, BaseDistribution]",
+    attempt: Attempt,
+    trial_id: int,
+) -> list[dict[str, Any]]:
+    """Return the parameters of an attempt as rows of Optuna's table."""
+    from optuna.distributions import distribution_to_json
+
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": ranges[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(ranges[name]),
+        }
+        for name, value in experiment.cells[attempt.slot.cell].items()
+    ]
 
 
 def surplus_trials(connection: Connection, study: str, study_id: int) -> list[int]:
@@ -79,9 +103,13 @@ def surplus_trials(connection: Connection, study: str, study_id: int) -> list[in
     return list(connection.execute(query).scalars())
 
 
+def _lacking(connection: Connection, study: OpenStudy, limit: int) -> list[Attempt]:
+    return rows.attempts_of(connection, study.uuid, without_trial=True, limit=limit)
+
+
 def _make_some(connection: Connection, study: OpenStudy) -> bool:
     """Make WAITING trials for some attempts that have none; tell whether there were any."""
-    lacking = rows.attempts_of(connection, study.uuid, without_trial=True, limit=MADE_AT_ONCE)
+    lacking = _lacking(connection, study, MADE_AT_ONCE)
     if not lacking:
         return False
     # As Optuna does: whoever makes a trial holds the study's row, so that numbers are counted once.
@@ -97,22 +125,16 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
         ],
     )
     trial_ids = list(made.scalars())
-    from optuna.distributions import distribution_to_json
-
+    for table in (optunas.params, optunas.attributes, optunas.values, optunas.steps):
+        # On SQLite a deleted trial's id is used again, and may find rows of its forerunner.
+        connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
     ranges = distributions(study.experiment)
-    shown = {name: distribution_to_json(distribution) for name, distribution in ranges.items()}
-    parameters, attributes, links = [], [], []
+    parameters: list[dict[str, Any]] = []
+    attributes: list[dict[str, Any]] = []
+    links = []
     for attempt, trial_id in zip(lacking, trial_ids, strict=True):
-        for name, value in study.experiment.cells[attempt.slot.cell].items():
-            parameters.append(
-                {
-                    "trial_id": trial_id,
-                    "param_name": name,
-                    "param_value": ranges[name].to_internal_repr(value),
-                    "distribution_json": shown[name],
-                }
-            )
-        attributes += attribute_rows(trial_id, _identity(attempt))
+        parameters += parameter_rows(study.experiment, ranges, attempt, trial_id)
+        attributes += attribute_rows(trial_id, identity(attempt))
         slot = attempt.slot
         links.append(
             {"c": slot.cell, "r": slot.replicate, "n": attempt.number, "trial_id": trial_id}
@@ -133,7 +155,8 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
     return True
 
 
-def _identity(attempt: Attempt) -> dict[str, int]:
+def identity(attempt: Attempt) -> dict[str, int]:
+    """Return the attributes that say which attempt a trial shows."""
     slot = attempt.slot
     attributes = {"cell": slot.cell, "replicate": slot.replicate, "attempt": attempt.number}
     return attributes | ({"retry_of": attempt.number - 1} if attempt.number else {})
@@ -142,7 +165,7 @@ def _identity(attempt: Attempt) -> dict[str, int]:
 def _settle_surplus_trials(connection: Connection, study: OpenStudy) -> None:
     """Give trials without an attempt to the one they were made for; one made twice has failed."""
     lacking = {
-        tuple(_identity(attempt).items()): attempt
+        tuple(identity(attempt).items()): attempt
         for attempt in rows.attempts_of(connection, study.uuid, without_trial=True)
     }
     for trial_id in surplus_trials(connection, study.uuid, study.study_id):

@@ -11,6 +11,7 @@ class Finding:
     is_wrong: bool = False
     remedy: str = ""  #: what mends it
     is_mended: bool = False
+    is_note: bool = False  #: worth telling, and nothing wrong
 
     @property
     def is_open(self) -> bool:

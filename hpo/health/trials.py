@@ -1,12 +1,16 @@
 """Optuna's trials of a study against our attempts."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import rows, tables
+from hpo import agreement, rows
 from hpo import study as studies
+from hpo.agreement import Comparison
+from hpo.correction import listed, numbered
 from hpo.health.finding import Finding
-from hpo.tables import StoredStudy
+from hpo.tables import Attempt, StoredStudy
 
 
 def record(connection: Connection, study: StoredStudy) -> list[Finding]:
@@ -15,37 +19,55 @@ def record(connection: Connection, study: StoredStudy) -> list[Finding]:
     if found is None:
         text = f"{study.name}: Optuna has no study for our rows ({study.uuid})."
         return [Finding(text, True, "`hpo doctor --repair` deletes them.")]
-    behind = rows.attempts_of(connection, study.uuid, in_optuna=False)
-    if behind:
-        return [
-            Finding(
-                f"{study.name}: Optuna does not show {len(behind)} trials as they are.",
-                True,
-                "`hpo run` or `hpo doctor --repair` brings it up to date.",
-            )
-        ]
-    states = {
-        row[0]: row[1]
-        for row in connection.execute(
-            sa.text("select trial_id, state from trials where study_id = :id"), {"id": found}
-        )
-    }
-    expected = {
-        "waiting": {"WAITING"},
-        "paused": {"WAITING"},
-        "running": {"RUNNING"},
-        "ended": {"COMPLETE", "FAIL", "PRUNED"},
-        "failed": {"FAIL"},
-    }
-    wrong = [
-        attempt
-        for attempt in rows.attempts_of(connection, study.uuid)
-        if states.get(attempt.trial_id or -1) not in expected[attempt.state]
-    ]
-    if wrong:
-        text = f"{study.name}: {len(wrong)} trials have another state in Optuna than in our rows."
-        return [Finding(text, True, "`hpo doctor --repair` shows ours.")]
-    return [Finding(f"{study.name}: Optuna's {len(states)} trials agree with our rows")]
+    comparison = agreement.compare(connection, study, found)
+    notes = _foreign(study, comparison)
+    behind = comparison.behind
+    if agreement.is_in_work(connection, study, rows.attempts_of(connection, study.uuid)):
+        n_late = len(behind) + len(comparison.different)
+        text = f"{study.name}: {n_late} trials are about to be shown by those who train or plan it"
+        late = [Finding(text, is_note=True)] if n_late else []
+    else:
+        late = _late(study, behind) + _different(study, comparison)
+    if not late:
+        late = [Finding(f"{study.name}: Optuna's {comparison.n_trials} trials agree with our rows")]
+    return [*late, *notes]
+
+
+def _late(study: StoredStudy, behind: Sequence[Attempt]) -> list[Finding]:
+    if not behind:
+        return []
+    text = f"{study.name}: Optuna does not show {len(behind)} trials as they are."
+    return [Finding(text, True, "`hpo run` or `hpo doctor --repair` brings it up to date.")]
+
+
+def _different(study: StoredStudy, comparison: Comparison) -> list[Finding]:
+    if not comparison.different:
+        return []
+    by_kind: dict[str, list[str]] = {}
+    for difference in comparison.different:
+        slot, trial = difference.attempt.slot, difference.trial
+        name = f"cell {slot.cell}" if trial is None else str(trial.number)
+        by_kind.setdefault(difference.what, []).append(name)
+    told = "; ".join(f"{what} of {listed(names)}" for what, names in sorted(by_kind.items()))
+    text = (
+        f"{study.name}: {len(comparison.different)} trials have another state or value in Optuna "
+        f"than in our rows ({told})."
+    )
+    return [Finding(text, True, "`hpo run` or `hpo doctor --repair` shows ours.")]
+
+
+def _foreign(study: StoredStudy, comparison: Comparison) -> list[Finding]:
+    if not comparison.foreign:
+        return []
+    text = (
+        f"{study.name}: Optuna has {len(comparison.foreign)} trials that others made: "
+        f"{numbered(comparison.foreign)}. They are never trained and never counted."
+    )
+    above = comparison.outranking
+    if above:
+        text += f" Optuna takes {numbered(above)} for the best."
+    remedy = "When the study is finished, `hpo run` or `hpo doctor --repair` sets that aside."
+    return [Finding(text, is_note=True, remedy=remedy if above else "")]
 
 
 def _optuna_id(connection: Connection, study: StoredStudy) -> int | None:
@@ -62,8 +84,3 @@ def delete_lost(connection: Connection) -> None:
     for study in rows.all_studies(connection):
         if _optuna_id(connection, study) is None:
             rows.delete_study(connection, study.uuid)
-
-
-def show_again(connection: Connection) -> None:
-    """Let the next planner compare every trial with its attempt."""
-    connection.execute(tables.attempts.update().values(in_optuna=False))

@@ -180,31 +180,6 @@ def test_optuna_that_is_behind_is_brought_up_to_date(
     is_mended(url, "four-digits: Optuna does not show 2 trials as they are")
 
 
-def test_a_state_that_optuna_shows_differently_is_shown_rightly(
-    storage: Storage, half: OpenStudy, url: str
-) -> None:
-    trial = storage.optuna.get_all_trials(half.study_id)[2]
-    storage.optuna.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-
-    is_mended(url, "1 trials have another state in Optuna than in our rows")
-
-    shown = storage.optuna.get_all_trials(half.study_id)
-    assert {t.state for t in shown} == {TrialState.WAITING}
-
-
-def test_what_optuna_holds_as_finished_cannot_be_mended_and_says_so(
-    storage: Storage, half: OpenStudy, url: str
-) -> None:
-    trial = storage.optuna.get_all_trials(half.study_id)[0]
-    storage.optuna.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    findings = examine(url, repair=True)
-
-    (found,) = (f for f in findings if f.is_wrong)
-    assert found.is_open
-    assert doctor.report(findings).endswith("1 things are wrong.")
-
-
 def test_a_study_that_optuna_lost_is_deleted_and_its_neighbour_kept(
     storage: Storage, study: OpenStudy, url: str
 ) -> None:
