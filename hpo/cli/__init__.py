@@ -18,7 +18,7 @@ keep_to_ours()  # before anything else is imported
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
-from hpo.cli import data, looking, predicting, searching, training, working  # noqa: E402
+from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
 from hpo.printable import printable_lines  # noqa: E402
 
 app = typer.Typer(
@@ -45,17 +45,13 @@ def console() -> None:
 
     Python would spend 0.2 s on taking down what it has imported.
     """
+    streams.secure()
     status: object = 0
     try:
         main()
     except SystemExit as end:
         status = end.code
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # whoever read it is gone
-        status = status or 1
-    os._exit(status if isinstance(status, int) else 1)
+    os._exit(streams.ended(status if isinstance(status, int) else 1))
 
 
 def main() -> None:
@@ -70,9 +66,6 @@ def main() -> None:
         _fail("Aborted; nothing was changed.")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except MemoryError:
         _fail("Out of memory. Close other programs, or train a smaller network.")
     except OSError as error:
