@@ -1,12 +1,13 @@
 """What a study definition may say, checked once when it is built."""
 
-import math
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InvalidDefinition
 from hpo.grids import AroundBest, Best, Grid
+from hpo.numbers import came, is_number, plain, shown, whole, within
 from hpo.pruners import NONE, parse
-from hpo.spaces import Space
+from hpo.spaces import LONGEST_HALF_CYCLE, Space
 
 if TYPE_CHECKING:
     from hpo.definition import StudyDefinition
@@ -20,7 +21,29 @@ CHOICES = {
     "train_metrics": TRAIN_METRICS,
     "protocol": PROTOCOLS,
 }
-COUNTS = ("n_cycles", "batch_size", "hidden", "n_validation", "replicates")
+#: Whole numbers from 1, with the largest that makes sense on any machine.
+COUNTS = {
+    "n_cycles": 10_000,
+    "batch_size": 1_000_000,
+    "hidden": 100_000,
+    "n_validation": 100_000_000,
+    "replicates": 10_000,
+}
+MOST_SLOTS = 100_000  #: cells times replicates of a study
+MOST_UPDATES = 10**9  #: of one network
+HIGHEST_RATE = 1e15
+SEEDS = 2**32
+LONGEST_NAME = 200  #: characters; the database has room for 512, with suffixes
+TRUTHS = ("inherits_recipe", "continues_order", "evaluates_test")
+
+
+def settle(definition: "StudyDefinition") -> None:
+    """Make plain numbers and texts of NumPy's, where the definition is built."""
+    for field in fields(definition):
+        given = getattr(definition, field.name)
+        value = plain(given)
+        if value is not given:
+            object.__setattr__(definition, field.name, value)
 
 
 def check(definition: "StudyDefinition") -> None:
@@ -36,20 +59,29 @@ def check(definition: "StudyDefinition") -> None:
         _check_grid(definition)
     else:
         _check_space(definition)
-    for field in COUNTS:
-        _check_count(field, getattr(definition, field))
+    for field, most in COUNTS.items():
+        whole(field, getattr(definition, field), 1, most)
     _check_n_s(definition.n_s)
     for field, known in CHOICES.items():
         value = getattr(definition, field)
-        if value not in known:
-            raise InvalidDefinition(f"{field} must be one of {', '.join(known)}; got {value!r}.")
+        if not isinstance(value, str) or value not in known:
+            raise InvalidDefinition(
+                f"{field} must be one of {', '.join(known)}; got {shown(value)}."
+            )
+    for field in TRUTHS:
+        value = getattr(definition, field)
+        if not isinstance(value, bool):
+            raise InvalidDefinition(f"{field} must be True or False, {came(field, value)}")
+    if definition.parent is not None:
+        check_name(definition.parent, "The parent of a study is a name, which")
     _check_rates(definition.eta_min, definition.eta_max)
     probability = definition.flip_probability
-    if not _is_number(probability) or not 0 <= probability <= 1:
-        raise InvalidDefinition(f"The flip probability must be 0 to 1, got {probability!r}.")
+    if not is_number(probability) or not 0 <= probability <= 1:
+        told = came("flip_probability", probability)
+        raise InvalidDefinition(f"The flip probability must be 0 to 1, {told}")
     seed = definition.seed
-    if not _is_whole(seed) or not 0 <= seed < 2**32:
-        raise InvalidDefinition(f"The seed must be 0 to {2**32 - 1}, got {seed!r}.")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise InvalidDefinition(f"The seed must be 0 to {SEEDS - 1}, {came('seed', seed)}")
     if parse(definition.pruner).name != NONE and definition.protocol == "notebook":
         raise InvalidDefinition("The notebook protocol prunes nothing; its pruner is none.")
     if definition.protocol == "notebook" and (probability or definition.replicates > 1):
@@ -58,17 +90,21 @@ def check(definition: "StudyDefinition") -> None:
         )
 
 
-def check_name(name: str) -> None:
-    """Refuse a study name that is awkward to type."""
+def check_name(name: Any, what: str = "A study's name") -> None:
+    """Refuse a study name that is awkward to type, or longer than the database has room for."""
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise InvalidDefinition(f"A study's name has letters, digits, - and _, got {name!r}.")
+        raise InvalidDefinition(f"{what} has letters, digits, - and _, got {shown(name)}.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidDefinition(
+            f"{what} has at most {LONGEST_NAME} characters, got {len(name)}. Choose a shorter one."
+        )
 
 
 def _check_grid(definition: "StudyDefinition") -> None:
     if not isinstance(definition.grid, Grid):
         raise InvalidDefinition(
             f"The grid of {definition.name!r} must be one of hpo.grids, for example "
-            f"Values((0.001, 0.01)); got {definition.grid!r}."
+            f"Values((0.001, 0.01)); got {shown(definition.grid)}."
         )
     if isinstance(definition.grid, AroundBest | Best) and definition.parent is None:
         raise InvalidDefinition(
@@ -79,7 +115,9 @@ def _check_grid(definition: "StudyDefinition") -> None:
 def _check_space(definition: "StudyDefinition") -> None:
     name, space = definition.name, definition.space
     if not isinstance(space, Space):
-        raise InvalidDefinition(f"The space of {name!r} must be a hpo.spaces.Space; got {space!r}.")
+        raise InvalidDefinition(
+            f"The space of {name!r} must be a hpo.spaces.Space; got {shown(space)}."
+        )
     if definition.protocol == "notebook":
         raise InvalidDefinition(f"{name!r} searches a space, which the notebook did not do.")
     if parse(definition.pruner).name != NONE:
@@ -92,39 +130,24 @@ def _check_space(definition: "StudyDefinition") -> None:
             f"{name!r} searches a space, so it cannot look at the test images; derive a study with a grid "
             "of its Best() from it, as final is."
         )
-    if space.eta_max is not None and _is_number(definition.eta_min):
+    if space.eta_max is not None and is_number(definition.eta_min):
         _check_rates(definition.eta_min, space.eta_max.low)
 
 
-def _check_count(field: str, value: Any) -> None:
-    if not _is_whole(value):
-        raise InvalidDefinition(f"{field} must be a whole number, got {value!r}.")
-    if value < 1:
-        raise InvalidDefinition(f"{field} must be at least 1, got {value}.")
-
-
 def _check_n_s(n_s: Any) -> None:
-    epochs = getattr(n_s, "epochs", None)
-    if epochs is None:
-        _check_count("n_s", n_s)
-    elif not _is_number(epochs) or not 0 < epochs < math.inf:
-        raise InvalidDefinition(
-            f"n_s must be at least 1 update, more than 0 epochs, got {epochs!r}."
-        )
+    if not hasattr(n_s, "epochs"):
+        return whole("n_s", n_s, 1, LONGEST_HALF_CYCLE)
+    epochs = n_s.epochs
+    if not is_number(epochs) or epochs <= 0:
+        told = came("epochs", epochs)
+        raise InvalidDefinition(f"n_s must be at least 1 update, more than 0 epochs, {told}")
+    within("n_s in epochs", epochs, 0, LONGEST_HALF_CYCLE)
 
 
 def _check_rates(eta_min: Any, eta_max: Any) -> None:
-    numbers = _is_number(eta_min) and _is_number(eta_max)
-    if not numbers or not 0 <= eta_min <= eta_max < math.inf or eta_max == 0:
+    numbers = is_number(eta_min) and is_number(eta_max)
+    if not numbers or not 0 <= eta_min <= eta_max or not 0 < eta_max <= HIGHEST_RATE:
         raise InvalidDefinition(
-            "The learning rates must satisfy 0 <= eta_min <= eta_max with eta_max above 0, "
-            f"got eta_min={eta_min!r}, eta_max={eta_max!r}."
+            f"The learning rates must satisfy 0 <= eta_min <= eta_max <= {HIGHEST_RATE:g} with eta_max "
+            f"above 0, got eta_min={shown(eta_min)}, eta_max={shown(eta_max)}."
         )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,8 +7,9 @@ makes of it for one data set.
 
 from dataclasses import dataclass, replace
 
-from hpo.checks import PROTOCOLS, TRAIN_METRICS, check
+from hpo.checks import PROTOCOLS, TRAIN_METRICS, check, settle
 from hpo.grids import Grid
+from hpo.numbers import plain
 from hpo.spaces import Space
 
 NOTEBOOK_SEED = 65465168
@@ -20,6 +21,9 @@ class Epochs:
     """A number of updates given in epochs; an epoch has as many updates as whole mini-batches."""
 
     epochs: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epochs", plain(self.epochs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,7 @@ class StudyDefinition:
     evaluates_test: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         check(self)
 
     def in_protocol(self, protocol: str) -> "StudyDefinition":

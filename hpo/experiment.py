@@ -11,7 +11,10 @@ from typing import Any
 from hpo.definition import Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.grids import ParentCell, grid_from_json, grid_to_json
+from hpo.numbers import is_number, within
 from hpo.spaces import SearchState, Space, Value
+
+MOST_STORED = 1_000_000  #: results that a stored study may be made for; more than any new one has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +200,18 @@ class Experiment:
                 rest["parent"] = ParentCell(**rest["parent"])
             if rest.get("search"):
                 rest["search"] = SearchState.from_json(rest["search"])
-            return cls(
+            experiment = cls(
                 definition=StudyDefinition(**definition), data=DataFacts(**data), **rest
             )._in_order()
+            if not all(map(is_number, experiment.lambdas)):
+                raise InvalidDefinition("A lambda of it is no number.")
+            within("Trainings", experiment.n_slots, 0, MOST_STORED)
+            return experiment
+        except InvalidDefinition as error:
+            raise InvalidDefinition(
+                f"What is stored of it describes no study that can be worked with: {error} "
+                "`hpo delete` removes it."
+            ) from error
         except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
             raise InvalidDefinition(
                 f"This study was stored by a newer hpo ({error}). Upgrade hpo to go on with it."

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from hpo import rows
 from hpo.experiment import Experiment
 from hpo.ranking import cell_means
-from hpo.spaces import SearchState
+from hpo.spaces import MOST_FINAL, SearchState
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Result, StoredStudy
@@ -95,5 +95,5 @@ def _with_finalists(
     n_rounds = (space.budget - spent(experiment)) // a_round
     if n_rounds < 1:
         return over
-    replicates = experiment.definition.replicates + n_rounds
+    replicates = experiment.definition.replicates + min(n_rounds, MOST_FINAL)
     return replace(over, finalists=tuple(best), replicates=replicates)

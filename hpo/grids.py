@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.errors import InvalidDefinition
+from hpo.numbers import came, is_number, plain, several, shown
 
 Notify = Callable[[str], None]
+MOST_CELLS = 10_000  #: of a grid
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,21 @@ class ParentCell:
 
 @dataclass(frozen=True)
 class Values:
-    """The lambdas themselves."""
+    """The lambdas themselves, in a tuple, a list or an array."""
 
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.values:
+        values = several("The values of a grid", self.values, MOST_CELLS)
+        if not values:
             raise InvalidDefinition("A grid needs at least one lambda.")
-        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
+        for value in values:  # what no lambda can be is told with the learning rate
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise InvalidDefinition(f"A lambda of a grid must be a number, {came('it', value)}")
+        try:
+            object.__setattr__(self, "values", tuple(map(float, values)))
+        except OverflowError:
+            raise InvalidDefinition("A lambda of a grid is too large for a number.") from None
 
     def lambdas(
         self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
@@ -54,7 +63,7 @@ class Logarithmic:
     n: int
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _settle(self, "lowest_exponent", "highest_exponent")
 
     def lambdas(
         self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
@@ -79,7 +88,7 @@ class Linear:
     n: int
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _settle(self, "lowest", "highest")
 
     def lambdas(
         self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
@@ -96,7 +105,7 @@ class AroundBest:
     n: int
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _settle(self)
 
     def lambdas(
         self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify
@@ -158,9 +167,21 @@ def grid_from_json(stored: dict[str, Any]) -> Grid:
     return _KINDS[rest.pop("kind")](**rest)
 
 
-def _check_n(n: int) -> None:
+def _settle(grid: Any, *ends: str) -> None:
+    """Make plain numbers of what a grid was given, and refuse what is none."""
+    for name in (*ends, "n"):
+        object.__setattr__(grid, name, plain(getattr(grid, name)))
+    kind, n = type(grid).__name__, grid.n
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise InvalidDefinition(f"n of {kind} must be a whole number, {came('n', n)}")
     if n < 1:
-        raise InvalidDefinition(f"A grid needs at least one cell, got n={n}.")
+        raise InvalidDefinition(f"A grid needs at least one cell, got n={shown(n)}.")
+    if n > MOST_CELLS:
+        raise InvalidDefinition(f"A grid has at most {MOST_CELLS:,} cells, got n={shown(n)}.")
+    for name in ends:
+        value = getattr(grid, name)
+        if not is_number(value):
+            raise InvalidDefinition(f"{name} of {kind} must be a number, {came(name, value)}")
 
 
 def _evenly(low: float, high: float, n: int) -> tuple[float, ...]:

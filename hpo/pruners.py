@@ -5,11 +5,13 @@ cut (`hpo.rungs`), so what it decides does not depend on who was faster. The oth
 they see the values at cycle ends, and with few trials they depend on the order of completion.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InvalidDefinition
+from hpo.numbers import shown
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -27,6 +29,24 @@ KNOWN: Mapping[str, Mapping[str, float]] = {
     "patient": {"patience": 1, "min_delta": 0},
     "wilcoxon": {"p_threshold": 0.1, "n_startup_steps": 2},
 }
+#: What each parameter may be; what is not named here counts, from 0.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "eta": (1, 1e6),
+    "percentile": (0, 100),
+    "lower": (0, 1),
+    "min_delta": (0, 1),
+    "p_threshold": (0, 1),
+    "n_min_trials": (1, 1e6),
+    "min_resource": (1, 1e6),
+    "max_resource": (1, 1e6),
+    "reduction_factor": (2, 1e6),
+    "min_early_stopping_rate": (0, 100),
+}
+A_COUNT = (0, 1e6)
+REAL = ("eta", "percentile", "lower", "min_delta", "p_threshold")  #: all others are whole numbers
+A_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -54,29 +74,50 @@ def parse(text: str) -> Pruning:
     {'eta': 3.0}
 
     Raises:
-        InvalidDefinition: There is no such pruner or parameter, or a value is no number.
+        InvalidDefinition: There is no such pruner or parameter, or a value is not in its range.
     """
-    name, _, rest = text.partition(":") if isinstance(text, str) else (repr(text), "", "")
+    name, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
     known = KNOWN.get(name)
     if known is None:
-        raise InvalidDefinition(f"There is no pruner {name!r}; choose one of {', '.join(KNOWN)}.")
-    parameters = dict(known)
+        told = name if isinstance(text, str) else text
+        raise InvalidDefinition(
+            f"There is no pruner {shown(told)}; choose one of {', '.join(KNOWN)}."
+        )
+    given: dict[str, float] = {}
     for pair in filter(None, rest.split(",")):
         key, _, value = pair.partition("=")
         if key not in known:
             raise InvalidDefinition(
-                f"The pruner {name} has no parameter {key!r}; it has {', '.join(known) or 'none'}. "
-                f"Write, for example, {_example(name)}."
+                f"The pruner {name} has no parameter {shown(key)}; it has "
+                f"{', '.join(known) or 'none'}. Write, for example, {_example(name)}."
             )
-        try:
-            parameters[key] = float(value)
-        except ValueError:
+        if key in given:
+            raise InvalidDefinition(f"The pruner {name} is given {key} twice. Give it once.")
+        if not A_NUMBER.fullmatch(value):
             raise InvalidDefinition(
-                f"The pruner's parameter {key} must be a number, got {value!r}."
-            ) from None
-    if name == HALVING and not parameters["eta"] > 1:
-        raise InvalidDefinition(f"eta of halving must be above 1, got {parameters['eta']:g}.")
+                f"The pruner's parameter {key} must be a number, got {shown(value)}."
+            )
+        given[key] = float(value)
+        _check(name, key, given[key])
+    parameters = dict(known) | given
+    if parameters.get("max_resource", 1e6) < parameters.get("min_resource", 1):
+        raise InvalidDefinition(
+            f"max_resource of {name} must be at least min_resource, got "
+            f"{parameters['max_resource']:g} and {parameters['min_resource']:g}."
+        )
     return Pruning(name, parameters)
+
+
+def _check(name: str, key: str, value: float) -> None:
+    """Refuse a value that Optuna, or we, could not work with."""
+    least, most = RANGES.get(key, A_COUNT)
+    if key == "eta" and not value > least:
+        raise InvalidDefinition(f"eta of {name} must be above 1, got {value:g}.")
+    if not least <= value <= most or (key not in REAL and not value.is_integer()):
+        kind = "a number" if key in REAL else "a whole number"
+        raise InvalidDefinition(
+            f"{key} of {name} must be {kind} from {least:g} to {most:g}, got {value:g}."
+        )
 
 
 def optuna_pruner(pruning: Pruning) -> "BasePruner":
@@ -96,9 +137,8 @@ def optuna_pruner(pruning: Pruning) -> "BasePruner":
         "patient": lambda **given: pruners.PatientPruner(None, **given),
         "wilcoxon": pruners.WilcoxonPruner,
     }
-    real = ("percentile", "lower", "min_delta", "p_threshold")  # all others are counts
     given: dict[str, Any] = {
-        key: value if key in real else int(value) for key, value in pruning.parameters.items()
+        key: value if key in REAL else int(value) for key, value in pruning.parameters.items()
     }
     import warnings
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hpo.checks import MOST_SLOTS, MOST_UPDATES
 from hpo.definition import Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment import DataFacts, Experiment, Parent
@@ -48,6 +49,8 @@ def resolve(
         cells = stored_cells
     else:
         cells = _grid(definition, parent, notify)
+    n_updates = _n_updates(definition, n_s, data.n_training, per_epoch)
+    check_size(definition, len(cells), n_updates)
     earlier: tuple[int, ...] = ()
     if definition.protocol == "notebook" and definition.continues_order and parent:
         earlier = parent.experiment.runs_before(len(parent.experiment.lambdas))
@@ -55,11 +58,30 @@ def resolve(
         definition=replace(definition, n_s=n_s),
         data=data,
         cells=cells,
-        n_updates=_n_updates(definition, n_s, data.n_training, per_epoch),
+        n_updates=n_updates,
         parent=parent.cell if parent else None,
         earlier_runs=earlier,
         search=SearchState() if definition.space else None,
     )
+
+
+def check_size(definition: StudyDefinition, n_cells: int, n_updates: int) -> None:
+    """Refuse a study that is larger than any machine could finish.
+
+    Raises:
+        InvalidDefinition: It has too many slots, or a network too many updates.
+    """
+    n_slots = n_cells * definition.replicates
+    if n_slots > MOST_SLOTS:
+        raise InvalidDefinition(
+            f"{definition.name!r} has {n_cells:,} cells with {definition.replicates:,} replicates each, "
+            f"{n_slots:,} trainings; at most {MOST_SLOTS:,} are possible. Give fewer replicates."
+        )
+    if n_updates > MOST_UPDATES:
+        raise InvalidDefinition(
+            f"A network of {definition.name!r} has {n_updates:,} updates; at most {MOST_UPDATES:,} "
+            "are possible. Give shorter or fewer cycles."
+        )
 
 
 def inheritance(experiment: Experiment, cell: int) -> dict[str, Value]:
@@ -113,6 +135,14 @@ def check_budget(experiment: Experiment, space: Space) -> None:
             f"A budget of {space.budget:,} updates is too small for {definition.name!r}: one cell may "
             f"need {needed:,}, and {space.for_search:,.0f} of the budget are for the search. Give more, "
             "or shorter cycles."
+        )
+    check_size(definition, 1, needed // definition.replicates)
+    shortest = space.n_s.low * experiment.per_epoch if space.n_s else experiment.n_s
+    n_most = space.budget // (2 * shortest * definition.n_cycles)
+    if n_most > MOST_SLOTS:
+        raise InvalidDefinition(
+            f"A budget of {space.budget:,} updates pays for {n_most:,} trainings of {definition.name!r}; "
+            f"at most {MOST_SLOTS:,} are possible. Give less, or longer cycles."
         )
 
 

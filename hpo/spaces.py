@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InvalidDefinition
+from hpo.numbers import came, is_number, plain, several
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -14,6 +15,9 @@ Value = float | int | str
 SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
 NORMALISATIONS = ("image", "feature", "none")
 MOST_VALUES = 1000  #: of one number in a grid
+MOST_BUDGET = 10**12  #: updates
+MOST_FINAL = 1000  #: replicates of a finalist
+LONGEST_HALF_CYCLE = 10_000_000  #: updates, and more than enough epochs
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Real:
     logarithmic: bool = False
     #: How many values the sampler ``grid`` takes from it.
     n: int = 4
+
+    def __post_init__(self) -> None:
+        _settle(self)
 
     def at(self, place: float) -> float:
         """Return the value at ``place``, from 0 to 1, in 12 digits unless it is a bound.
@@ -146,6 +153,9 @@ class WholeEpochs:
     low: int
     high: int
 
+    def __post_init__(self) -> None:
+        _settle(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -175,6 +185,11 @@ class Space:
     warm_start: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _settle(self)
+        for name in ("normalisation", "flip_probability", "warm_start"):
+            given = getattr(self, name)
+            if not isinstance(given, str) and given is not None:
+                object.__setattr__(self, name, several(f"{name} of a space", given, MOST_VALUES))
         _check(self)
 
     @property
@@ -251,13 +266,18 @@ def _check(space: Space) -> None:
     epochs = "whole epochs, 1 or more, the lower first, for example WholeEpochs(1, 4)"
     _need(space.n_s is None or _are_epochs(space.n_s), "n_s", epochs, space.n_s)
     _check_lists(space)
-    for name, least in (("budget", 1), ("width", 1), ("finalists", 0)):
+    for name, least, most in (
+        ("budget", 1, MOST_BUDGET),
+        ("width", 1, MOST_VALUES),
+        ("finalists", 0, MOST_VALUES),
+    ):
         count = getattr(space, name)
         _need(_is_a(int, count) and count >= least, name, f"a whole number, {least} or more", count)
-    _need(space.width <= MOST_VALUES, "width", f"{MOST_VALUES} or less", space.width)
+        _need(count <= most, name, f"{most:,} or less", count)
     below = _is_share(space.final_share) and space.final_share < 1
     _need(below, "final_share", "0 or more and below 1", space.final_share)
-    _need(space.sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", space.sampler)
+    known = isinstance(space.sampler, str) and space.sampler in SAMPLERS
+    _need(known, "sampler", f"one of {', '.join(SAMPLERS)}", space.sampler)
     if space.sampler == "cmaes":
         _need(space.width >= 4, "width", "4 or more for the sampler cmaes", space.width)
         for name in ("normalisation", "flip_probability"):
@@ -267,7 +287,11 @@ def _check(space: Space) -> None:
 
 def _check_lists(space: Space) -> None:
     for name, fits, wanted in (
-        ("normalisation", NORMALISATIONS.__contains__, f"of {', '.join(NORMALISATIONS)}"),
+        (
+            "normalisation",
+            lambda v: isinstance(v, str) and v in NORMALISATIONS,
+            f"of {', '.join(NORMALISATIONS)}",
+        ),
         ("flip_probability", _is_share, "of 0 to 1"),
         ("warm_start", lambda value: isinstance(value, str), "of names of definitions"),
     ):
@@ -280,21 +304,27 @@ def _check_lists(space: Space) -> None:
 def _check_range(name: str, real: Any) -> None:
     _need(isinstance(real, Real), name, "a range, for example Real(0.001, 0.1)", real)
     numbers = _is_a((int, float), real.low) and _is_a((int, float), real.high)
-    ordered = numbers and 0 <= real.low <= real.high < math.inf
+    ordered = numbers and 0 <= real.low <= real.high and is_number(real.high)
     _need(ordered, name, "0 or more, the lower bound first", real)
     _need(real.low > 0 or not real.logarithmic, name, "above 0 on a logarithmic scale", real)
     few = _is_a(int, real.n) and 1 <= real.n <= MOST_VALUES
     _need(few, f"n in {name}", f"a whole number, 1 to {MOST_VALUES}", real.n)
 
 
+def _settle(given: Any) -> None:
+    """Make plain numbers and texts of NumPy's in the fields of ``given``."""
+    for field in fields(given):
+        object.__setattr__(given, field.name, plain(getattr(given, field.name)))
+
+
 def _need(holds: bool, name: str, wanted: str, got: Any) -> None:
     if not holds:
-        raise InvalidDefinition(f"{name} of a space must be {wanted}; got {got!r}.")
+        raise InvalidDefinition(f"{name} of a space must be {wanted}; {came(name, got)}")
 
 
 def _are_epochs(value: Any) -> bool:
     known = isinstance(value, WholeEpochs) and _is_a(int, value.low) and _is_a(int, value.high)
-    return known and 1 <= value.low <= value.high
+    return known and 1 <= value.low <= value.high <= LONGEST_HALF_CYCLE
 
 
 def _is_a(kind: Any, value: Any) -> bool:

@@ -16,7 +16,7 @@ from hpo.errors import DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFo
 from hpo.experiment import Experiment
 from hpo.pruners import parse
 from hpo.reader import Reader
-from hpo.resolution import differences
+from hpo.resolution import check_size, differences
 from hpo.storage import Storage
 from hpo.tables import StoredStudy, attempts
 
@@ -142,10 +142,12 @@ def _grown(study: StoredStudy, replicates: int) -> Experiment:
             f"replicates: stored {before}, asked for {replicates}, which can wait until it is over"
         )
         raise DefinitionChanged(study.name, [told])
+    definition = replace(definition, replicates=replicates)
+    check_size(definition, len(experiment.cells), experiment.n_updates)
     waits = parse(definition.pruner).is_synchronous
     return replace(
         experiment,
-        definition=replace(definition, replicates=replicates),
+        definition=definition,
         began_with=experiment.replicates_at_rungs if waits else None,
     )
 

@@ -77,7 +77,9 @@ def work(
         except HpoError:  # the database, which every other cell would meet too
             raise
         except Exception as error:  # this training; the next one may go better
-            progress.warn(traceback.format_exc().rstrip())
+            is_short = isinstance(error, MemoryError)
+            needs = f"This training needs more memory than there is: {error}"
+            progress.warn(needs if is_short else traceback.format_exc().rstrip())
             fail(storage, study, held, f"{type(error).__name__}: {error}")
         finally:
             give_back(storage, study, held)

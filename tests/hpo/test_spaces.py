@@ -52,7 +52,7 @@ def spaces(draw: st.DrawFn) -> Space:
         normalisation=() if are_numbers else tuple(draw(normalisations)),
         flip_probability=() if are_numbers else tuple(draw(probabilities)),
         sampler=sampler,
-        budget=draw(st.integers(1)),
+        budget=draw(st.integers(1, 10**12)),
         width=draw(st.integers(4, 20)),
         finalists=draw(st.integers(0, 9)),
         final_share=draw(st.floats(0, 1, exclude_max=True)),
@@ -260,7 +260,7 @@ CMAES = {"sampler": "cmaes", "normalisation": ()}
         ({"n_s": WholeEpochs(1, 2.5)}, "whole epochs"),  # type: ignore[arg-type]
         ({"normalisation": ("batch",)}, "a tuple of image, feature, none, none twice; got"),
         ({"normalisation": "image"}, "normalisation of a space must be a tuple"),
-        ({"normalisation": ["image"]}, "normalisation of a space must be a tuple"),
+        ({"normalisation": {"image"}}, "normalisation of a space must be several values in a tup"),
         ({"normalisation": ("image", "image")}, "none twice; got ('image', 'image')"),
         ({"flip_probability": (0.5, 1.5)}, "a tuple of 0 to 1, none twice; got (0.5, 1.5)"),
         ({"flip_probability": ("half",)}, "flip_probability of a space must be a tuple of 0 to 1"),

@@ -12,7 +12,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from hpo.trainer import Trainer
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]
@@ -207,9 +210,14 @@ def test_without_a_database_there_is_nothing_to_work_for_and_none_is_made(
 
 
 def test_cells_that_fail_three_times_end_the_run_by_name_until_they_are_retried(
-    command: Command, write_study: Command, workplace: Path
+    command: Command, write_study: Command, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    huge = write_study("huge", hidden=10**12)  # 512 TB of weights: no machine has them
+    huge = write_study("huge")
+
+    def start(*_: object) -> None:
+        np.ones((10**9, 10**9))  # 8 EB of weights: no machine has them
+
+    monkeypatch.setattr(Trainer, "start", start)
 
     first = command("run", huge, "--data", "digits", "--workers", "1")
     count = "select state, count(*) from hpo_attempts group by state"
@@ -221,6 +229,8 @@ def test_cells_that_fail_three_times_end_the_run_by_name_until_they_are_retried(
     third = command("run", huge, "--data", "digits", "--workers", "1")
 
     assert first.status == second.status == third.status == 1
+    assert "Traceback" not in first.err
+    assert "This training needs more memory than there is: Unable to allocate" in first.err
     named = first.err[first.err.index("hpo: 3 cells of 'huge-digits' failed again and again") :]
     for cell, lambda_ in enumerate(("0.0001", "0.001", "0.01")):
         assert re.search(rf"^  cell {cell} \(lambda {lambda_}\): \w*MemoryError: ", named, re.M)
