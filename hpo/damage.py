@@ -35,6 +35,14 @@ def parsed(text: Any, what: str) -> dict[str, Any]:
     return found
 
 
+def parsed_or_none(text: Any) -> dict[str, Any] | None:
+    """Return the JSON object in ``text``, or None where there is none that can be read."""
+    try:
+        return parsed(text, "") if text else None
+    except DamagedRow:
+        return None
+
+
 def check(connection: Connection, table: sa.Table, row: Row[Any]) -> Row[Any]:
     """Return ``row`` if it is what was written.
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hpo import correction, leases, rows
 from hpo import study as studies
 from hpo.errors import HpoError
-from hpo.health import cells, database, digests, trials, workers
+from hpo.health import attempts, cells, database, digests, trials, workers
 from hpo.health.finding import Finding
 from hpo.locations import checked_url, sqlite_path
 from hpo.plan import plan
@@ -59,6 +59,7 @@ def _look(connection: Connection) -> list[Finding]:
     findings = [database.integrity(connection)]
     for study in rows.all_studies(connection):
         findings += digests.look(connection, study)
+        findings += attempts.strange(connection, study)
         findings += cells.damage(connection, study)
         findings.append(cells.surplus(connection, study))
         findings += trials.record(connection, study)
@@ -73,6 +74,7 @@ def _mend(url: str) -> None:
             storage.write(trials.delete_lost)
         for action in (
             digests.mend,
+            attempts.end_strange,
             cells.delete_damaged,
             database.delete_orphans,
             cells.fail_surplus,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hpo.definition import Epochs, StudyDefinition
-from hpo.errors import InvalidDefinition
+from hpo.errors import DamagedRow, InvalidDefinition
 from hpo.grids import ParentCell, grid_from_json, grid_to_json
 from hpo.numbers import is_number, within
 from hpo.spaces import SearchState, Space, Value
@@ -128,7 +128,13 @@ class Experiment:
         return self.replicates if is_finalist else self.definition.replicates
 
     def recipe(self, cell: int) -> Recipe:
-        """Return how a cell is trained: its own parameters, and the definition's for the rest."""
+        """Return how a cell is trained: its own parameters, and the definition's for the rest.
+
+        Raises:
+            DamagedRow: There is no such cell, so whoever asks read it in a row that is damaged.
+        """
+        if not 0 <= cell < len(self.cells):
+            raise DamagedRow(f"A row about cell {cell}", f"there are {len(self.cells)} cells")
         own, definition = self.cells[cell], self.definition
         n_updates, n_s = self.n_updates, self.n_s
         if "n_s" in own:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from hpo import digests, tables
 from hpo.errors import StorageError
 
+LATEST = 9999  #: the newest schema that there might be, of an hpo to come
+
 
 def stored_version(connection: Connection) -> int | None:
     """Return the schema that the database has, or None when our tables are not there."""
@@ -18,7 +20,14 @@ def stored_version(connection: Connection) -> int | None:
         return None
     query = sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")
     version = connection.execute(query).scalar_one_or_none()
-    return None if version is None else int(version)
+    if version is None:
+        return None
+    if not str(version).isdecimal() or not 1 <= int(version) <= LATEST:
+        raise StorageError(
+            f"The database says that its schema is {str(version)[:40]!r}, which no hpo has written: it "
+            "is damaged. Restore a copy."
+        )
+    return int(version)
 
 
 def migrate(connection: Connection, where: str) -> None:

@@ -147,7 +147,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
         row.attempt,
         row.trial_id,
         row.state,
-        damage.parsed(row.worker, "The holder of a trial") if row.worker else None,
+        damage.parsed_or_none(row.worker),  # without a holder it counts as left behind
         row.reason,
         row.ended_at,
         row.token,

@@ -1,0 +1,51 @@
+"""Attempts whose rows say what no attempt can say: they are of no use to any worker."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hpo import rows
+from hpo.health.digests import AGAIN
+from hpo.health.finding import Finding
+from hpo.tables import LIVE, StoredStudy, attempts
+
+STATES = (*LIVE, "ended", "failed")
+
+
+def strange(connection: Connection, study: StoredStudy) -> list[Finding]:
+    """Look for attempts in a state that there is none of, or at a cell that there is none of."""
+    n = len(_strange(connection, study))
+    if not n:
+        return []
+    text = f"{study.name}: {n} trials have a state or a cell that does not exist."
+    return [Finding(text, True, "`hpo doctor --repair` ends them, and new ones take their place.")]
+
+
+def end_strange(connection: Connection) -> None:
+    """End them, or delete those that stand nowhere; planning makes what is missing."""
+    for study in rows.all_studies(connection):
+        for row in _strange(connection, study):
+            this = sa.and_(
+                *(column == getattr(row, column.name) for column in attempts.primary_key)
+            )
+            if _is_somewhere(row, len(study.experiment.cells)):
+                values = {"state": "failed", "reason": AGAIN, "token": None, "in_optuna": False}
+                connection.execute(attempts.update().where(this).values(values))
+            else:
+                connection.execute(attempts.delete().where(this))
+
+
+def _strange(connection: Connection, study: StoredStudy) -> list[Row[Any]]:
+    n_cells = len(study.experiment.cells)
+    query = attempts.select().where(attempts.c.study == study.uuid)
+    return [
+        row
+        for row in connection.execute(query)
+        if row.state not in STATES or not _is_somewhere(row, n_cells)
+    ]
+
+
+def _is_somewhere(row: Row[Any], n_cells: int) -> bool:
+    key = (row.cell, row.replicate, row.attempt)
+    return all(isinstance(n, int) and n >= 0 for n in key) and row.cell < n_cells
