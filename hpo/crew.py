@@ -48,6 +48,7 @@ def work(
     told = False
     try:
         while crew:
+            storage.check()
             if stop() and not told:
                 told = True
                 for _, pipe in crew:

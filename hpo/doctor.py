@@ -4,6 +4,7 @@ Examining changes nothing; repairing does what a finding says. What is looked at
 thing is mended, stands in `hpo.health`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -19,7 +20,9 @@ from hpo.reader import read_once
 from hpo.storage import Storage
 
 
-def examine(url: str, *, repair: bool = False) -> list[Finding]:
+def examine(
+    url: str, *, repair: bool = False, stop: Callable[[], bool] = lambda: False
+) -> list[Finding]:
     """Examine the database at ``url`` and, if asked to, mend what can be mended.
 
     Raises:
@@ -27,10 +30,10 @@ def examine(url: str, *, repair: bool = False) -> list[Finding]:
     """
     path = sqlite_path(checked_url(url))
     if repair and (path is None or path.is_file()):
-        Storage(url).close()  # brings an older schema up to date
+        Storage(url, stop).close()  # brings an older schema up to date
     findings = read_once(url, _look)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
-        _mend(url)
+        _mend(url, stop)
         after = read_once(url, _look)
         still = {finding.text for finding in after if finding.is_wrong}
         mended = [
@@ -67,8 +70,8 @@ def _look(connection: Connection) -> list[Finding]:
     return findings
 
 
-def _mend(url: str) -> None:
-    storage = Storage(url)
+def _mend(url: str, stop: Callable[[], bool]) -> None:
+    storage = Storage(url, stop)
     try:
         with leases.held(storage, "open studies"):  # one that is being created is not lost
             storage.write(trials.delete_lost)

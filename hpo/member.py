@@ -123,7 +123,7 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
     from hpo.trainer import Trainer
 
     try:
-        storage = Storage(job.url, stop, is_ready=True)
+        storage = Storage(job.url, stop, is_ready=True, notify=teller.warn)
         stored = storage.write(lambda connection: rows.study_by_uuid(connection, job.study))
         if stored is None:  # deleted meanwhile
             return

@@ -8,36 +8,46 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from hpo import tables
+from hpo import postgresql, tables
 from hpo.errors import StorageError
-from hpo.faults import explain
-from hpo.locations import checked_url, shown, sqlite_path
+from hpo.locations import check_file, checked_url, shown, sqlite_path
 from hpo.migrations import refuse_newer, stored_version
+from hpo.progress import say
+from hpo.sqlite_file import LOCK_WAIT, has_index, has_log, log_of, refuse_foreign_log
+from hpo.waiting import Wait
 
 T = TypeVar("T")
 
 
 class Reader:
-    """A database that is only looked at: statements that write fail, and no writer waits for us."""
+    """A database that is only looked at: statements that write fail, and no writer waits for us.
 
-    def __init__(self, url: str) -> None:
+    Each `read` sees one moment of it, whatever others commit meanwhile.
+    """
+
+    def __init__(self, url: str, stop: Callable[[], bool] = lambda: False) -> None:
         """Open an existing database.
+
+        Args:
+            stop: Ends a wait for the database.
 
         Raises:
             StorageError: There is none at ``url``, or it is not one of ours.
         """
         self.url = checked_url(url)
-        path = sqlite_path(self.url)
-        if path is not None and path.is_dir():
-            raise StorageError(f"{path} is a folder; name the database file in it, {path}/hpo.db.")
-        if path is not None and not path.is_file():
-            raise StorageError(
-                f"No database at {path}. `hpo run coarse` makes one, or name another with --storage."
-            )
-        self._path = path
+        self._stop = stop
+        self._path = sqlite_path(self.url)
+        if self._path is not None:
+            if not self._path.exists():
+                raise StorageError(
+                    f"No database at {self._path}. `hpo run coarse` makes one, or name another with "
+                    "--storage."
+                )
+            check_file(self._path)
+            refuse_foreign_log(self._path)
         try:
             self.read(self._check_schema)
         except BaseException:
@@ -49,16 +59,24 @@ class Reader:
         """The engine; SQLite is opened with ``mode=ro``, PostgreSQL in read-only transactions."""
         if self._path is None:
             options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
-            return sa.create_engine(self.url, pool_pre_ping=True, execution_options=options)
-        address = f"{self._path.resolve().as_uri()}?mode=ro"
-        if not os.access(self._path.parent, os.W_OK) and not _has_log(self._path):
-            address += (
-                "&immutable=1"  # a reader of a WAL database leaves files, which it cannot here
+            asked = postgresql.options(self.url)
+            engine = sa.create_engine(self.url, execution_options=options, **asked)
+            postgresql.limit(engine)
+            return engine
+        address = _read_only(self._path)
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(
+                address,
+                uri=True,
+                timeout=LOCK_WAIT,
+                isolation_level=None,  # transactions begin where we say, so before the first look
+                check_same_thread=False,
             )
-        return sa.create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(address, uri=True, timeout=10, check_same_thread=False),
-        )
+
+        engine = sa.create_engine("sqlite://", creator=connect)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
 
     def _check_schema(self, connection: Connection) -> None:
         version = stored_version(connection)
@@ -75,12 +93,14 @@ class Reader:
             )
 
     def read(self, action: Callable[[Connection], T]) -> T:
-        """Run ``action`` on a connection that cannot write."""
-        try:
-            with self.engine.connect() as connection:
-                return action(connection)
-        except DBAPIError as error:
-            raise explain(error, self.url) or error from error
+        """Run ``action`` on a connection that cannot write; all that it sees is of one moment."""
+        wait = Wait(self.url, self._stop, say)
+        while True:
+            try:
+                with self.engine.connect() as connection:
+                    return action(connection)
+            except DBAPIError as error:
+                wait.after(error)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -96,7 +116,21 @@ def read_once(url: str, action: Callable[[Connection], T]) -> T:
         reader.close()
 
 
-def _has_log(path: Path) -> bool:
-    """Tell whether commits wait in a write-ahead log beside the database."""
-    log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
+def _read_only(path: Path) -> str:
+    """Return the address of a file for reading, also where its folder does not let us write.
+
+    Whoever reads a database with a log makes an index of the log beside it, if there is none.
+    """
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    if os.access(path.resolve().parent, os.W_OK):
+        return address
+    if not has_log(path):
+        return f"{address}&immutable=1"
+    if not has_index(path):
+        log = log_of(path)
+        raise StorageError(
+            f"The last commits to {path} are in {log.name}, which cannot be read without writing to "
+            f"{log.parent}. Copy both files to a folder of your own and look there, or let somebody "
+            "who may write there run `hpo status` once."
+        )
+    return address

@@ -5,11 +5,20 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from hpo.progress import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Interrupted(Exception):
+    """We were told to stop while we waited for something."""
+
+
 class StopRequest:
-    """Whether somebody asked this process to stop; a context manager that listens for it."""
+    """Whether somebody asked this process to stop; a context manager that listens for it.
+
+    `Interrupted`, where nobody else has something to say about it, ends the program.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -37,6 +46,9 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if isinstance(error, Interrupted) and self.signal is not None:
+            say("Interrupted; the same command goes on from here.")
+            raise SystemExit(self.exit_status) from None
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -7,63 +7,71 @@ results are lost that way are trained again. SQLite waits 200 ms for a lock; bey
 is ours, so that a signal is answered meanwhile.
 """
 
-import hashlib
-import os
-import tempfile
+import sqlite3
 import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine
 
-from hpo.errors import HpoError, StorageError
+from hpo import postgresql, sqlite
+from hpo.errors import StorageError
 from hpo.faults import explain, is_transient
-from hpo.locations import checked_url, refuse_network, shown, sqlite_path
+from hpo.locations import check_file, checked_url, refuse_network, shown, sqlite_path
 from hpo.migrations import migrate
+from hpo.progress import say
+from hpo.signals import Interrupted as Interrupted
+from hpo.sqlite_file import SqliteFile, refuse_foreign_log
+from hpo.waiting import Wait
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-LOCK_WAIT = 0.2  #: seconds that SQLite itself waits for a lock
-RETRY_FOR = 60.0  #: seconds that we go on trying when the database is busy or away
-OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
-FIRST_OPENING = 0x68706F  #: key of PostgreSQL's advisory lock for making tables
+CHECKPOINT_EVERY = 2.0  #: seconds between two moves of what was committed into the file itself
+LOOK_EVERY = 0.5  #: seconds between two looks whether the file is still there, while training
 LAST_WORDS = 0.4  #: seconds in which we give back what we hold when we are told to stop
 T = TypeVar("T")
-
-
-class Interrupted(Exception):
-    """The caller was told to stop while it waited for the database."""
 
 
 class Storage:
     """A database that studies are written to; one per process and thread."""
 
     def __init__(
-        self, url: str, stop: Callable[[], bool] = lambda: False, *, is_ready: bool = False
+        self,
+        url: str,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        is_ready: bool = False,
+        notify: Callable[[str], None] = say,
     ) -> None:
         """Open or create the database at ``url``.
 
         Args:
             stop: Ends a wait for the database.
             is_ready: Another process has just opened it, so that its tables are known to be there.
+            notify: Is told whom a long wait is for.
 
         Raises:
             StorageError: It cannot be opened, is not a database, or was written by a newer hpo.
+            Interrupted: ``stop`` said so.
         """
         self.url = checked_url(url)
         self.stop = stop
+        self._notify = notify
         self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
         self._opened: list[Engine] = []
+        path = sqlite_path(self.url)
+        self._file = None if path is None else SqliteFile(path)
+        self._checkpointed = self._looked = time.monotonic()
+        self._is_lost = False
         if is_ready:
-            self.engine = sa.create_engine(self.url, **_options(self.url))
+            self.engine = sa.create_engine(self.url, **self._options())
             self._opened.append(self.engine)
-            if sqlite_path(self.url) is not None:
-                _tune_sqlite(self.engine)
+            self._tune(self.engine)
             return
         self.engine = self.optuna.engine
         self.write(lambda connection: migrate(connection, shown(self.url)))
@@ -79,15 +87,10 @@ class Storage:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path = sqlite_path(self.url)
         try:
-            if path is None:
-                storage = _open_server(self.url)
-            else:
-                refuse_network(path)
-                with _first_opening(path):
-                    storage = optuna.storages.RDBStorage(self.url, _options(self.url))
-                    _tune_sqlite(storage.engine)
+            if self._file is None:
+                return postgresql.opened(self.url, self.stop, self._notify)
+            return self._open_file(self._file.path)
         except RuntimeError as error:  # Optuna's word for a schema of another version
             raise StorageError(f"{shown(self.url)}: {error}") from error
         except ImportError as error:
@@ -95,46 +98,122 @@ class Storage:
                 f"{shown(self.url)} needs a database driver that is not installed. For PostgreSQL: "
                 "pip install 'hpo[postgres]', and a URL that begins with postgresql+psycopg://."
             ) from error
-        except Exception as error:
-            explained = explain(error, self.url)
-            if explained is None:
-                raise
-            raise explained from error
+
+    def _open_file(self, path: Path) -> "RDBStorage":
+        from optuna.storages import RDBStorage
+
+        check_file(path)
+        refuse_network(path)
+        template = postgresql.as_template(self.url)
+
+        def attempt() -> RDBStorage:
+            refuse_foreign_log(path)
+            return RDBStorage(template, self._options())
+
+        with sqlite.opening(path, Wait(self.url, self.stop, self._notify)):
+            storage = self._until_free(attempt)
+            self._tune(storage.engine)
         return storage
+
+    def _options(self) -> dict[str, Any]:
+        """Return what engines are made with."""
+        if self._file is None:
+            return postgresql.options(self.url)
+        return {"creator": self._file.connect}
+
+    def _tune(self, engine: Engine) -> None:
+        """Make every new connection of ``engine`` behave as the module's text says."""
+        if self._file is None:
+            postgresql.limit(engine)
+        else:
+            sqlite.tune(engine)
+
+    def read(self, action: Callable[[Connection], T]) -> T:
+        """Run ``action``, which only reads, on one moment of the database; nobody waits for us."""
+        options: dict[str, Any] = {sqlite.READING: True}
+        if self._file is None:
+            options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+
+        def attempt() -> T:
+            with self.engine.connect().execution_options(**options) as connection:
+                return action(connection)
+
+        return self.retried(attempt)
 
     def write(self, action: Callable[[Connection], T]) -> T:
         """Run ``action`` in one transaction; when the database is busy, wait and try again."""
 
         def attempt() -> T:
             with self.engine.begin() as connection:
-                return action(connection)
+                result = action(connection)
+                self.check()  # what is committed to a file that nobody finds again is lost
+            self._after_commit()
+            return result
 
-        return self.retried(attempt)
+        return self._until_free(attempt)
 
     def retried(self, action: Callable[[], T]) -> T:
         """Run ``action``, which is one transaction, until the database is not busy.
 
         Raises:
-            StorageError: The database is full, damaged, gone, or busy for longer than `RETRY_FOR`.
+            StorageError: The database is full, damaged, gone, moved, or does not answer.
             Interrupted: ``stop`` said so between two tries.
         """
-        deadline = time.monotonic() + RETRY_FOR
-        pause = 0.01
+        result = self._until_free(action)
+        self.check()
+        return result
+
+    def _until_free(self, action: Callable[[], T]) -> T:
+        wait = Wait(self.url, self.stop, self._notify)
         while True:
             try:
                 return action()
-            except HpoError:
-                raise
             except Exception as error:
-                explained = explain(error, self.url)
-                if explained is None:
-                    raise
-                if not is_transient(error) or time.monotonic() > deadline:
-                    raise explained from error
-            if self.stop():
-                raise Interrupted
-            time.sleep(pause)
-            pause = min(2 * pause, LOCK_WAIT)
+                wait.after(error)
+
+    def check(self) -> None:
+        """Refuse to go on when the database's file was removed, replaced or moved.
+
+        Raises:
+            DatabaseMoved: It was.
+        """
+        if self._file is not None:
+            self._file.check()
+
+    def or_lost(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+        """Return ``stop``, which also says so when nothing could be stored any more."""
+        return lambda: stop() or self.is_lost()
+
+    def is_lost(self) -> bool:
+        """Tell, every now and then, whether `check` would refuse; for who has long nothing to write."""
+        if not self._is_lost and time.monotonic() - self._looked > LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._is_lost = self._file is not None and self._file.is_lost()
+        return self._is_lost
+
+    def _after_commit(self) -> None:
+        """Move what was committed into the file now and then, so that a copy of it has nearly all."""
+        if self._file is None:
+            return
+        self._file.keep_log()
+        if time.monotonic() - self._checkpointed > CHECKPOINT_EVERY:
+            self._checkpointed = time.monotonic()
+            self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, kind: str) -> None:
+        """Move the log into the file, as far as no reader needs it; what cannot be done now waits."""
+        try:
+            connection = self.engine.raw_connection()
+        except Exception as error:
+            if explain(error, self.url) is None and not isinstance(error, StorageError):
+                raise
+            return
+        try:
+            connection.cursor().execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
+        except sqlite3.Error:
+            pass  # whoever writes next meets it, too
+        finally:
+            connection.close()
 
     def finish(self, action: Callable[[Connection], object], patience: float = 1.0) -> bool:
         """Run ``action`` also while we are told to stop, for ``patience`` seconds; tell if it ran.
@@ -150,81 +229,32 @@ class Storage:
             try:
                 with self.engine.begin() as connection:
                     action(connection)
+                    self.check()
+                self._after_commit()
                 return True
             except Exception as error:
-                if explain(error, self.url) is None:
+                if isinstance(error, StorageError) or explain(error, self.url) is None:
                     raise
                 if not is_transient(error) or time.monotonic() > deadline:
                     return False
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back; what was committed goes into the file, where nobody reads."""
+        if self._file is not None and self._opened and not self._file.is_lost():
+            self._checkpoint("TRUNCATE")
         if "optuna" in vars(self):
             self.optuna.remove_session()
         for engine in self._opened:
             engine.dispose()
 
+    def __enter__(self) -> Self:
+        return self
 
-def _options(url: str) -> dict[str, Any]:
-    """Return what engines for ``url`` are made with."""
-    if sqlite_path(url) is not None:
-        return {"connect_args": {"timeout": 10}}
-    # A lock is waited for in short turns, as on SQLite, so that a signal is answered meanwhile; and
-    # a process that was stopped in the middle of a transaction does not hold up the others for ever.
-    given = sa.make_url(url).query.get("options", "")
-    limits = f"-c lock_timeout={int(1000 * LOCK_WAIT)} -c idle_in_transaction_session_timeout=30000"
-    arguments = {"connect_timeout": 10, "options": f"{limits} {given}".strip()}
-    return {"pool_pre_ping": True, "connect_args": arguments}
-
-
-def _open_server(url: str) -> "RDBStorage":
-    """Open PostgreSQL; tables are made under an advisory lock, which ends with the connection."""
-    import optuna
-
-    engine = sa.create_engine(url, connect_args={"connect_timeout": 10})
-    deadline = time.monotonic() + OPEN_FOR
-    while True:
-        try:
-            with engine.connect() as connection:
-                connection.execute(sa.text(f"select pg_advisory_lock({FIRST_OPENING})"))
-                return optuna.storages.RDBStorage(url, _options(url))
-        except Exception as error:  # a server that is starting is worth waiting for
-            transient = explain(error, url) is not None and is_transient(error)
-            if not transient or time.monotonic() > deadline:
-                raise
-        finally:
-            engine.dispose()
-        time.sleep(0.2)
-
-
-def _first_opening(path: Path) -> Any:
-    """Return a lock: of several processes that create Optuna's tables at once, some would fail."""
-    from filelock import FileLock
-
-    if path.is_dir() or not path.parent.is_dir():
-        raise OSError("unable to open database file")
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"hpo-{os.getuid()}-{name}.lock")
-
-
-def _tune_sqlite(engine: Engine) -> None:
-    """Make every new connection of ``engine`` behave as the module's text says."""
-
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say
-        connection.execute(f"PRAGMA busy_timeout={int(1000 * LOCK_WAIT)}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
-    engine.dispose()
-    try:
-        engine.connect().close()
-    except OperationalError as error:  # WAL needs a moment alone with the file
-        if not is_transient(error):
-            raise
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -49,6 +49,7 @@ def work(
     What others hold is waited for, because it comes back here if they die.
     """
     phases = phases or Phases(time.time())
+    stop = storage.or_lost(stop)
     width = _fair_width(storage, study, trainer, n_workers)
     is_search = study.experiment.search is not None
     regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
@@ -84,6 +85,7 @@ def work(
         finally:
             give_back(storage, study, held)
             phases.lap("database")
+    storage.check()
 
 
 def _present(storage: Storage, study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:

@@ -107,19 +107,21 @@ def delete(
     from hpo import study as studies
     from hpo.errors import StudyNotFound
     from hpo.reader import read_once
+    from hpo.signals import StopRequest
     from hpo.storage import Storage
 
     read_once(
         storage, lambda _: None
     )  # a database that is not there is not made by deleting from it
-    opened = Storage(storage)
-    if studies.find(opened, study) is None:
-        raise StudyNotFound(study, studies.names(opened))
-    if not yes:
+    with StopRequest() as stop, Storage(storage, stop) as opened:
+        if studies.find(opened, study) is None:
+            raise StudyNotFound(study, studies.names(opened))
+    if not yes:  # a signal ends the question at once
         typer.confirm(
             f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
         )
-    studies.delete(opened, study)
+    with StopRequest() as stop, Storage(storage, stop) as opened:
+        studies.delete(opened, study)
     say(f"Deleted {study}.")
 
 

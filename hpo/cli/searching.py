@@ -1,6 +1,7 @@
 """Commands that search: ``run`` and ``reproduce``."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,7 +85,7 @@ def run(
 
     with StopRequest() as stop:
         n_early = 0 if dry_run else _started_early(workers, data)
-        with Reserve(n_early) as reserve, Story() as story:
+        with Reserve(n_early) as reserve, Story() as story, ExitStack() as until_the_end:
             from hpo import estimate, lookup, prepared, running  # while the processes import theirs
             from hpo.profile import table
             from hpo.storage import Interrupted
@@ -107,8 +108,10 @@ def run(
                 tell(told)
                 return 0
             folder = _model_folder(definition, dataset, name, out)
-            opened = running.open_for(
-                definition, dataset, storage, stop, name=name, parent_name=parent, cell=cell
+            opened = until_the_end.enter_context(
+                running.open_for(
+                    definition, dataset, storage, stop, name=name, parent_name=parent, cell=cell
+                )
             )
             try:
                 outcome = running.run(
@@ -138,7 +141,6 @@ def run(
             status = _tell(outcome, opened, stop)
             if is_tested:
                 _tell_test(outcome.study, opened, dataset, folder)
-            opened.close()
         if profile:
             say(table(story.phases))
     return status

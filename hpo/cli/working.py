@@ -55,10 +55,8 @@ def worker(
     with StopRequest() as stop:
         try:
             dataset = prepared.training(open_source(data, stop), os.environ)
-            opened = Storage(storage, stop)
-            with Story() as story:
+            with Storage(storage, stop) as opened, Story() as story:
                 n_trained = joining.join(opened, dataset, studies or [], story, stop, watch, grace)
-            opened.close()
         except Interrupted:
             n_trained = 0
         if stop():
@@ -91,6 +89,7 @@ def submit(
     """
     from hpo import lookup, prepared, running
     from hpo.cli.searching import with_options
+    from hpo.signals import StopRequest
 
     definition = with_options(
         lookup.definition(study),
@@ -101,16 +100,16 @@ def submit(
         sampler=sampler,
         budget=budget,
     )
-    dataset = prepared.training(open_source(data, lambda: False), os.environ)
-    opened = running.open_for(
-        definition, dataset, storage, lambda: False, name=name, parent_name=parent
-    )
-    made, plan = running.submit(
-        definition, dataset, opened, name=name, parent_name=parent, notify=say
-    )
+    with StopRequest() as stop:
+        dataset = prepared.training(open_source(data, stop), os.environ)
+        with running.open_for(
+            definition, dataset, storage, stop, name=name, parent_name=parent
+        ) as opened:
+            made, plan = running.submit(
+                definition, dataset, opened, name=name, parent_name=parent, notify=say
+            )
     waiting = plan.n_slots - plan.n_counted - len(plan.failed)
     tell(f"{made.stored.name}: {waiting} of {plan.n_slots} trials are waiting or running.")
-    opened.close()
 
 
 def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -122,15 +121,15 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     from hpo import study as studies
     from hpo.errors import StudyNotFound
     from hpo.reader import read_once
+    from hpo.signals import StopRequest
     from hpo.storage import Storage
 
     read_once(storage, lambda _: None)  # a database that is not there is not made
-    opened = Storage(storage)
-    found = studies.find(opened, study)
-    if found is None:
-        raise StudyNotFound(study, studies.names(opened))
-    n_forgiven = plan.retry(opened, found)
-    opened.close()
+    with StopRequest() as stop, Storage(storage, stop) as opened:
+        found = studies.find(opened, study)
+        if found is None:
+            raise StudyNotFound(study, studies.names(opened))
+        n_forgiven = plan.retry(opened, found)
     definition = found.experiment.definition.name
     tell(f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them.")
 
@@ -146,7 +145,12 @@ def doctor(
     Example: hpo doctor --storage sqlite:///hpo.db
     """
     from hpo import doctor as examination
+    from hpo.signals import StopRequest
 
-    findings = examination.examine(storage, repair=repair)
+    if repair:
+        with StopRequest() as stop:
+            findings = examination.examine(storage, repair=True, stop=stop)
+    else:
+        findings = examination.examine(storage)
     tell(examination.report(findings))
     return 1 if any(finding.is_open for finding in findings) else 0

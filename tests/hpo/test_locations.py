@@ -103,7 +103,7 @@ def test_a_password_is_never_shown() -> None:
 def test_a_server_that_is_not_there_is_told_without_the_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hpo.storage.OPEN_FOR", 0.0)
+    monkeypatch.setattr("hpo.postgresql.OPEN_FOR", 0.0)
     with pytest.raises(StorageError, match="cannot be reached .* Is it running") as refused:
         Storage("postgresql://ann:pa55word@127.0.0.1:1/hpo")
     assert "pa55word" not in str(refused.value)
