@@ -14,7 +14,18 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo import damage, held_out, looks, model_card, output, prepared, ranking, rows, tables
+from hpo import (
+    brightness,
+    damage,
+    held_out,
+    looks,
+    model_card,
+    output,
+    prepared,
+    ranking,
+    rows,
+    tables,
+)
 from hpo.sources import Source
 from hpo.statistics import Interval, mean_accuracy
 from hpo.storage import Storage
@@ -26,9 +37,6 @@ from model.cifar import CLASS_NAMES
 from model.data import Dataset, split
 from model.losses import Loss
 from model.normalisation import Normalisation, feature_statistics
-
-#: Values that stand for full brightness: of bits, of the digits, of 8-bit pixels.
-WHITES = (1, 16, 255)
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,7 @@ def _weights(
         "lambda": repr(experiment.lambdas[best.slot.cell]),
         "normalisation_statistics": origin[normalisation],
         "dataset": dataset.name,
+        "dataset_values": brightness.values(dataset),
         "dataset_fingerprint": experiment.data.fingerprint,
         "hpo_version": metadata.version("hpo"),
         "validation_accuracy": repr(best.value),
@@ -207,18 +216,10 @@ def _weights(
         statistics=feature_statistics(training) if is_feature else None,
         loss=Loss(definition.loss),
         image_shape=experiment.data.image_shape,
-        white=_white(dataset),
+        white=brightness.white(dataset),
         class_names=CLASS_NAMES if dataset.name == "cifar10" else (),
         about=about,
     )
-
-
-def _white(dataset: Dataset) -> float | None:
-    """Return the value that stands for full brightness; None for values that are no pixels."""
-    lowest, highest = float(dataset.images.min()), float(dataset.images.max())
-    if lowest < 0:
-        return None
-    return next((float(white) for white in WHITES if highest <= white), None)
 
 
 def _environment(connection: Connection, study: str, result: Result) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.brightness import KNOWN
 from hpo.errors import InvalidImage
 from hpo.predict import Pictures, joined
 from hpo.weights_file import Weights
@@ -55,6 +56,18 @@ def read_each(
         except (InvalidImage, InvalidData) as error:
             faults.append(str(error))
     return joined(parts) if parts else None, faults
+
+
+def scale(paths: Sequence[Path], weights: Weights) -> str | None:
+    """Return in words what pictures are scaled to, where that is a guess."""
+    is_known = weights.about.get("dataset") in KNOWN
+    if weights.white is None or is_known or all(p.suffix.lower() == ".npz" for p in paths):
+        return None
+    values = weights.about.get("dataset_values", "no others")
+    return (
+        f"White is taken to be {weights.white:g} in the training images, which have the values {values}; "
+        "pictures are scaled to it."
+    )
 
 
 def _of_file(

@@ -99,6 +99,7 @@ def _data(subject: Subject) -> str:
         {data.name}: {data.n_training:,} training images; the {data.n_validation:,} images before them
         validate. The {subject.verdict.n_images:,} test images are others. Normalisation
         `{weights.normalisation}`; its statistics: {weights.about["normalisation_statistics"]}.
+        Values: {weights.about["dataset_values"]}; {_scale(weights)}.
         SHA-256 of the training and validation images:"""
     return f"## Data\n\n{_paragraph(told)}\n`{data.fingerprint}`"
 
@@ -181,6 +182,12 @@ def _images(weights: Weights) -> str:
     shape = " x ".join(str(n) for n in weights.image_shape)
     white = "" if weights.white is None else f" with values from 0 to {weights.white:g}"
     return f"images of {shape}{white}"
+
+
+def _scale(weights: Weights) -> str:
+    if weights.white is None:
+        return "they are no pixels, so no image file fits"
+    return f"white, to which image files are scaled, is taken to be {weights.white:g}"
 
 
 def _row(weights: Weights) -> str:

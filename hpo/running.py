@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hpo import correction, crew, leases, parents, prepared, warm_start
+from hpo import correction, crew, leases, parents, parts, prepared, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
 from hpo.definition import StudyDefinition, study_name
@@ -27,7 +27,7 @@ from hpo.study import OpenStudy
 from hpo.tables import StoredStudy
 from hpo.trainer import WIDTH, Trainer, facts
 from hpo.worker import work
-from model.data import Dataset
+from model.data import Dataset, split
 
 FLOPS = 60e9  #: operations a second in the products of a stack, about
 UPDATE_OVERHEAD = 0.3e-3  #: seconds of an update that are not products, about
@@ -71,6 +71,7 @@ def prepare(
 
     Raises:
         DefinitionChanged: The stored study is another experiment.
+        InvalidData: The order of the images makes no validation images of them.
         ParentUnfinished: The study that the grid is derived from has no result yet.
     """
     data = facts(dataset, definition)
@@ -78,6 +79,7 @@ def prepare(
     check_name(name)
     existing = studies.find(storage, name) if storage else None
     if storage is None or existing is None:
+        parts.check(split(dataset, definition.n_validation), notify)
         parent = parents.chosen(definition, data, storage, parent_name, cell)
         experiment = resolve(definition, data, parent, notify)
         if definition.space is not None:

@@ -137,7 +137,7 @@ def split(dataset: Dataset, n_validation: int) -> Split:
     if np.all(validation.labels == validation.labels[0]):
         raise InvalidData(
             f"The first {held_out} images of {dataset.name}, which validate, are all of class "
-            f"{validation.labels[0]}. Shuffle the file once before it is used."
+            f"{validation.labels[0]}. Shuffle the file once before it is used: `hpo data shuffle` does."
         )
     return Split(training=dataset.take(held_out, len(dataset)), validation=validation)
 

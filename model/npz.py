@@ -41,6 +41,12 @@ def npz_parts(path: Path) -> tuple[Dataset, Dataset | None]:
     return training, test
 
 
+def npz_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return all arrays, as they are."""
+    with _opened(path) as stored:
+        return {name: _array(path, stored, name) for name in stored.names}
+
+
 def npz_name(path: Path) -> str:
     """Return what the images of an ``.npz`` are called: by no name that other images have."""
     return f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem

@@ -44,6 +44,9 @@ def predict(
         raise typer.BadParameter(
             f"--top must be at most {network.n_classes}, the classes there are."
         )
+    scale = image_files.scale(images, network)
+    if scale:
+        say(scale)
     pictures, faults = image_files.read_each(images, network, say)
     n_sound = 0
     if pictures is not None:

@@ -158,12 +158,14 @@ def _parts(
     n_validation: int,
 ) -> "tuple[Dataset, Dataset]":
     """Return training and validation images, from batches, from ranges, or from the usual split."""
+    from hpo import parts
     from model.data import split
 
     everything = source.batches(train_batches) if train_batches else source.training()
     if validation_batch is None and train_images is None and validation_images is None:
-        parts = split(everything, n_validation)
-        return parts.training, parts.validation
+        both = split(everything, n_validation)
+        parts.check(both, say)
+        return both.training, both.validation
     training = everything.take(*_range(train_images, len(everything)))
     if validation_batch is not None:
         held_out = source.batches([validation_batch])

@@ -308,20 +308,3 @@ def test_without_safetensors_there_is_a_line_about_it(
     assert [path.name for path in written] == [NPZ, "model-card.md"]
     assert len(told) == 1
     assert told[0].startswith("safetensors is not installed, so there is no weights.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("images", "white"),
-    [
-        (np.array([[0, 1]], np.uint8), 1),  # bits
-        (np.array([[0, 16]], np.uint8), 16),  # the digits
-        (np.array([[3, 17]], np.uint8), 255),
-        (np.array([[0.0, 0.9]], np.float32), 1),
-        (np.array([[0.0, 256.0]], np.float32), None),  # more than a pixel can be
-        (np.array([[-0.1, 0.9]], np.float32), None),  # normalised by somebody else
-    ],
-)
-def test_the_value_of_white_is_read_off_the_images(images: np.ndarray, white: float | None) -> None:
-    dataset = Dataset("it", images, np.array([0]), 2, ())
-
-    assert final._white(dataset) == white

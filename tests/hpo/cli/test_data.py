@@ -1,9 +1,10 @@
-"""``hpo data info`` and ``hpo data verify``."""
+"""``hpo data info``, ``hpo data verify`` and ``hpo data shuffle``."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from model.data import digits, digits_test
@@ -89,3 +90,61 @@ def test_the_official_files_are_sound(cifar10_folder: Path, command: Command) ->
     assert lines[0].endswith(": 50,000 training images are sound")
     assert lines[2] == "10,000 test images are sound"
     assert [line.split()[-1] for line in (lines[1], lines[3])] == FINGERPRINTS
+
+
+def test_a_sorted_file_is_refused_until_it_is_shuffled(
+    command: Command, write_npz: Command, write_study: Command, workplace: Path
+) -> None:
+    labels = np.sort(np.arange(400) % 3)
+    labels[:40:3] = 1  # so that not all are of one class
+    images = np.random.default_rng(0).integers(0, 256, (400, 4, 4), dtype=np.uint8)
+    images[:, 0, 0] = labels  # to be found again
+    data = write_npz(
+        "sorted", images=images, labels=labels, test_images=images[:9], test_labels=labels[:9]
+    )
+    study = write_study()
+
+    refused = command("run", study, "--data", data).sentence
+    assert "Class 2 of sorted has 133 training images and none among the first 40" in refused
+    assert "`hpo data shuffle FILE NEW_FILE`" in refused
+    assert not (workplace / "hpo.db").exists()
+    assert "Class 2 of sorted" in command("train", "--data", data, "--cycles", "1").sentence
+    info = command("data", "info", data)
+    assert info.status == 0
+    assert "validation:   no study can be made. Class 2 of sorted" in info.out
+
+    assert command("data", "shuffle", data, "mixed.npz").status == 0
+    with np.load(workplace / "mixed.npz") as mixed:
+        assert np.array_equal(mixed["images"][:, 0, 0], mixed["labels"])
+        assert sorted(mixed["labels"].tolist()) == sorted(labels.tolist())
+        assert np.array_equal(mixed["test_images"], images[:9])
+    done = command("run", study, "--data", "mixed.npz")
+    assert done.status == 0
+    assert done.err.count("mixed has only 40 validation images: one is 2.5 points of accuracy") == 1
+    again = command("run", study, "--data", "mixed.npz")
+    assert "validation images: one is" not in again.err
+    info = command("data", "info", "mixed.npz")
+    assert "validation:   the first 40, which show every class" in info.out
+    assert "values:       0 to 255; white is 255, a guess from these values" in info.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["mine.npz", "mine.npz"], "mine.npz exists already"),
+        (["mine.npz", "link.npz"], "link.npz exists already"),
+        (["mine.npz", "mixed.zip"], "must end with .npz"),
+        (["mine.npz", "no/such\0folder.npz".replace("\0", "/mine.npz/")], "Cannot write"),
+        (["nothing.npz", "mixed.npz"], "No such file: nothing.npz"),
+        (["mine.npz", "mixed.npz", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_what_cannot_be_shuffled_is_a_sentence(
+    command: Command, write_npz: Command, workplace: Path, arguments: list[str], told: str
+) -> None:
+    write_npz()
+    (workplace / "link.npz").symlink_to("nowhere")
+    (workplace / "no").write_text("in the way")
+    before = (workplace / "mine.npz").read_bytes()
+    assert told in command("data", "shuffle", *arguments).sentence
+    assert (workplace / "mine.npz").read_bytes() == before

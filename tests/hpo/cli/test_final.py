@@ -218,6 +218,7 @@ def test_final_has_three_replicates(command: Command) -> None:
 
 SEEING: dict[str, list[list[str]]] = {
     "data verify": [["data", "verify", "it.npz"]],
+    "data shuffle": [],  # copies them as they are
     "reproduce": [],  # needs CIFAR-10; its looks are rows too, see tests/test_layers.py
 }
 BLIND: dict[str, list[list[str]]] = {
