@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import Split
+from model.data import Dataset, Split, split
 from model.errors import InvalidData
 
 REMEDY = "`hpo data shuffle FILE NEW_FILE` writes an .npz in a mixed order."
@@ -71,22 +71,15 @@ def check(parts: Split, notify: Callable[[str], None] = lambda _: None) -> None:
         notify(f"{n_known:,} of the {n:,} validation images of {name} are training images too.")
 
 
-def order(labels: NDArray[np.intp], *, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return a random order in which every beginning shows the classes as the whole does.
-
-    The first images are one of each class, so a tenth has them all where there are enough images.
-
-    >>> labels = np.array([0, 0, 0, 0, 1, 1])
-    >>> labels[order(labels, rng=np.random.default_rng(0))].tolist()[:2] in ([0, 1], [1, 0])
-    True
-    """
-    mixed = rng.permutation(len(labels))
-    places = np.empty(len(labels))
-    for label in np.unique(labels):
-        of_class = np.flatnonzero(labels[mixed] == label)
-        places[of_class] = np.arange(len(of_class)) / len(of_class)
-    found: NDArray[np.intp] = mixed[np.argsort(places, kind="stable")]
-    return found
+def told(dataset: Dataset, n_validation: int) -> tuple[str, list[str]]:
+    """Return in words whether a study can be made, and what `check` notes."""
+    notes: list[str] = []
+    try:
+        both = split(dataset, n_validation)
+        check(both, notes.append)
+    except InvalidData as error:  # that is what was asked for
+        return f"no study can be made. {error}", notes
+    return f"the first {len(both.validation):,}, which show every class", notes
 
 
 def _counts(labels: NDArray[np.intp], n_classes: int) -> NDArray[np.intp]:

@@ -24,8 +24,6 @@ def info(source: Spec = "cifar10") -> None:
 
     from hpo import brightness, parts
     from hpo.definition import StudyDefinition
-    from model.data import split
-    from model.errors import InvalidData
 
     found = open_source(source, lambda: False)
     dataset = found.training()
@@ -36,13 +34,8 @@ def info(source: Spec = "cifar10") -> None:
     tell(f"images:       {len(dataset):,} of {shape}, {dataset.images.dtype}")
     tell(f"classes:      {dataset.n_classes}, images in each: {', '.join(map(str, counts))}")
     tell(f"values:       {brightness.told(dataset)}")
-    notes: list[str] = []
-    try:
-        both = split(dataset, StudyDefinition.n_validation)
-        parts.check(both, notes.append)
-        tell(f"validation:   the first {len(both.validation):,}, which show every class")
-    except InvalidData as error:  # that is what was asked for
-        tell(f"validation:   no study can be made. {error}")
+    standing, notes = parts.told(dataset, StudyDefinition.n_validation)
+    tell(f"validation:   {standing}")
     tell(f"fingerprint:  {dataset.fingerprint}")
     for note in notes:
         say(note)
@@ -79,25 +72,9 @@ def shuffle(
 
     Example: hpo data shuffle sorted.npz mixed.npz
     """
-    import io
-    import os
-
-    import numpy as np
-
-    from hpo import output, parts
-    from model import npz
+    from hpo import shuffling
 
     if new_file.suffix != ".npz":
         raise typer.BadParameter(f"the new file's name must end with .npz, got {new_file.name!r}.")
-    if os.path.lexists(new_file):
-        raise typer.BadParameter(
-            f"{new_file} exists already. Choose another name for the new file."
-        )
-    labels = npz.npz(file).labels
-    order = parts.order(labels, rng=np.random.default_rng(seed))
-    arrays = npz.npz_arrays(file)
-    arrays |= {name: arrays[name][order] for name in ("images", "labels")}
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    output.write(new_file.parent, {new_file.name: content.getvalue()})
-    say(f"Wrote {new_file}: {len(labels):,} images in a mixed order.")
+    n_images = shuffling.write(file, new_file, seed)
+    say(f"Wrote {new_file}: {n_images:,} images in a mixed order.")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpo import parts
+from hpo import parts, shuffling
 from model.data import Dataset, digits, split
 from model.errors import InvalidData
 
@@ -136,8 +136,8 @@ def test_our_own_images_pass() -> None:
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_mixed_order_can_be_split(labels: np.ndarray, seed: int) -> None:
-    order = parts.order(labels, rng=np.random.default_rng(seed))
+    order = shuffling.order(labels, rng=np.random.default_rng(seed))
 
     assert np.array_equal(np.sort(order), np.arange(len(labels)))
-    assert not np.array_equal(order, parts.order(labels, rng=np.random.default_rng(seed + 9)))
+    assert not np.array_equal(order, shuffling.order(labels, rng=np.random.default_rng(seed + 9)))
     parts.check(split(dataset(labels[order]), 5000))

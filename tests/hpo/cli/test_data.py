@@ -131,8 +131,8 @@ def test_a_sorted_file_is_refused_until_it_is_shuffled(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["mine.npz", "mine.npz"], "mine.npz exists already"),
-        (["mine.npz", "link.npz"], "link.npz exists already"),
+        (["mine.npz", "mine.npz"], "Cannot write mine.npz: it exists already"),
+        (["mine.npz", "link.npz"], "Cannot write link.npz: it exists already"),
         (["mine.npz", "mixed.zip"], "must end with .npz"),
         (["mine.npz", "no/such\0folder.npz".replace("\0", "/mine.npz/")], "Cannot write"),
         (["nothing.npz", "mixed.npz"], "No such file: nothing.npz"),
