@@ -136,7 +136,8 @@ def _check_space(definition: "StudyDefinition") -> None:
 
 def _check_n_s(n_s: Any) -> None:
     if not hasattr(n_s, "epochs"):
-        return whole("n_s", n_s, 1, LONGEST_HALF_CYCLE)
+        whole("n_s", n_s, 1, LONGEST_HALF_CYCLE)
+        return
     epochs = n_s.epochs
     if not is_number(epochs) or epochs <= 0:
         told = came("epochs", epochs)

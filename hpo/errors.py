@@ -4,7 +4,33 @@ The command line prints the message on stderr and exits with status 1. A message
 expected, what came, and what to do.
 """
 
+import errno
+import os
 from pathlib import Path
+
+#: Errors of the operating system that only come of writing,
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+#: and what may help against each error.
+ADVICE = {
+    errno.ENOSPC: "Free some space or choose another place.",
+    errno.EDQUOT: "Free some of your share of the disk or choose another place.",
+    errno.EFBIG: "Raise the limit for the size of files, or choose another place.",
+    errno.EACCES: "Ask for permission or choose another place.",
+    errno.EPERM: "Ask for permission or choose another place.",
+    errno.EROFS: "Nothing can be written there: choose another place.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path: a file stands where a folder should be.",
+    errno.EISDIR: "Check the path: a folder stands where a file should be.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "Mend the links, which lead in a circle.",
+    errno.EMFILE: "Raise the limit for open files (ulimit -n).",
+    errno.ENFILE: "End other programs: the machine has too many open files.",
+    errno.EAGAIN: "End other programs, or try fewer --workers.",
+    errno.ENOMEM: "Close other programs, or try fewer --workers.",
+    errno.EIO: "Check the disk, and copy what is on it.",
+    errno.ESTALE: "Mount the folder again.",
+    errno.EBUSY: "End the program that holds it.",
+}
 
 
 class HpoError(Exception):
@@ -111,9 +137,26 @@ class OutputError(HpoError):
     """A file or folder for results cannot be written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place."
-        )
+        super().__init__(f"Cannot write {path}: {reason(error)}")
+
+
+class SystemFault(HpoError):
+    """The operating system refuses something: the file is told if it is known, and what may help."""
+
+    def __init__(self, error: OSError) -> None:
+        files = [
+            os.fsdecode(f) for f in (error.filename, error.filename2) if isinstance(f, str | bytes)
+        ]
+        what = "Cannot write" if error.errno in OF_WRITING else "Cannot use"
+        about = f"{what} {' or '.join(files)}" if files else "The operating system reports"
+        super().__init__(f"{about}: {reason(error)}")
+
+
+def reason(error: OSError) -> str:
+    """Return what an error of the operating system says, with advice that fits it."""
+    told = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    advice = ADVICE.get(error.errno or 0)
+    return f"{told}. {advice}" if advice else f"{told}."
 
 
 class InvalidWeights(HpoError):

@@ -31,7 +31,7 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     Raises:
         OutputError: They cannot be written; what stood there before still does.
     """
-    is_new = not folder.exists()
+    is_new = not os.path.exists(folder)
     mark = secrets.token_hex(4)
     staged = {name: folder / f".{name}.{mark}.tmp" for name in contents}
     path = folder

@@ -199,8 +199,10 @@ def _at(written: str, *, kind: str | None = None) -> Source:
         raise DataUnavailable(f"No data at {written!r}: {fault}. Expected {FORMS}.")
     if kind != "npz" and _is_cifar10(path):
         return Source(spec=f"cifar10:{path}", name="cifar10")
-    if kind != "cifar10" and path.is_file() and path.suffix.lower() == ".npz":
-        return Source(spec=f"npz:{path}", name=path.stem)
+    if kind != "cifar10" and path.is_file() and path.name.lower().endswith(".npz"):
+        from model.npz import npz_name
+
+        return Source(spec=f"npz:{path}", name=npz_name(path))
     if path.is_dir():
         raise DataUnavailable(
             f"{path} is a folder without CIFAR-10 batches.{_hint(path)} Expected {FORMS}."

@@ -1,5 +1,7 @@
 """Data sets in a user's ``.npz``: arrays ``images`` (n, ...) and ``labels``, perhaps a test part."""
 
+import hashlib
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from model.files import open_regular
 
 #: Classes beyond which labels are taken for something else, such as the number of an image.
 MOST_CLASSES = 10_000
+LONGEST_NAME = 100  #: characters of a name for images
 Rows = NDArray[np.uint8] | NDArray[np.float32]
 
 
@@ -48,8 +51,22 @@ def npz_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def npz_name(path: Path) -> str:
-    """Return what the images of an ``.npz`` are called: by no name that other images have."""
-    return f"{path.stem}-npz" if path.stem in ("cifar10", "digits") else path.stem
+    """Return what the images of an ``.npz`` are called: by no name that other images have.
+
+    It has letters, digits, - and _, so that studies can be named for it.
+
+    >>> npz_name(Path("my data (1).npz")), npz_name(Path(".npz")), npz_name(Path("digits.npz"))
+    ('my-data-1', 'data', 'digits-npz')
+    """
+    stem = path.name[: -len(".npz")] if path.name.lower().endswith(".npz") else path.stem
+    composed = unicodedata.normalize("NFC", stem)
+    kept = "".join(c if c.isalnum() or c in "-_" else " " for c in composed)
+    name = "-".join(kept.split())
+    if not any(c.isalnum() for c in name):
+        name = "data"
+    if len(name) > LONGEST_NAME:  # the rest still tells two of them apart
+        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(stem.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{name}-npz" if name in ("cifar10", "digits") else name
 
 
 def npz_to_classify(path: Path, n_classes: int) -> tuple[Rows, NDArray[np.intp] | None]:

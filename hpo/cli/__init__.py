@@ -6,7 +6,6 @@ Heavy packages are imported inside the commands, so that ``hpo --help`` answers 
 import os
 import sys
 import traceback
-from pathlib import Path
 
 # One BLAS thread in every process: more are slower here, and several workers would fight.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -56,7 +55,7 @@ def console() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and status 1, without a traceback."""
-    from hpo.errors import HpoError, OutputError
+    from hpo.errors import HpoError, SystemFault
 
     try:
         status = app(standalone_mode=False)
@@ -69,7 +68,7 @@ def main() -> None:
     except MemoryError:
         _fail("Out of memory. Close other programs, or train a smaller network.")
     except OSError as error:
-        _fail(str(OutputError(Path(error.filename or "the file"), error)))
+        _fail(str(SystemFault(error)))
     except Exception as error:
         sentence = _usage_or_model(error) or _of_database(error)
         if sentence is None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -72,4 +73,8 @@ def open_source(spec: str, stop: Callable[[], bool]) -> "Source":
             shown = percent // 10
             say(f"Downloading CIFAR-10: {percent} % of {total / 1e6:.0f} MB")
 
-    return sources.resolve(spec, environ=os.environ, notify=say, report=report, stop=stop)
+    found = sources.resolve(spec, environ=os.environ, notify=say, report=report, stop=stop)
+    file = Path(found.spec.partition(":")[2])
+    if found.spec.startswith("npz:") and found.name not in (file.stem, f"{file.stem}-npz"):
+        say(f"Studies on the images of {file.name} are named for {found.name!r}.")
+    return found

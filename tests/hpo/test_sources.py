@@ -188,7 +188,7 @@ def test_every_spec_finds_its_source_again_from_another_folder(
     monkeypatch.chdir(tmp_path)
 
     assert [find(source.spec, cache)[0] for source in sources] == sources
-    assert [source.name for source in sources] == ["digits", "cifar10", "cifar10", "odd: name"]
+    assert [source.name for source in sources] == ["digits", "cifar10", "cifar10", "odd-name"]
 
 
 def test_cifar10_is_looked_for_in_this_order(cache: Path, tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
     told = searched("run", "last.py", "--data", "digits", "--out", "file/model").sentence
 
     assert told.startswith("hpo: Cannot write file/model: ")
-    assert told.endswith("file is not a folder. Free some space or choose another place.")
+    assert told.endswith(
+        "file is not a folder. Check the path: a file stands where a folder should be."
+    )
     assert stored(workplace, "select name from hpo_studies") == [("broad-digits",)]
 
 

@@ -105,7 +105,9 @@ def test_pictures_that_cannot_be_written_are_a_sentence(command: Command, workpl
 
     told = command(*SHORT, "--plots", "file").sentence
 
-    assert re.match(r"hpo: Cannot write file.*\. Free some space or choose another place\.", told)
+    assert re.match(
+        r"hpo: Cannot write file.*\. Check the path: a file stands where a folder", told
+    )
 
 
 def test_a_training_that_diverges_says_so(command: Command) -> None:
