@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from hpo import correction, leases, rows
+from hpo import correction, fleet, leases, rows
 from hpo import study as studies
 from hpo.errors import HpoError
 from hpo.health import attempts, cells, database, digests, trials, workers
@@ -31,6 +31,9 @@ def examine(
     path = sqlite_path(checked_url(url))
     if repair and (path is None or path.is_file()):
         Storage(url, stop).close()  # brings an older schema up to date
+    fleet.settle(lambda look: read_once(url, look), stop)
+    if repair:
+        _sweep(url, stop)
     findings = read_once(url, _look)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
         _mend(url, stop)
@@ -91,6 +94,15 @@ def _mend(url: str, stop: Callable[[], bool]) -> None:
             if study is not None:
                 plan(storage, study)
                 correction.settle(storage, studies.present(storage, study), lambda _: None)
-        storage.write(workers.close_dead)
+    finally:
+        storage.close()
+
+
+def _sweep(url: str, stop: Callable[[], bool]) -> None:
+    """Delete the rows of workers and leases that nobody needs."""
+    storage = Storage(url, stop)
+    try:
+        for action in (fleet.sweep, leases.sweep):
+            storage.write(action)
     finally:
         storage.close()

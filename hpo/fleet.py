@@ -1,28 +1,54 @@
 """The workers of a database: who they are, that they live, and what dead ones leave behind.
 
-Each worker has one row and one heartbeat, on the database's clock. A worker is dead when its
-process on this host is gone, or when it has been silent for longer than its grace period; then
-its running attempts fail, and planning gives their slots new ones.
+Each worker has one row and one heartbeat, on the database's clock. Who beats lives, whatever else
+seems so. A worker is dead
+
+- at once, when its process was one of this machine and is surely gone (`hpo.hosts`), or it left;
+- when it misses its beat while we watch, and there is a sign of its death: its process seems to be
+  gone, or it has been silent for longer than its grace, or its last beat lies in the future. Clocks
+  are set and machines are cloned, so no such sign is enough on its own;
+- when we ourselves saw it silent for longer than its grace, whatever the database's clock says.
+
+Then its running attempts fail, and planning gives their slots new ones. Rows of workers that hold
+nothing any more are deleted; one that only was silent makes its row again with its next beat.
 """
 
 import json
+import math
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import rows
+from hpo import hosts, rows
 from hpo.errors import HpoError
-from hpo.hosts import is_dead, this_worker
+from hpo.hosts import this_worker
+from hpo.sightings import Sightings
 from hpo.storage import Interrupted, Storage
-from hpo.tables import Attempt, workers
+from hpo.tables import Attempt, attempts, workers
 
 GRACE = 60.0  #: seconds of silence after which a worker of another host is dead
+BEAT = 2.0  #: seconds between two heartbeats at most
+MISSED = 2.5  #: beats in whose time one must be seen, or it is missed
 DIED = "its process died"
 SILENT = "its worker fell silent"
+_heard = Sightings()
+
+
+def beat_of(grace: float) -> float:
+    """Return the seconds between two heartbeats of a worker."""
+    return min(grace / 6, BEAT)
+
+
+def patience_of(grace: float) -> float:
+    """Return for how many seconds a worker that seems dead is watched for a heartbeat."""
+    return MISSED * beat_of(grace)
 
 
 @dataclass(frozen=True)
@@ -31,13 +57,26 @@ class WorkerRow:
 
     id: str
     identity: dict[str, Any]
-    silent_for: float  #: seconds since its last heartbeat
+    heartbeat_at: float
+    silent_for: float  #: seconds since its last heartbeat; negative if a clock was set back
     grace: float
+    has_left: bool = False
 
     @property
     def is_alive(self) -> bool:
-        """Whether it may still be working."""
-        return self.silent_for <= self.grace and not is_dead(self.identity)
+        """Whether it may still be working, as far as a single look can tell."""
+        return self.is_timely and not hosts.is_surely_gone(self.identity)
+
+    @property
+    def is_timely(self) -> bool:
+        """Whether its last heartbeat lies in its grace period by the database's clock."""
+        return -1.0 <= self.silent_for <= self.grace
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it is time that it is heard again, so that one may wonder."""
+        late = self.silent_for > patience_of(self.grace)
+        return late or not self.is_timely or hosts.is_gone(self.identity)
 
 
 class Membership:
@@ -80,7 +119,7 @@ class Membership:
         )
 
     def _beat(self) -> None:
-        while not self._over.wait(min(self._grace / 6, 10.0)):
+        while not self._over.wait(beat_of(self._grace)):
             try:
                 self._storage.finish(self._touch, patience=self._grace / 6)
             except (HpoError, Interrupted):
@@ -90,37 +129,80 @@ class Membership:
         if self._over.is_set():
             return
         mine = workers.update().where(workers.c.id == self.id)
-        connection.execute(mine.values(heartbeat_at=rows.now(connection), ended_at=None))
+        beat = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
+        if connection.execute(beat).rowcount == 0:  # we were silent, and were swept
+            self._register(connection)
 
     def _leave(self, connection: Connection) -> None:
         mine = workers.update().where(workers.c.id == self.id)
         connection.execute(mine.values(ended_at=rows.now(connection)))
 
 
+@dataclass(frozen=True)
+class Holders:
+    """Those who hold running attempts of a study."""
+
+    some_died: bool
+    missed: list[WorkerRow]  #: who are not known to be dead, but have not been heard as they should
+
+
+def holders(connection: Connection, study: str) -> Holders:
+    """Look at those who hold running attempts of a study; several looks tell who is dead."""
+    running = rows.attempts_of(connection, study, states=["running"])
+    if not running:
+        return Holders(False, [])
+    known = {row.id: row for row in _all(connection)}
+    claims = {attempt.token: attempt.worker for attempt in running}
+    causes = [_cause_of_death(worker, token, known) for token, worker in claims.items()]
+    ids = {(worker or {}).get("id") for worker in claims.values()}
+    missed = [row for row in known.values() if row.id in ids and row.is_missed]
+    return Holders(any(causes), missed)
+
+
+def wait_for(worker: WorkerRow) -> str:
+    """Return whom we wait for, since when and until when, in the same words at every look."""
+    until = worker.heartbeat_at + worker.grace
+    is_ahead = worker.is_timely and not hosts.is_gone(worker.identity)
+    end = f"at {_clock(until)}" if is_ahead else f"in {patience_of(worker.grace):.0f} s"
+    return (
+        f"Waiting for worker {worker.identity.get('pid')} on {worker.identity.get('host')}, silent "
+        f"since {_clock(worker.heartbeat_at)}. Unless it is heard again, its cells are taken over "
+        f"{end}."
+    )
+
+
 def living(connection: Connection) -> list[WorkerRow]:
     """Return the workers that have not left, oldest first; some may be dead."""
-    moment = rows.now(connection)
-    query = workers.select().where(workers.c.ended_at.is_(None)).order_by(workers.c.started_at)
-    return [
-        WorkerRow(row.id, json.loads(row.identity), moment - row.heartbeat_at, row.grace)
-        for row in connection.execute(query)
-    ]
+    return [row for row in _all(connection) if not row.has_left]
 
 
-def has_dead(connection: Connection, study: str) -> bool:
-    """Tell whether a running attempt of the study is held by a dead worker."""
-    running = rows.attempts_of(connection, study, states=["running"])
-    known = {row.id: row for row in living(connection)} if running else {}
-    return any(_cause_of_death(attempt.worker, known) for attempt in running)
+def n_dead_holders(connection: Connection) -> int:
+    """Return how many workers are known to be dead and still hold something."""
+    known = {row.id: row for row in _all(connection)}
+    held = _held(connection)
+    return len({str(who.get("id")) for who, token in held if _cause_of_death(who, token, known)})
+
+
+def settle(
+    look: Callable[[Callable[[Connection], bool]], bool], stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Watch until it is known of everybody who holds something whether they live.
+
+    Args:
+        look: Runs an action on a connection to the database.
+    """
+    end = time.monotonic() + 3 * patience_of(GRACE)
+    while look(_is_undecided) and time.monotonic() < end and not stop():
+        time.sleep(min(0.25, patience_of(GRACE) / 10))
 
 
 def bury(connection: Connection, study: str) -> list[Attempt]:
     """Fail the running attempts of dead workers and return them."""
-    running = rows.attempts_of(connection, study, states=["running"])
-    silence = {row.id: row for row in living(connection)}  # second: who claims is registered
+    running = rows.running_of(connection, study)
+    known = {row.id: row for row in _all(connection)}  # second: who claims is registered
     buried = []
-    for attempt in running:
-        reason = _cause_of_death(attempt.worker, silence)
+    for attempt, saved in running:
+        reason = _cause_of_death(attempt.worker, attempt.token, known)
         if reason is not None and rows.update_attempt(
             connection,
             study,
@@ -128,27 +210,110 @@ def bury(connection: Connection, study: str) -> list[Attempt]:
             was="running",
             state="failed",
             reason=reason,
+            saved=saved,
             ended_at=rows.now(connection),
             token=None,
             in_optuna=False,
         ):
             buried.append(attempt)
-    _forget_the_dead(connection, silence)
+    sweep(connection)
     return buried
 
 
-def _cause_of_death(identity: dict[str, Any] | None, known: dict[str, WorkerRow]) -> str | None:
-    if identity is None or is_dead(identity):
+def sweep(connection: Connection) -> None:
+    """Delete the rows of workers that left, are dead or have been silent, and hold nothing."""
+    over = [row.id for row in _all(connection) if row.has_left or not row.is_timely or _cause(row)]
+    if over:
+        swept = set(over) - {who.get("id") for who, _ in _held(connection)}
+        connection.execute(workers.delete().where(workers.c.id.in_(swept)))
+
+
+def _all(connection: Connection) -> list[WorkerRow]:
+    moment = rows.now(connection)
+    query = workers.select().order_by(workers.c.started_at)
+    return [
+        WorkerRow(
+            row.id,
+            identity(row.identity),
+            beat := _number(row.heartbeat_at),
+            moment - beat,
+            _number(row.grace) or GRACE,
+            row.ended_at is not None,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _held(connection: Connection) -> list[tuple[dict[str, Any], str | None]]:
+    """Return who holds running attempts of any study, with the token of each claim."""
+    query = sa.select(attempts.c.worker, attempts.c.token).where(attempts.c.state == "running")
+    return [(identity(row.worker), row.token) for row in connection.execute(query.distinct())]
+
+
+def _is_undecided(connection: Connection) -> bool:
+    known = {row.id: row for row in _all(connection)}
+    for who, token in _held(connection):
+        row = known.get(who.get("id", ""))
+        if _cause_of_death(who, token, known):
+            continue
+        if row is None and "id" in who:
+            return True
+        if row is not None and (not row.is_timely or hosts.is_gone(row.identity)):
+            return True
+    return False
+
+
+def _cause_of_death(
+    identity: dict[str, Any] | None, token: str | None, known: dict[str, WorkerRow]
+) -> str | None:
+    if identity is None or hosts.is_surely_gone(identity):
         return DIED
-    worker = known.get(identity.get("id", ""))
-    if worker is None:  # it left, or is of schema 1, where workers had no rows
-        return DIED if "id" in identity else None
-    return SILENT if worker.silent_for > worker.grace else None
+    if "id" not in identity:  # an objective of a user's own, which no heart beats for
+        return DIED if hosts.is_gone(identity) else None
+    worker = known.get(identity["id"])
+    if worker is not None:
+        return _cause(worker)
+    # Its row was swept while it was silent: if it woke, its next beat makes a new one.
+    unheard = _heard.unchanged_for(f"token {token}", token)
+    return DIED if unheard > patience_of(GRACE) else None
 
 
-def _forget_the_dead(connection: Connection, known: dict[str, WorkerRow]) -> None:
-    """Close the rows of dead workers; one that only was silent opens its row again by beating."""
-    dead = [row.id for row in known.values() if not row.is_alive]
-    if dead:
-        closed = workers.update().where(workers.c.id.in_(dead))
-        connection.execute(closed.values(ended_at=rows.now(connection)))
+def _cause(worker: WorkerRow) -> str | None:
+    """Return why a worker is dead, or None if it lives as far as we know."""
+    unheard = _heard.unchanged_for(worker.id, worker.heartbeat_at)
+    if worker.has_left or hosts.is_surely_gone(worker.identity):
+        return DIED
+    is_missed = unheard > patience_of(worker.grace)
+    if is_missed and hosts.is_gone(worker.identity):
+        return DIED
+    if unheard > worker.grace or (is_missed and not worker.is_timely):
+        return SILENT
+    return None
+
+
+def identity(text: str | None) -> dict[str, Any]:
+    """Return an identity as it was stored; of a damaged one nothing is known."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(stored: Any) -> float:
+    """Return a number as it was stored; a damaged one is 0, which is long ago."""
+    try:
+        found = float(stored)
+    except (TypeError, ValueError):
+        return 0.0
+    return found if math.isfinite(found) else 0.0
+
+
+def _clock(moment: float) -> str:
+    """Return a time of today as a clock shows it here, and another one with its date."""
+    try:
+        shown = time.localtime(moment)
+    except (OverflowError, ValueError, OSError):
+        return "an unknown time"
+    is_today = shown[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S", shown)

@@ -1,11 +1,15 @@
 """Leases: a named lock that is a row, taken and given back in short transactions of its own.
 
-A holder that dies leaves the lease to whoever notices first: at once on the same host, else when
-it expires on the database's clock. What a lease protects must be sound without it too; it only
+A holder renews its lease with a heartbeat. One that dies leaves it to whoever notices first: at once
+where its process is surely gone (`hpo.hosts`); soon when it misses its heartbeat and seems to be
+gone, or when the lease has expired; else when it was seen without a heartbeat for as long as a lease
+lasts. What is seen is measured on the observer's own clock, so that a step of the database's clock
+neither locks a name nor gives it away. What a lease protects must be sound without it too; it only
 keeps processes from doing the same work at once.
 """
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,43 +18,51 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo import rows
-from hpo.hosts import is_dead, this_worker
+from hpo import fleet, hosts, rows
+from hpo.errors import HpoError
+from hpo.hosts import this_worker
+from hpo.progress import say
+from hpo.sightings import Sightings
 from hpo.storage import Interrupted, Storage
 from hpo.tables import leases
 
 DURATION = 60.0  #: seconds
 PAUSE = 0.05  #: seconds between two tries
+PATIENCE = 3.0  #: seconds of waiting after which it is said for whom
 _wanted_here: set[str] = set()  #: tokens of this process; its other leases were left behind
+_renewed = Sightings()
 
 
 @contextmanager
 def held(storage: Storage, name: str) -> Iterator[Callable[[], None]]:
     """Wait for the lease ``name`` and hold it for the time of a block.
 
-    What the block gets is to be called now and then by work that takes long: it renews the lease.
+    What the block gets is to be called now and then by work that takes long: if the lease was lost,
+    because this process was stopped for long, it waits for it again.
 
     Raises:
         Interrupted: The storage's ``stop`` said so.
     """
     token = str(uuid.uuid4())
+    over = threading.Event()
+    heart = threading.Thread(target=_beat, args=(storage, name, token, over), daemon=True)
     _wanted_here.add(token)
     try:
-        while not storage.write(lambda connection: _take(connection, name, token)):
-            if storage.stop():
-                raise Interrupted
-            time.sleep(PAUSE)
-        renewed = time.monotonic()
+        _wait_for(storage, name, token)
+        heart.start()
+        seen = time.monotonic()
 
         def renew() -> None:
-            nonlocal renewed
-            if time.monotonic() - renewed > DURATION / 4:
-                storage.write(lambda connection: _take(connection, name, token))
-                renewed = time.monotonic()
+            nonlocal seen
+            if time.monotonic() - seen > fleet.BEAT:
+                _wait_for(storage, name, token)
+                seen = time.monotonic()
 
         try:
             yield renew
         finally:
+            over.set()
+            heart.join(timeout=1)
             storage.finish(lambda connection: _release(connection, name, token))
     finally:
         _wanted_here.discard(token)
@@ -62,7 +74,47 @@ def is_held(connection: Connection, name: str) -> bool:
     return row is not None and not _is_free(row, rows.now(connection))
 
 
-def _take(connection: Connection, name: str, token: str) -> bool:
+def _wait_for(storage: Storage, name: str, token: str) -> None:
+    began = time.monotonic()
+    is_told = False
+    while True:
+        holder = storage.write(lambda connection: _take(connection, name, token))
+        if holder is not None and holder.token == token:
+            return
+        if storage.stop():
+            raise Interrupted
+        if holder and not is_told and time.monotonic() - began > PATIENCE:
+            is_told = True
+            say(_waiting(holder))
+        time.sleep(PAUSE)
+
+
+def _waiting(holder: Row[Any]) -> str:
+    who = fleet.identity(holder.holder)
+    return (
+        f"Waiting for process {who.get('pid')} on {who.get('host')}, which plans or opens studies here. "
+        f"If it is not heard of, this goes on in {DURATION:.0f} s at the latest."
+    )
+
+
+def _beat(storage: Storage, name: str, token: str, over: threading.Event) -> None:
+    while not over.wait(fleet.BEAT):
+        try:
+            storage.finish(lambda connection: over.is_set() or _take(connection, name, token))
+        except (HpoError, Interrupted):
+            continue  # the next beat may get through
+
+
+def sweep(connection: Connection) -> None:
+    """Delete the leases that nobody holds any more."""
+    moment = rows.now(connection)
+    for row in connection.execute(leases.select()).all():
+        if _is_free(row, moment):
+            _release(connection, row.name, row.token)
+
+
+def _take(connection: Connection, name: str, token: str) -> Row[Any] | None:
+    """Take or renew the lease, if that can be; return its row as it is then."""
     moment = rows.now(connection)
     query = leases.select().where(leases.c.name == name).with_for_update()
     row = connection.execute(query).one_or_none()
@@ -75,15 +127,20 @@ def _take(connection: Connection, name: str, token: str) -> bool:
         connection.execute(_insert_unless_there(connection, name, values))
     elif row.token == token or _is_free(row, moment):
         connection.execute(leases.update().where(leases.c.name == name).values(**values))
-    row = connection.execute(leases.select().where(leases.c.name == name)).one_or_none()
-    return row is not None and row.token == token
+    return connection.execute(leases.select().where(leases.c.name == name)).one_or_none()
 
 
 def _is_free(row: Row[Any], moment: float) -> bool:
     """Tell whether nobody holds a lease any more, although its row is there."""
-    holder = json.loads(row.holder)
-    left_behind = holder == this_worker() and row.token not in _wanted_here
-    return row.expires_at < moment or left_behind or is_dead(holder)
+    holder = fleet.identity(row.holder)
+    if hosts.is_surely_gone(holder):
+        return True
+    if holder == this_worker():
+        return row.token not in _wanted_here
+    unheard = _renewed.unchanged_for(f"{row.name} {row.token}", row.expires_at)
+    is_in_time = moment <= row.expires_at <= moment + DURATION + 1.0
+    seems_free = hosts.is_gone(holder) or not is_in_time
+    return unheard > (fleet.patience_of(fleet.GRACE) if seems_free else DURATION)
 
 
 def _insert_unless_there(connection: Connection, name: str, values: dict[str, object]):  # type: ignore[no-untyped-def]

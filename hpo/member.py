@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING, Any, Self
 
+from hpo import marks
 from hpo.errors import HpoError
 from hpo.hosts import began
 from hpo.profile import Phases
@@ -112,6 +113,7 @@ def main(descriptor: int) -> None:
         teller.send("error", str(error))
     phases.lap("database")
     teller.spent(phases)
+    marks.remove()
     os._exit(0)  # the daemon threads of this process hold nothing that must be closed
 
 

@@ -82,8 +82,15 @@ def _add_bits_of_looks(connection: Connection) -> None:
 
 
 def _add_identity_and_digests(connection: Connection) -> None:
-    """3 to 4: studies know Optuna's id and name of them; rows that results rest on have digests."""
+    """3 to 4: studies know Optuna's id and name of them; rows that results rest on have digests.
+
+    An attempt that dies says how far its slot was. Attempts of a user's own objective had no worker
+    with a heartbeat: they wait again.
+    """
     for statement in (
+        "ALTER TABLE hpo_attempts ADD COLUMN saved INTEGER",
+        "UPDATE hpo_attempts SET state = 'waiting', token = NULL, in_optuna = false "
+        "WHERE state = 'running' AND worker NOT LIKE '%\"id\"%'",
         "ALTER TABLE hpo_studies ADD COLUMN optuna_id INTEGER",
         "ALTER TABLE hpo_studies ADD COLUMN optuna_name VARCHAR(512)",
         "ALTER TABLE hpo_studies ADD COLUMN digest VARCHAR(64)",

@@ -2,9 +2,11 @@
 
 Planning can be repeated and only adds what is missing. Attempts of dead workers are failed first,
 so that their slots get new ones; that is how an interrupted trial comes back. A slot whose
-training fails again and again is left alone until ``hpo retry``.
+training fails again and again, or whose workers die ten times before it gets any further, is left
+alone until ``hpo retry``.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +24,8 @@ from hpo.tables import LIVE, Attempt, Slot, StoredStudy, attempts
 
 MAX_FAILURES = 3  #: attempts at a slot that may fail one after the other for one reason
 MAX_FAILURES_IN_ALL = 10  #: for whatever reasons
+MAX_DEATHS = 10  #: attempts at a slot that may die without a new checkpoint in between
+ALONE_AFTER = 6  #: such deaths after which it goes alone: the fault may be its own
 VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{6,}\b|\d+", re.IGNORECASE)  #: addresses, ids, numbers
 FORGIVEN = "forgiven: "  #: begins the reason of a failure that `retry` does not count any more
 
@@ -91,11 +95,11 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     rungs.decide(connection, stored, failed)
     missing = _due(experiment, [s for s in slots if s not in counted and s not in failed])
     counted |= _count_cut(connection, stored, missing, made)
-    last = {attempt.slot: attempt for attempt in made}
+    before = _by_slot(made)
     new = [
-        _new_attempt(study.uuid, slot, last.get(slot))
+        _new_attempt(study.uuid, slot, before.get(slot, []))
         for slot in missing
-        if slot not in counted and (slot not in last or last[slot].state == "failed")
+        if slot not in counted and (slot not in before or before[slot][-1].state == "failed")
     ]
     if new:
         connection.execute(attempts.insert(), new)
@@ -156,7 +160,8 @@ def _count_cut(
     return cut
 
 
-def _new_attempt(study: str, slot: Slot, before: Attempt | None) -> dict[str, Any]:
+def _new_attempt(study: str, slot: Slot, history: list[Attempt]) -> dict[str, Any]:
+    before = history[-1] if history else None
     return {
         "study": study,
         "cell": slot.cell,
@@ -164,21 +169,27 @@ def _new_attempt(study: str, slot: Slot, before: Attempt | None) -> dict[str, An
         "attempt": 0 if before is None else before.number + 1,
         "state": "waiting",
         # One that failed in training may have failed for a neighbour's fault: it goes alone.
-        "alone": before is not None and before.reason not in (DIED, SILENT),
+        "alone": before is not None
+        and (before.reason not in (DIED, SILENT) or _n_deaths(history) >= ALONE_AFTER),
         "in_optuna": False,
     }
+
+
+def _by_slot(made: list[Attempt]) -> dict[Slot, list[Attempt]]:
+    found: dict[Slot, list[Attempt]] = {}
+    for attempt in made:
+        found.setdefault(attempt.slot, []).append(attempt)
+    return found
 
 
 def _failed_too_often(made: list[Attempt]) -> dict[Slot, str]:
     """Return the slots that failed too often since they were last given a chance, with the reason.
 
-    Deaths do not count. What varies in a reason, as addresses do, makes no other reason of it.
+    Deaths count if they follow one another without progress. What varies in a reason, as addresses
+    do, makes no other reason of it.
     """
-    by_slot: dict[Slot, list[Attempt]] = {}
-    for attempt in made:
-        by_slot.setdefault(attempt.slot, []).append(attempt)
     failed = {}
-    for slot, history in by_slot.items():
+    for slot, history in _by_slot(made).items():
         reasons: list[str] = []
         for attempt in history:
             if attempt.state != "failed" or (attempt.reason or "").startswith(FORGIVEN):
@@ -189,4 +200,16 @@ def _failed_too_often(made: list[Attempt]) -> dict[Slot, str]:
         is_stuck = len(reasons) >= MAX_FAILURES and len(alike) == 1
         if is_stuck or len(reasons) >= MAX_FAILURES_IN_ALL:
             failed[slot] = reasons[-1]
+        elif _n_deaths(history) >= MAX_DEATHS:
+            failed[slot] = f"{history[-1].reason} {_n_deaths(history)} times before it got further"
     return failed
+
+
+def _n_deaths(history: list[Attempt]) -> int:
+    """Return how many attempts died one after the other since the last checkpoint of a slot."""
+    last = history[-1]
+    deaths = itertools.takewhile(
+        lambda a: a.state == "failed" and a.reason in (DIED, SILENT) and a.saved == last.saved,
+        reversed(history),
+    )
+    return len(list(deaths))

@@ -152,6 +152,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
         row.ended_at,
         row.token,
         bool(row.alone),
+        row.saved,
     )
 
 

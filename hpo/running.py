@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from hpo import correction, crew, leases, parents, parts, prepared, warm_start
 from hpo import study as studies
 from hpo.checks import check_name
+from hpo.cores import usable_cores
 from hpo.definition import StudyDefinition, study_name
 from hpo.experiment import Experiment
 from hpo.fleet import GRACE, Membership
-from hpo.hosts import usable_cores
 from hpo.locations import checked_url, sqlite_path
 from hpo.member import Reserve
 from hpo.plan import Plan, plan, stands

@@ -66,6 +66,7 @@ attempts = sa.Table(
     sa.Column("claimed_at", sa.Double),
     sa.Column("ended_at", sa.Double),
     sa.Column("reason", sa.Text),  # why it failed
+    sa.Column("saved", sa.Integer),  # the update of the slot's checkpoint when its worker died
     sa.Column("in_optuna", sa.Boolean, nullable=False),  # whether Optuna shows this state
     sa.Index("hpo_attempts_by_state", "study", "state"),
 )
@@ -180,6 +181,7 @@ class Attempt:
     ended_at: float | None = None
     token: str | None = None
     alone: bool = False
+    saved: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hpo import record, rows, sharing, tables
 from hpo import study as studies
 from hpo.claims import Claim, claim, fail, give_back, give_some_back, resume
 from hpo.errors import HpoError
-from hpo.fleet import has_dead
+from hpo.fleet import Holders, holders, wait_for
 from hpo.plan import plan
 from hpo.profile import Phases
 from hpo.progress import Progress
@@ -63,7 +63,7 @@ def work(
         held = claim(storage, study, width, identity)
         phases.lap("database")
         if held is None:
-            goes_on = _await_others(storage, study, stop, identity["id"])
+            goes_on = _await_others(storage, study, progress, stop, identity["id"])
             phases.lap("waiting")
             if not goes_on:
                 return
@@ -108,27 +108,36 @@ def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers:
 
 
 def _await_others(
-    storage: Storage, study: OpenStudy, stop: Callable[[], bool], worker: str
+    storage: Storage,
+    study: OpenStudy,
+    progress: Progress,
+    stop: Callable[[], bool],
+    worker: str,
 ) -> bool:
     """Wait until something is waiting again, then tell so; tell no when nothing is left."""
 
-    def look(connection: Connection) -> tuple[bool, dict[str, int]]:
+    def look(connection: Connection) -> tuple[Holders, dict[str, int]]:
         counts = rows.count_attempts(connection, study.uuid)
         if counts.get("running") and not counts.get("waiting"):
             sharing.say_idle(connection, study.uuid, worker)
-        return has_dead(connection, study.uuid), counts
+        return holders(connection, study.uuid), counts
 
     pause = FIRST_PAUSE
+    told: set[str] = set()
     try:
         while not stop():
-            some_died, counts = storage.write(look)
-            if some_died:
+            others, counts = storage.write(look)
+            if others.some_died:
                 plan(storage, study)
                 continue
             if counts.get("waiting"):
                 return True
             if not counts.get("running"):
                 return _left_over(storage, study, counts)
+            for missed in others.missed:
+                if missed.id not in told:
+                    told.add(missed.id)
+                    progress.warn(wait_for(missed))
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)
     finally:

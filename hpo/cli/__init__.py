@@ -17,6 +17,7 @@ keep_to_ours()  # before anything else is imported
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
+from hpo import marks  # noqa: E402
 from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
 from hpo.printable import printable_lines  # noqa: E402
 
@@ -50,7 +51,9 @@ def console() -> None:
         main()
     except SystemExit as end:
         status = end.code
-    os._exit(streams.ended(status if isinstance(status, int) else 1))
+    status = streams.ended(status if isinstance(status, int) else 1)
+    marks.remove()
+    os._exit(status)
 
 
 def main() -> None:

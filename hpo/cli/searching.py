@@ -214,7 +214,7 @@ def _model_folder(
 
 def _started_early(workers: int | None, data: str) -> int:
     """Return how many processes are sure enough to be needed; a study on digits needs none."""
-    from hpo.hosts import usable_cores
+    from hpo.cores import usable_cores
 
     if workers is not None:
         return workers if workers > 1 else 0

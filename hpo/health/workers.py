@@ -1,27 +1,21 @@
-"""Workers that died without leaving."""
+"""Workers that died and hold something."""
 
 from sqlalchemy import Connection
 
-from hpo import fleet, rows, tables
+from hpo import fleet
 from hpo.health.finding import Finding
 
 
 def dead(connection: Connection) -> Finding:
-    """Count the workers that died without leaving."""
-    found = [worker for worker in fleet.living(connection) if not worker.is_alive]
-    if found:
+    """Count the workers that died without giving back what they held.
+
+    Whether one that seems dead lives is seen by `hpo.fleet.settle`, before this.
+    """
+    n_dead = fleet.n_dead_holders(connection)
+    if n_dead:
         return Finding(
-            f"{len(found)} workers died without leaving.",
+            f"{n_dead} workers died without leaving.",
             True,
             "`hpo run` or `hpo doctor --repair` frees what they held.",
         )
     return Finding("no worker died without leaving")
-
-
-def close_dead(connection: Connection) -> None:
-    """Close the rows of dead workers."""
-    table = tables.workers
-    dead = [worker.id for worker in fleet.living(connection) if not worker.is_alive]
-    if dead:
-        closed = table.update().where(table.c.id.in_(dead))
-        connection.execute(closed.values(ended_at=rows.now(connection)))

@@ -1,6 +1,7 @@
 """The command line as tests drive it: in this process, or as the installed script."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +78,30 @@ def process(workplace: Path) -> Command:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+KILLED = """
+import json, time
+from hpo.hosts import this_worker
+print(json.dumps(this_worker()), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="session")
+def killed_process() -> dict[str, object]:
+    """Who a process of this machine was that somebody killed."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        found: dict[str, object] = json.loads(process.stdout.readline())
+        process.kill()
+    return found
+
+
+@pytest.fixture
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hearts beat often, so that it is soon known who misses a beat."""
+    monkeypatch.setattr("hpo.fleet.BEAT", 0.1)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Every kind of finding: found by examining, mended by repairing where it says so."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -230,12 +228,10 @@ def test_a_study_that_was_renamed_in_the_dashboard_is_not_deleted(
 
 
 def test_a_worker_that_died_is_closed_and_what_it_held_freed(
-    storage: Storage, half: OpenStudy, url: str
+    storage: Storage, half: OpenStudy, url: str, killed_process: dict[str, Any]
 ) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
     with Membership(storage) as member:
-        dead = member.identity | {"pid": gone.pid}
+        dead = killed_process | {"id": member.id}
         claim(storage, half, 2, dead)
         values = {"identity": json.dumps(dead)}
         execute(storage, tables.workers.update().values(values))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from hpo import leases, rows, tables
+from hpo import fleet, leases, rows, tables
 from hpo.hosts import this_worker
 from hpo.leases import held
 from hpo.storage import Interrupted, Storage
@@ -133,24 +133,99 @@ def test_a_lease_is_given_back_also_after_an_error(storage: Storage) -> None:
     assert present(storage) == []
 
 
-def test_what_a_dead_process_of_this_host_holds_is_taken_at_once(storage: Storage) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
-    put(storage, this_worker() | {"pid": gone.pid}, expires_in=1000)
+def test_what_a_dead_process_of_this_host_holds_is_taken_at_once(
+    storage: Storage, killed_process: dict[str, object]
+) -> None:
+    put(storage, killed_process, expires_in=1000)
 
     began = time.monotonic()
     with held(storage, NAME):
         pass
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < fleet.patience_of(fleet.GRACE)
 
 
-def test_an_expired_lease_of_another_host_is_taken(storage: Storage) -> None:
-    put(storage, elsewhere(), expires_in=0.6)
+@pytest.mark.usefixtures("quick_beats")
+@pytest.mark.parametrize(
+    ("clues", "expires_in"),
+    [
+        ({"boot": "another machine"}, -0.1),  # just expired
+        ({"boot": "another machine"}, -1e8),  # years ago
+        ({"boot": "another machine"}, 3600),  # the clock was set back by an hour
+        (
+            {"pid": 2**22 + 1},
+            50,
+        ),  # its process is gone, if it was one of this machine and no twin's
+        ({"ticks": 1}, 50),  # and so if another has its id now
+    ],
+)
+def test_a_lease_that_seems_free_is_taken_when_its_holder_misses_a_beat(
+    storage: Storage, clues: dict[str, object], expires_in: float
+) -> None:
+    put(storage, this_worker() | clues, expires_in)
 
     began = time.monotonic()
     with held(storage, NAME):
         waited = time.monotonic() - began
-    assert 0.4 < waited < 5
+    assert waited >= fleet.patience_of(fleet.GRACE)
+    assert present(storage) == []
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_step_of_the_databases_clock_gives_no_lease_to_two(
+    url: str, step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+    storage, other = Storage(url), Storage(url, stopped.is_set)
+    real = rows.now
+    with held(storage, NAME):
+        monkeypatch.setattr(rows, "now", lambda connection: real(connection) + step)
+        # As another process: what it knows of the holder is its row.
+        elsewhere_now = {"boot": "another", "pid_namespace": "", "pid": 1, "host": "other"}
+        monkeypatch.setattr(leases, "this_worker", lambda: elsewhere_now)
+        threading.Timer(4 * fleet.patience_of(fleet.GRACE), stopped.set).start()
+        with pytest.raises(Interrupted), held(other, NAME):
+            pass
+    with held(storage, NAME):  # and it locks the name for nobody
+        pass
+    storage.close()
+    other.close()
+
+
+@pytest.mark.usefixtures("quick_beats")
+def test_a_holder_that_lost_its_lease_waits_for_it_before_it_goes_on(storage: Storage) -> None:
+    with held(storage, NAME) as renew:
+        theirs = {"token": "theirs", "holder": json.dumps(elsewhere())}
+        storage.write(lambda c: c.execute(tables.leases.update().values(theirs)))
+        gone = tables.leases.delete().where(tables.leases.c.token == "theirs")
+        threading.Timer(0.5, lambda: storage.write(lambda c: c.execute(gone))).start()
+        time.sleep(2 * fleet.BEAT)
+        renew()
+        token = sa.select(tables.leases.c.token)
+        assert storage.write(lambda c: c.execute(token).scalars().all()) != ["theirs"]
+
+
+@pytest.mark.usefixtures("quick_beats")
+def test_it_is_said_for_whom_is_waited(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leases, "PATIENCE", 0.1)
+    put(storage, elsewhere() | {"host": "far-away", "pid": 17}, expires_in=-5)
+    with held(storage, NAME):
+        pass
+    told = capsys.readouterr().err
+    assert told.count("Waiting for process 17 on far-away") == 1
+    assert "60 s at the latest" in told
+
+
+@pytest.mark.usefixtures("quick_beats")
+def test_leases_that_nobody_holds_are_swept(
+    storage: Storage, killed_process: dict[str, object]
+) -> None:
+    put(storage, killed_process, expires_in=10)
+    with held(storage, "ours"):
+        storage.write(leases.sweep)
+        assert present(storage) == ["ours"]
 
 
 def test_what_this_process_could_not_give_back_does_not_hold_it_up(storage: Storage) -> None:

@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -22,7 +20,7 @@ from hpo.errors import DefinitionChanged, ForeignStudy, NoResult, ParentUnfinish
 from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import AroundBest, Best, Values
-from hpo.hosts import is_dead, this_worker
+from hpo.hosts import this_worker
 from hpo.plan import plan
 from hpo.profile import Phases
 from hpo.samplers import GridSampler
@@ -370,16 +368,12 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
     assert storage.write(lambda c: rows.curves_of(c, made.uuid)) == {}
 
 
-def test_the_trials_of_a_dead_process_come_back_as_retries(storage: Storage, run: Run) -> None:
+def test_the_trials_of_a_dead_process_come_back_as_retries(
+    storage: Storage, run: Run, killed_process: dict[str, Any]
+) -> None:
     made = created(storage)
     plan(storage, made)
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
-    claim(storage, made, 2, this_worker())
-    dead = this_worker() | {"pid": gone.pid}
-    at_two = tables.attempts.c.state == "running"
-    worker = {"worker": json.dumps(dead)}
-    storage.write(lambda c: c.execute(tables.attempts.update().where(at_two).values(worker)))
+    claim(storage, made, 2, killed_process)
 
     outcome = run()
 
@@ -401,14 +395,6 @@ def test_the_record_catches_up_after_a_kill_between_the_two_commits(
             run()
     assert run().n_missing == 0
     assert [t.state for t in trials(storage, "small-digits")] == [TrialState.COMPLETE] * 4
-
-
-def test_this_process_lives_and_one_of_another_start_does_not() -> None:
-    me = this_worker()
-    assert not is_dead(me)
-    assert is_dead(me | {"started": me["started"] - 1000})
-    assert not is_dead(me | {"boot": "another machine", "pid": 1})
-    assert me["pid"] == os.getpid()
 
 
 # --- the sampler, for a user's own objective
