@@ -14,6 +14,8 @@ from pathlib import Path
 
 FACTS = "facts.json"
 MARK = "hpo_prepared"  #: the key in `FACTS` that says that an entry is ours
+#: What the facts of entries say that were made before there was a mark.
+FIRST_FACTS = {"name", "n_classes", "image_shape", "digests"}
 UNFINISHED = "hpo-unfinished-"
 ENTRY_NAME = re.compile(r"[0-9a-f]{32}")
 UNFINISHED_NAME = re.compile(re.escape(UNFINISHED) + r"[a-z0-9_]{8}")
@@ -115,7 +117,7 @@ def _carries_our_mark(entry: Path) -> bool:
             facts = json.loads(file.read(10_000))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(facts, dict) and MARK in facts
+    return isinstance(facts, dict) and (MARK in facts or set(facts) == FIRST_FACTS)
 
 
 def remove(entry: Path, names: frozenset[str]) -> None:

@@ -15,7 +15,8 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +39,17 @@ STATISTICS = "statistics.npy"
 PARTS = (IMAGES, LABELS, STATISTICS)
 NAMES = frozenset({FACTS, *PARTS})
 FACTS_SIZE = 10_000  #: bytes, at most
+
+
+@dataclass(frozen=True)
+class Held(Source):
+    """A source whose test part is read once, so that whoever asks for it sees the same images."""
+
+    _first = cached_property(Source.test)
+
+    def test(self) -> Dataset | None:
+        """Return the test part, as it was read first."""
+        return self._first
 
 
 def training(

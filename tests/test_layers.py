@@ -122,7 +122,7 @@ def test_the_test_part_is_read_through_a_source_only() -> None:
     users = {
         str(path)
         for path in FILES
-        if path.parts[0] != "model" and names(path) & {"digits_test", "npz_test", "TEST_BATCH"}
+        if path.parts[0] != "model" and names(path) & {"digits_test", "npz_parts", "TEST_BATCH"}
     }
 
     assert users == {"hpo/sources.py"}

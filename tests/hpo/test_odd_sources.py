@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpo.errors import DataChanged, DataUnavailable
+from hpo.prepared import Held
 from hpo.sources import Source, resolve
 
 
@@ -55,3 +56,13 @@ def test_test_images_from_beside_other_training_images_are_refused(tmp_path: Pat
     write(1)
     with pytest.raises(DataChanged, match="birds were changed while they were used"):
         settled.test()
+
+
+def test_a_test_part_that_is_held_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "birds.npz"
+    images, labels = np.arange(160, dtype=np.uint8).reshape(40, 4), np.arange(40) % 3
+    np.savez(path, images=images, labels=labels, test_images=images, test_labels=labels)
+    held = Held(spec=f"npz:{path}", name="birds")
+    first = held.test()
+    path.unlink()
+    assert held.test() is first

@@ -384,6 +384,20 @@ def test_what_a_user_keeps_in_the_folder_is_never_deleted(
     assert len(entries(environ)) == 7 + prepared.KEPT
 
 
+def test_entries_of_before_there_was_a_mark_go_too(tmp_path: Path, environ: Environment) -> None:
+    facts = {"name": "cifar10", "n_classes": 10, "image_shape": [3, 32, 32], "digests": ["", ""]}
+    old = tmp_path / "cache" / "prepared" / ("e" * 32)
+    old.mkdir(parents=True)
+    (old / prepared.FACTS).write_text(json.dumps(facts))
+    (old / prepared.IMAGES).write_bytes(b"118 MB")
+    os.utime(old, (0, 0))
+
+    for n in range(prepared.KEPT):
+        prepared.training(written(tmp_path / f"{n}.npz", seed=n), environ)
+
+    assert not old.exists()
+
+
 def test_a_kill_while_images_are_prepared_leaves_nothing_for_long(
     tmp_path: Path, environ: Environment
 ) -> None:

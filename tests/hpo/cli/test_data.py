@@ -128,6 +128,26 @@ def test_a_sorted_file_is_refused_until_it_is_shuffled(
     assert "values:       0 to 255; white is 255, a guess from these values" in info.out
 
 
+def test_a_stored_study_on_a_sorted_file_goes_on(
+    command: Command,
+    write_npz: Command,
+    write_study: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = np.sort(np.arange(200) % 3)
+    labels[:20:3] = 1
+    data, study = write_npz("sorted", labels=labels), write_study()
+    with monkeypatch.context() as patch:  # as an older hpo did
+        patch.setattr("hpo.parts.check", lambda *_: None)
+        assert command("run", study, "--data", data).status == 0
+    before = command("export", "tiny-sorted").out
+
+    assert command("run", study, "--data", data).status == 0
+    assert command("export", "tiny-sorted").out == before
+    assert command("run", study, "--data", data, "--replicates", "2").status == 0
+    assert command("run", study, "--data", data, "--name", "new").status == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
