@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from hpo import agreement, record, rows, trials
 from hpo import optuna_tables as optunas
+from hpo.identity import shown_as
 from hpo.plan import plan, stands
 from hpo.record import Shown
 from hpo.storage import Storage
@@ -27,7 +28,10 @@ def correct(storage: Storage, study: OpenStudy) -> int:
     """
 
     def action(connection: Connection) -> int:
-        found = agreement.compare(connection, study.stored, study.study_id)
+        study_id = shown_as(connection, study.uuid)
+        if study_id is None:  # deleted; who plans next makes it again
+            return 0
+        found = agreement.compare(connection, study.stored, study_id)
         ranges = trials.distributions(study.experiment) if found.different else {}
         for difference in found.different:
             attempt, trial = difference.attempt, difference.trial
@@ -58,9 +62,10 @@ def settle(storage: Storage, study: OpenStudy, notify: Callable[[str], None]) ->
         plan(storage, study)
 
     def outranked(connection: Connection) -> tuple[Shown, ...]:
-        if not stands(connection, study).is_complete:
+        study_id = shown_as(connection, study.uuid)
+        if study_id is None or not stands(connection, study).is_complete:
             return ()
-        found = agreement.compare(connection, study.stored, study.study_id).outranking
+        found = agreement.compare(connection, study.stored, study_id).outranking
         for trial in found:
             record.set_aside(connection, trial)
         return found

@@ -18,7 +18,7 @@ SIZE = 16  #: bytes; twice as many characters
 NAME = "digest"  #: of the column
 #: Columns that may change after a row was written, or that the database fills.
 UNCOVERED = {
-    "hpo_studies": ("created_at", "optuna_id", "optuna_name"),
+    "hpo_studies": ("created_at", "optuna_id", "optuna_name", "former_name"),
     "hpo_test_looks": ("id",),
 }
 

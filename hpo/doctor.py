@@ -9,13 +9,11 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from hpo import correction, fleet, leases, rows
-from hpo import study as studies
-from hpo.errors import HpoError
-from hpo.health import attempts, cells, database, digests, trials, workers
+from hpo import fleet, leases, shelf
+from hpo.errors import is_of_one_study
+from hpo.health import attempts, cells, database, digests, studies, trials, workers
 from hpo.health.finding import Finding
 from hpo.locations import checked_url, sqlite_path
-from hpo.plan import plan
 from hpo.reader import read_once
 from hpo.storage import Storage
 
@@ -44,7 +42,8 @@ def examine(
             for finding in findings
             if finding.is_wrong
         ]
-        findings = [f for f in after if not f.is_wrong] + mended
+        known = {finding.text for finding in mended}
+        findings = [f for f in after if not f.is_wrong or f.text not in known] + mended
     return [*database.versions(url), *findings]
 
 
@@ -63,12 +62,18 @@ def report(findings: list[Finding]) -> str:
 
 def _look(connection: Connection) -> list[Finding]:
     findings = [database.integrity(connection)]
-    for study in rows.all_studies(connection):
-        findings += digests.look(connection, study)
-        findings += attempts.strange(connection, study)
-        findings += cells.damage(connection, study)
-        findings.append(cells.surplus(connection, study))
-        findings += trials.record(connection, study)
+    findings += studies.findings(connection)
+    for study in shelf.look(connection).studies:
+        try:
+            findings += digests.look(connection, study)
+            findings += attempts.strange(connection, study)
+            findings += cells.damage(connection, study)
+            findings.append(cells.surplus(connection, study))
+            findings += trials.record(connection, study)
+        except Exception as error:
+            if not is_of_one_study(error):
+                raise
+            findings.append(studies.unexamined(study.name, error))
     findings += [database.orphans(connection), workers.dead(connection)]
     return findings
 
@@ -76,8 +81,6 @@ def _look(connection: Connection) -> list[Finding]:
 def _mend(url: str, stop: Callable[[], bool]) -> None:
     storage = Storage(url, stop)
     try:
-        with leases.held(storage, "open studies"):  # one that is being created is not lost
-            storage.write(trials.delete_lost)
         for action in (
             digests.mend,
             attempts.end_strange,
@@ -86,14 +89,7 @@ def _mend(url: str, stop: Callable[[], bool]) -> None:
             cells.fail_surplus,
         ):
             storage.write(action)
-        for name in studies.names(storage):
-            try:
-                study = studies.find(storage, name)
-            except HpoError:
-                continue  # a study that is not ours is not ours to mend
-            if study is not None:
-                plan(storage, study)
-                correction.settle(storage, studies.present(storage, study), lambda _: None)
+        studies.plan_all(storage)
     finally:
         storage.close()
 

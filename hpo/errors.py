@@ -37,6 +37,23 @@ class HpoError(Exception):
     """Base of every error that is the user's business and not a fault of the program."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Return in one short line what an error says, for a sentence about something else."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, HpoError):
+        text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def is_of_one_study(error: Exception) -> bool:
+    """Tell whether an error says nothing about other studies: not the database's, nor a stop."""
+    if isinstance(error, DamagedRow):
+        return True
+    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    is_interruption = type(error).__name__ == "Interrupted"
+    return not (isinstance(error, StorageError) or is_interruption or "sqlalchemy" in modules)
+
+
 class DataUnavailable(HpoError):
     """The images that were asked for are not on this machine and could not be fetched."""
 
@@ -89,6 +106,18 @@ class DamagedRow(StorageError):
         )
 
 
+class StudyUnreadable(DamagedRow):
+    """The row of a study is damaged, or says what only a newer hpo understands."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.what, self.fault = name, reason
+        StorageError.__init__(
+            self,
+            f"The study {name!r} cannot be read: {reason.rstrip('.')}. Restore a copy of the database, "
+            f"upgrade hpo if a newer one wrote it, or remove it with `hpo delete {name}`.",
+        )
+
+
 class StudyNotFound(HpoError):
     """No study of this name is in the storage."""
 
@@ -114,6 +143,17 @@ class ForeignStudy(HpoError):
         super().__init__(
             f"The study {name!r} in this storage was not made by hpo, and is left untouched. "
             "Give ours another name with --name, or use another --storage."
+        )
+
+
+class CopiedStudy(HpoError):
+    """A study of this name exists, but it is another tool's copy of one of ours."""
+
+    def __init__(self, name: str, original: str) -> None:
+        super().__init__(
+            f"The study {name!r} in this storage is a copy of {original!r} that another tool made, and "
+            "is left untouched. Give ours another name with --name, or delete the copy with the tool "
+            "that made it."
         )
 
 

@@ -149,6 +149,22 @@ class Experiment:
             flip_probability=float(own.get("flip_probability", definition.flip_probability)),
         )
 
+    def check(self) -> None:
+        """Try whatever others ask for, so that a damaged experiment is noticed where it is read.
+
+        Raises:
+            Exception: Of any kind; something is not what it must be.
+        """
+        numbers = [recipe.n_s for recipe in map(self.recipe, range(len(self.cells)))]
+        numbers += [self.n_updates, self.per_epoch, self.n_slots, *self.earlier_runs]
+        if not self.cells and self.search is None:
+            raise InvalidDefinition("It has no cells.")
+        if any(not isinstance(number, int) or number < 0 for number in numbers):
+            raise InvalidDefinition("A number of updates or epochs is no number.")
+        names = set(self.parameters)
+        if any(set(cell) != names for cell in self.cells):
+            raise InvalidDefinition("Its cells have different parameters.")
+
     def runs_before(self, cell: int) -> tuple[int, ...]:
         """Return the epochs of the runs that used the training set before ``cell``."""
         return (*self.earlier_runs, *(self.epochs for _ in range(cell)))

@@ -93,6 +93,7 @@ def _add_identity_and_digests(connection: Connection) -> None:
         "WHERE state = 'running' AND worker NOT LIKE '%\"id\"%'",
         "ALTER TABLE hpo_studies ADD COLUMN optuna_id INTEGER",
         "ALTER TABLE hpo_studies ADD COLUMN optuna_name VARCHAR(512)",
+        "ALTER TABLE hpo_studies ADD COLUMN former_name VARCHAR(512)",
         "ALTER TABLE hpo_studies ADD COLUMN digest VARCHAR(64)",
         "ALTER TABLE hpo_results ADD COLUMN digest VARCHAR(64)",
         "ALTER TABLE hpo_results ADD COLUMN curve_digest VARCHAR(64)",

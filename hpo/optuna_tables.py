@@ -12,10 +12,40 @@ import sqlalchemy as sa
 metadata = sa.MetaData()
 
 STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
+DIRECTIONS = ("NOT_SET", "MINIMIZE", "MAXIMIZE")
 FINISHED = frozenset(("COMPLETE", "PRUNED", "FAIL"))
 FINITE = "FINITE"  #: the type of a value that is a number
 
-studies = sa.Table("studies", metadata, sa.Column("study_id", sa.Integer, primary_key=True))
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("study_name", sa.String, nullable=False),
+)
+directions = sa.Table(
+    "study_directions",
+    metadata,
+    sa.Column("study_direction_id", sa.Integer, primary_key=True),
+    sa.Column("direction", sa.Enum(*DIRECTIONS, name="studydirection"), nullable=False),
+    sa.Column("study_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
+)
+study_attributes = sa.Table(
+    "study_user_attributes",
+    metadata,
+    sa.Column("study_user_attribute_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("key", sa.String),
+    sa.Column("value_json", sa.Text),
+)
+study_system_attributes = sa.Table(
+    "study_system_attributes",
+    metadata,
+    sa.Column("study_system_attribute_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("key", sa.String),
+    sa.Column("value_json", sa.Text),
+)
 trials = sa.Table(
     "trials",
     metadata,
@@ -39,6 +69,14 @@ attributes = sa.Table(
     "trial_user_attributes",
     metadata,
     sa.Column("trial_user_attribute_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("key", sa.String),
+    sa.Column("value_json", sa.Text),
+)
+system_attributes = sa.Table(
+    "trial_system_attributes",
+    metadata,
+    sa.Column("trial_system_attribute_id", sa.Integer, primary_key=True),
     sa.Column("trial_id", sa.Integer),
     sa.Column("key", sa.String),
     sa.Column("value_json", sa.Text),
@@ -67,6 +105,15 @@ steps = sa.Table(
         nullable=False,
     ),
 )
+heartbeats = sa.Table(
+    "trial_heartbeats",
+    metadata,
+    sa.Column("trial_heartbeat_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("heartbeat", sa.DateTime, nullable=False),
+)
+OF_STUDY = (directions, study_attributes, study_system_attributes)  #: rows of a study, by its id
+OF_TRIAL = (params, attributes, system_attributes, values, steps, heartbeats)  #: of a trial
 
 
 def number(row: sa.Row[Any], column: str = "value") -> float | None:

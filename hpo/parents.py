@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from hpo import ranking, rows
 from hpo import study as studies
 from hpo.definition import StudyDefinition, suffixed
-from hpo.errors import ParentUnfinished
+from hpo.errors import ParentUnfinished, StudyUnreadable
 from hpo.experiment import DataFacts, Experiment, Parent
 from hpo.grids import ParentCell
 from hpo.resolution import inheritance
@@ -69,7 +69,11 @@ def as_stored(study: OpenStudy, storage: Storage) -> Parent | None:
         stored = rows.study_by_uuid(connection, cell.uuid)
         return stored.experiment if stored else None
 
-    return Parent(cell, storage.write(read) or study.experiment)
+    try:
+        experiment = storage.write(read)
+    except StudyUnreadable:  # which is its own affair
+        experiment = None
+    return Parent(cell, experiment or study.experiment)
 
 
 def check(study: OpenStudy, parent_name: str | None, cell: int | None) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo import damage, rows, tables
+from hpo import damage, identity, rows, tables
 from hpo import optuna_tables as optunas
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -102,9 +102,12 @@ def set_aside(connection: Connection, trial: Shown) -> None:
 def _show(
     connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], with_steps: bool
 ) -> None:
+    study_id = identity.shown_as(connection, study.uuid)
+    if study_id is None:  # deleted from Optuna; who plans next shows it all again
+        return
     present = [rows.standing(connection, study.uuid, attempt) for attempt in attempts]
     standing = {a.trial_id: a for a in present if a is not None and a.trial_id is not None}
-    shown = _locked(connection, study, standing)
+    shown = _locked(connection, study_id, standing)
     for trial_id, attempt in standing.items():
         trial = shown.get(trial_id)
         if trial is None:  # others deleted it
@@ -131,11 +134,12 @@ def _show(
         rows.update_attempt(connection, study.uuid, attempt, in_optuna=True)
 
 
-def _locked(connection: Connection, study: OpenStudy, trial_ids: Iterable[int]) -> dict[int, Shown]:
-    """Return what Optuna shows of trials of this study, locked until the transaction ends."""
-    mine = sa.and_(
-        optunas.trials.c.trial_id.in_(trial_ids), optunas.trials.c.study_id == study.study_id
-    )
+def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> dict[int, Shown]:
+    """Return what Optuna shows of trials of this study, locked until the transaction ends.
+
+    Of another study's there may be one with the id of a trial of ours that was deleted.
+    """
+    mine = sa.and_(optunas.trials.c.trial_id.in_(trial_ids), optunas.trials.c.study_id == study_id)
     locked = connection.execute(optunas.trials.select().where(mine).with_for_update()).all()
     finished = [row.trial_id for row in locked if row.state in optunas.FINISHED]
     told: dict[int, float | None] = {}
@@ -181,8 +185,11 @@ def _show_result(
 def _report(
     connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], n_updates: int
 ) -> None:
+    study_id = identity.shown_as(connection, study.uuid)
+    if study_id is None:
+        return
     known = {a.trial_id: a for a in attempts if a.trial_id is not None}
-    shown = _locked(connection, study, known)
+    shown = _locked(connection, study_id, known)
     for trial_id, attempt in known.items():
         trial = shown.get(trial_id)
         if trial is not None and trial.state not in optunas.FINISHED:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hpo import fleet, looks, rows
+from hpo import looks, rows
 from hpo.errors import NoResult
 from hpo.experiment import Experiment
 from hpo.generations import spent
@@ -150,7 +150,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     what = "cells" if report.n_slots == len(experiment.cells) else "results"
     so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
     if experiment.search is not None and not experiment.search.is_over:
-        so_far = f" so far; {_length(experiment)}"
+        so_far = f" so far; {length(experiment)}"
     lines = [
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
@@ -171,84 +171,9 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     return "\n".join(lines)
 
 
-def status(connection: Connection) -> str:
-    """Return a line for every study: how many slots are counted, running, waiting, failed."""
-    lines = [
-        f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'pruned':>7} "
-        f"{'diverged':>9}  best"
-    ]
-    for study in rows.all_studies(connection):
-        report = read(connection, study)
-        states = rows.count_attempts(connection, study.uuid)
-        pruned, diverged = (
-            sum(r.outcome == outcome for r in report.results) for outcome in ("pruned", "diverged")
-        )
-        waiting = states.get("waiting", 0) + states.get("paused", 0)
-        found = report.best
-        shown = (
-            "-"
-            if found is None
-            else f"{report.means[found.slot.cell]:.4f} at {_short(study.experiment, found.slot.cell)}"
-            + _so_far(study.experiment)
-        )
-        lines.append(
-            f"{study.name:<24} {report.n_slots:>6} {len(report.results):>6} "
-            f"{states.get('running', 0):>8} {waiting:>8} {pruned:>7} {diverged:>9}  {shown}"
-        )
-    if len(lines) == 1:
-        return "No studies yet. `hpo run coarse` starts one."
-    workers = working(connection)
-    return "\n".join([*lines, "", workers] if workers else lines)
-
-
-def listing(connection: Connection) -> str:
-    """Return a line for every study: its name, data and recipe."""
-    lines = []
-    for study in rows.all_studies(connection):
-        experiment = study.experiment
-        derived = f", from {experiment.parent.study}" if experiment.parent else ""
-        lines.append(
-            f"{study.name}: {len(experiment.cells)} cells, {_length(experiment)}, "
-            f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
-        )
-    return "\n".join(lines) or "No studies yet. `hpo run coarse` starts one."
-
-
 def failures(experiment: Experiment, plan: "Plan") -> list[str]:
     """Return a line for every slot that failed too often."""
     return [f"{describe(experiment, slot)}: {reason}" for slot, reason in plan.failed.items()]
-
-
-def working(connection: Connection) -> str:
-    """Return a line for every worker: where it is, when it was heard, what it trains."""
-    held = _held_by_worker(connection)
-    lines = []
-    for worker in fleet.living(connection):
-        who = worker.identity
-        state = f"heard {worker.silent_for:.0f} s ago" if worker.is_alive else "dead"
-        cells = "; ".join(held.get(worker.id, [])) or "nothing held"
-        lines.append(f"worker {who['pid']} on {who['host']}, {state}: {cells}")
-    return "\n".join(lines)
-
-
-def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
-    """Return by worker what it trains, with the last finished cycle."""
-    held: dict[str, list[str]] = {}
-    for study in rows.all_studies(connection):
-        cells: dict[tuple[str, int, int], list[int]] = {}
-        for attempt, done in rows.running_of(connection, study.uuid):
-            if attempt.worker and "id" in attempt.worker:
-                cycle = done // (2 * study.experiment.recipe(attempt.slot.cell).n_s)
-                key = (attempt.worker["id"], attempt.slot.replicate, cycle)
-                cells.setdefault(key, []).append(attempt.slot.cell)
-        for (worker, replicate, cycle), some in cells.items():
-            several = study.experiment.replicates > 1
-            extra = f", replicate {replicate}" if several else ""
-            names = ", ".join(map(str, some))
-            held.setdefault(worker, []).append(
-                f"{study.name} cells {names}{extra}, in cycle {cycle + 1}"
-            )
-    return held
 
 
 def _named(experiment: Experiment, cell: int) -> str:
@@ -258,17 +183,19 @@ def _named(experiment: Experiment, cell: int) -> str:
     return f"cell {cell} ({parameters(experiment, cell)})"
 
 
-def _short(experiment: Experiment, cell: int) -> str:
+def short(experiment: Experiment, cell: int) -> str:
+    """Return a cell in as few words as can be: of a grid its lambda."""
     is_grid = experiment.search is None
     return f"lambda {experiment.lambdas[cell]:.6g}" if is_grid else f"cell {cell}"
 
 
-def _so_far(experiment: Experiment) -> str:
+def so_far(experiment: Experiment) -> str:
+    """Return that a search may find better, if it is not over."""
     is_over = experiment.search is None or experiment.search.is_over
     return "" if is_over else ", so far"
 
 
-def _length(experiment: Experiment) -> str:
+def length(experiment: Experiment) -> str:
     """Return in words how long the cells are trained."""
     space, search = experiment.definition.space, experiment.search
     if space is None or search is None:
@@ -284,7 +211,7 @@ def _length(experiment: Experiment) -> str:
 def _heading(report: StudyReport) -> str:
     experiment = report.study.experiment
     return (
-        f"{len(report.results)} of {report.n_slots} done, {_length(experiment)}, "
+        f"{len(report.results)} of {report.n_slots} done, {length(experiment)}, "
         f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
     )
 

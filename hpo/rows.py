@@ -7,23 +7,24 @@ wrote and change nothing.
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo import damage, digests
-from hpo.errors import DamagedRow
+from hpo.errors import DamagedRow, StudyUnreadable, reason_of
 from hpo.experiment import Experiment
 from hpo.tables import (
     CURVE_COLUMNS,
     LIVE,
-    OF_STUDY,
     Attempt,
     Point,
     Result,
     Slot,
     StoredStudy,
+    UnreadableStudy,
     attempts,
     checkpoints,
     curves,
@@ -63,31 +64,60 @@ def insert_study(connection: Connection, stored: StoredStudy) -> None:
 
 def _study(row: Row[Any]) -> StoredStudy:
     what = f"The study {row.name!r}"
-    if not digests.is_sound(studies, row):
-        raise DamagedRow(what, damage.MISFIT)
-    return StoredStudy(
-        row.uuid, row.name, Experiment.from_json(damage.parsed(row.experiment, what))
-    )
+    try:
+        if not digests.is_sound(studies, row):
+            raise DamagedRow(what, damage.MISFIT)
+        return StoredStudy(row.uuid, row.name, _experiment(row.experiment, what))
+    except MemoryError:
+        raise
+    except DamagedRow as error:
+        raise StudyUnreadable(row.name, error.fault) from error
+    except Exception as error:  # whatever is wrong with the text
+        raise StudyUnreadable(row.name, reason_of(error)) from error
+
+
+@lru_cache(maxsize=32)
+def _experiment(text: str, what: str) -> Experiment:
+    """Return what a row says; a worker that watches asks for the same ones every second."""
+    experiment = Experiment.from_json(damage.parsed(text, what))
+    experiment.check()
+    return experiment
 
 
 def all_studies(connection: Connection) -> list[StoredStudy]:
-    """Return every study, oldest first."""
-    rows = connection.execute(studies.select().order_by(studies.c.created_at))
-    return [_study(row) for row in rows]
+    """Return every study that can be read, oldest first."""
+    return [study for study in _each(connection) if isinstance(study, StoredStudy)]
+
+
+def unreadable_studies(connection: Connection) -> list[UnreadableStudy]:
+    """Return every study that cannot be read, oldest first."""
+    return [study for study in _each(connection) if isinstance(study, UnreadableStudy)]
+
+
+def _each(connection: Connection) -> list[StoredStudy | UnreadableStudy]:
+    query = studies.select().order_by(studies.c.created_at, studies.c.uuid)
+    found: list[StoredStudy | UnreadableStudy] = []
+    for row in connection.execute(query):
+        try:
+            found.append(_study(row))
+        except StudyUnreadable as error:
+            found.append(UnreadableStudy(row.uuid, row.name, error.fault))
+    return found
 
 
 def study_by_uuid(connection: Connection, study: str) -> StoredStudy | None:
-    """Return the study with this uuid, or None."""
+    """Return the study with this uuid, or None.
+
+    Raises:
+        StudyUnreadable: Its row is damaged.
+    """
     row = connection.execute(studies.select().where(studies.c.uuid == study)).one_or_none()
     return _study(row) if row else None
 
 
 def studies_by_name(connection: Connection, name: str) -> list[StoredStudy]:
-    """Return the studies of this name, newest first; more than one only if Optuna lost one."""
-    rows = connection.execute(
-        studies.select().where(studies.c.name == name).order_by(studies.c.created_at.desc())
-    )
-    return [_study(row) for row in rows]
+    """Return the studies of this name that can be read, newest first."""
+    return [study for study in reversed(all_studies(connection)) if study.name == name]
 
 
 def set_experiment(connection: Connection, study: str, experiment: Experiment) -> None:
@@ -100,13 +130,6 @@ def set_experiment(connection: Connection, study: str, experiment: Experiment) -
 def seal_study(connection: Connection, study: str) -> None:
     """Give the row of a study, which was changed on purpose, its new digest."""
     digests.seal(connection, studies, studies.select().where(studies.c.uuid == study))
-
-
-def delete_study(connection: Connection, study: str) -> None:
-    """Delete a study and every row of it."""
-    for table in OF_STUDY:
-        connection.execute(table.delete().where(table.c.study == study))
-    connection.execute(studies.delete().where(studies.c.uuid == study))
 
 
 def at(table: sa.Table, study: str, slot: Slot) -> sa.ColumnElement[bool]:

@@ -76,9 +76,9 @@ def prepare(
     """
     data = facts(dataset, definition)
     name = study_name(definition, data.name) if name is None else name
-    check_name(name)
-    existing = studies.find(storage, name) if storage else None
+    existing = studies.find(storage, name, notify) if storage else None
     if storage is None or existing is None:
+        check_name(name)  # others may have given a study any name
         parts.check(split(dataset, definition.n_validation), notify)
         parent = parents.chosen(definition, data, storage, parent_name, cell)
         experiment = resolve(definition, data, parent, notify)
@@ -93,7 +93,7 @@ def prepare(
     asked = resolve(definition, data, parent, stored_cells=existing.experiment.cells)
     studies.compare(existing, asked)
     parents.check(existing, parent_name, cell)
-    return name, existing, existing.experiment
+    return existing.stored.name, existing, existing.experiment
 
 
 def _warmed(
@@ -226,6 +226,8 @@ def run(
 
     try:
         stored, after = storage.write(look)
+        if stored.name != study.stored.name:
+            notify(f"{study.stored.name!r} is called {stored.name!r} now; another tool renamed it.")
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
     return Outcome(replace(study, stored=stored), before, after)

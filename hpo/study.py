@@ -1,26 +1,25 @@
-"""Studies in a storage: created once, compared on every open, deleted whole.
+"""Studies in a storage: created once, compared on every open, followed if others move them.
 
-A study stands in two places: our row with its uuid, and Optuna's study of the same name, which
-carries that uuid. Ours is written first; a process that dies between the two leaves a row that
-the next one adopts.
+A study stands in two places: our row with its uuid, and Optuna's study, which carries that uuid
+(`hpo.identity`). Both are written in one transaction; one that Optuna has lost is made again
+(`hpo.optuna_study`).
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import rows, rungs
-from hpo.errors import DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
+from hpo import identity, optuna_study, rows, rungs
+from hpo.errors import CopiedStudy, DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment import Experiment
 from hpo.pruners import parse
 from hpo.reader import Reader
 from hpo.resolution import check_size, differences
 from hpo.storage import Storage
-from hpo.tables import StoredStudy, attempts
-
-UUID_ATTRIBUTE = "hpo_uuid"
+from hpo.tables import StoredStudy, studies
 
 
 @dataclass(frozen=True)
@@ -41,46 +40,62 @@ class OpenStudy:
         return self.stored.experiment
 
 
-def find(storage: Storage, name: str) -> OpenStudy | None:
-    """Return the study of this name, or None.
+def find(
+    storage: Storage, name: str, notify: Callable[[str], None] = lambda _: None
+) -> OpenStudy | None:
+    """Return the study of this name, or None; one that others moved or deleted is followed.
 
     Raises:
         ForeignStudy: Optuna has one of this name that we did not make.
+        CopiedStudy: It is somebody's copy of one of ours.
+        StudyUnreadable: Its row is damaged.
     """
-    study_id = _optuna_id(storage, name)
-    if study_id is None:
-        return None
-    attributes = storage.retried(lambda: storage.optuna.get_study_user_attrs(study_id))
-    key = attributes.get(UUID_ATTRIBUTE)
-    if key is not None:
-        stored = storage.write(lambda connection: rows.study_by_uuid(connection, key))
-        if stored is None:
-            raise ForeignStudy(name)
-        return OpenStudy(stored, study_id)
-    adopted = _newest_unclaimed(storage, name)
-    if adopted is None or storage.retried(lambda: storage.optuna.get_n_trials(study_id)):
-        raise ForeignStudy(name)
-    return _attach(storage, adopted, study_id)
+
+    def action(connection: Connection) -> tuple[OpenStudy | None, str | None]:
+        standings = identity.survey(connection)
+        standing = identity.named(standings, name)
+        if standing is None:
+            refuse_others(connection, name)
+            return None, None
+        stored = rows.study_by_uuid(connection, standing.uuid)
+        return (opened(connection, stored) if stored else None), standing.change()
+
+    found, change = storage.write(action)
+    if change is not None:
+        notify(change)
+    return found
+
+
+def by_uuid(storage: Storage, study: str) -> OpenStudy | None:
+    """Return the study with this uuid, or None; followed as by `find`.
+
+    Raises:
+        StudyUnreadable: Its row is damaged.
+    """
+
+    def action(connection: Connection) -> OpenStudy | None:
+        stored = rows.study_by_uuid(connection, study)
+        return opened(connection, stored) if stored else None
+
+    return storage.write(action)
 
 
 def create(storage: Storage, name: str, experiment: Experiment) -> OpenStudy:
-    """Create a study; a row left by a process that died halfway is used again."""
-    import optuna
+    """Create a study, ours and Optuna's at once.
 
-    stored = _newest_unclaimed(storage, name)
-    if stored is not None and differences(stored.experiment, experiment):
-        stale = stored.uuid
-        storage.write(lambda connection: rows.delete_study(connection, stale))
-        stored = None
-    if stored is None:
-        stored = made = StoredStudy(str(uuid.uuid4()), name, experiment)
-        storage.write(lambda connection: rows.insert_study(connection, made))
-    direction = [optuna.study.StudyDirection.MAXIMIZE]
-    try:
-        study_id = storage.retried(lambda: storage.optuna.create_new_study(direction, name))
-    except optuna.exceptions.DuplicatedStudyError:  # a commit that was thought lost
-        study_id = storage.retried(lambda: storage.optuna.get_study_id_from_name(name))
-    return _attach(storage, stored, study_id)
+    Raises:
+        ForeignStudy: Optuna has one of this name by now.
+        CopiedStudy: It is somebody's copy of one of ours.
+    """
+    made = StoredStudy(str(uuid.uuid4()), name, experiment)
+
+    def action(connection: Connection) -> OpenStudy:
+        if rows.study_by_uuid(connection, made.uuid) is None:  # else a commit was thought lost
+            refuse_others(connection, name)
+            rows.insert_study(connection, made)
+        return opened(connection, made)
+
+    return storage.write(action)
 
 
 def compare(study: OpenStudy, asked: Experiment) -> None:
@@ -95,9 +110,8 @@ def compare(study: OpenStudy, asked: Experiment) -> None:
 
 
 def present(storage: Storage, study: OpenStudy) -> OpenStudy:
-    """Return the study with what is stored now, see `stored_now`."""
-    stored = storage.write(lambda connection: stored_now(connection, study))
-    return replace(study, stored=stored)
+    """Return the study with what is stored now, see `stored_now`, and as Optuna has it now."""
+    return storage.write(lambda connection: opened(connection, stored_now(connection, study)))
 
 
 def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
@@ -152,25 +166,11 @@ def _grown(study: StoredStudy, replicates: int) -> Experiment:
     )
 
 
-def delete(storage: Storage, name: str) -> None:
-    """Delete a study of ours, from Optuna's tables and from ours.
-
-    Raises:
-        StudyNotFound: There is none of this name.
-        ForeignStudy: It is not ours.
-    """
-    study = find(storage, name)
-    if study is None:
-        raise StudyNotFound(name, names(storage))
-    storage.retried(lambda: storage.optuna.delete_study(study.study_id))
-    storage.write(lambda connection: rows.delete_study(connection, study.uuid))
-
-
 def names(storage: Storage | Reader) -> list[str]:
-    """Return the names of our studies."""
+    """Return the names of our studies, also of those that cannot be read."""
 
     def action(connection: Connection) -> list[str]:
-        return [study.name for study in rows.all_studies(connection)]
+        return [standing.name for standing in identity.survey(connection)]
 
     return storage.read(action) if isinstance(storage, Reader) else storage.write(action)
 
@@ -180,71 +180,36 @@ def stored(connection: Connection, name: str) -> StoredStudy:
 
     Raises:
         StudyNotFound: There is none of this name.
+        StudyUnreadable: It is damaged.
     """
-    found = rows.studies_by_name(connection, name)
-    if not found:
-        raise StudyNotFound(name, [study.name for study in rows.all_studies(connection)])
-    return found[0]
+    standings = identity.survey(connection)
+    standing = identity.named(standings, name)
+    found = rows.study_by_uuid(connection, standing.uuid) if standing else None
+    if standing is None or found is None:
+        raise StudyNotFound(name, [known.name for known in standings])
+    return replace(found, name=standing.name)
 
 
-def _optuna_id(storage: Storage, name: str) -> int | None:
-    try:
-        return storage.retried(lambda: storage.optuna.get_study_id_from_name(name))
-    except KeyError:
-        return None
+def refuse_others(connection: Connection, name: str) -> None:
+    """Refuse a name that Optuna has for a study that is not ours.
 
-
-def _newest_unclaimed(storage: Storage, name: str) -> StoredStudy | None:
-    """Return our newest row of this name that no Optuna study carries the uuid of."""
-    frozen = storage.retried(storage.optuna.get_all_studies)
-    claimed = {study.user_attrs.get(UUID_ATTRIBUTE) for study in frozen}
-    stored = storage.write(lambda connection: rows.studies_by_name(connection, name))
-    return next((row for row in stored if row.uuid not in claimed), None)
-
-
-def _attach(storage: Storage, stored: StoredStudy, study_id: int) -> OpenStudy:
-    """Write what Optuna's record says about the study; the uuid comes last.
-
-    Optuna's study is a new one: what our attempts know of trials is about one that was deleted.
+    Raises:
+        ForeignStudy: We did not make it.
+        CopiedStudy: It is somebody's copy of one of ours.
     """
-    none = {"trial_id": None, "in_optuna": False}
-    ours = attempts.update().where(attempts.c.study == stored.uuid).values(none)
-    storage.write(lambda connection: connection.execute(ours))
-    experiment = stored.experiment
-    definition = experiment.definition
-    attributes = {
-        "definition": definition.name,
-        "data": f"{experiment.data.name} ({experiment.data.n_training} training images, "
-        f"{experiment.data.n_validation} validation images)",
-        "data_fingerprint": experiment.data.fingerprint,
-        "protocol": definition.protocol,
-        "seed": definition.seed,
-        "recipe": _recipe(experiment),
-        UUID_ATTRIBUTE: stored.uuid,
-    }
-    storage.retried(
-        partial(
-            storage.optuna.set_study_system_attr,
-            study_id,
-            "study:metric_names",  # Optuna's own key: what the dashboard calls the value
-            ["validation accuracy"],
-        )
-    )
-    for key, value in attributes.items():
-        storage.retried(partial(storage.optuna.set_study_user_attr, study_id, key, value))
-    return OpenStudy(stored, study_id)
+    if optuna_study.named(connection, name) is None:
+        return
+    original = identity.copied(identity.survey(connection), name)
+    raise CopiedStudy(name, original.name) if original else ForeignStudy(name)
 
 
-def _recipe(experiment: Experiment) -> str:
-    definition = experiment.definition
-    common = f"eta from {definition.eta_min:g}, batches of {definition.batch_size}"
-    space = definition.space
-    if space is not None:
-        return (
-            f"{', '.join(experiment.parameters)} searched by {space.sampler} within {space.budget} "
-            f"updates, {definition.n_cycles} cycles each, {common}"
-        )
-    return (
-        f"n_s {experiment.n_s}, {experiment.n_updates} updates, eta {definition.eta_min:g} "
-        f"to {definition.eta_max:g}, batches of {definition.batch_size}"
-    )
+def opened(connection: Connection, stored: StoredStudy) -> OpenStudy:
+    """Return a study with Optuna's id of it; what Optuna has lost is made again."""
+    study_id = identity.shown_as(connection, stored.uuid)
+    if study_id is None:
+        study_id = optuna_study.make(connection, stored)
+    else:
+        optuna_study.mend_direction(connection, study_id)
+    named = sa.select(studies.c.name).where(studies.c.uuid == stored.uuid)
+    name = connection.execute(named).scalar_one()  # others may have renamed it
+    return OpenStudy(replace(stored, name=name), study_id)

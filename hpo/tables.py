@@ -40,6 +40,7 @@ studies = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("optuna_id", sa.Integer),  # Optuna's study that carries our uuid rightly,
     sa.Column("optuna_name", sa.String(512)),  # and its name; copies carry the uuid too
+    sa.Column("former_name", sa.String(512)),  # that it was made with, if others renamed it
     _digest(),
 )
 
@@ -158,6 +159,15 @@ class StoredStudy:
     uuid: str
     name: str
     experiment: Experiment
+
+
+@dataclass(frozen=True)
+class UnreadableStudy:
+    """A study whose row is damaged, or was written by a newer hpo."""
+
+    uuid: str
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from hpo import optuna_tables as optunas
 from hpo import rows, tables
 from hpo.experiment import Experiment
+from hpo.identity import shown_as
 from hpo.record import add_attributes, attribute_rows, set_state, show
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -113,14 +114,17 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
     if not lacking:
         return False
     # As Optuna does: whoever makes a trial holds the study's row, so that numbers are counted once.
-    mine = optunas.studies.c.study_id == study.study_id
-    connection.execute(sa.select(optunas.studies.c.study_id).where(mine).with_for_update())
-    counting = sa.select(sa.func.count()).where(optunas.trials.c.study_id == study.study_id)
+    study_id = shown_as(connection, study.uuid)
+    mine = optunas.studies.c.study_id == study_id
+    holding = sa.select(optunas.studies.c.study_id).where(mine).with_for_update()
+    if connection.execute(holding).one_or_none() is None:  # deleted; who plans next makes it again
+        return False
+    counting = sa.select(sa.func.count()).where(optunas.trials.c.study_id == study_id)
     first = connection.execute(counting.select_from(optunas.trials)).scalar_one()
     made = connection.execute(
         optunas.trials.insert().returning(optunas.trials.c.trial_id, sort_by_parameter_order=True),
         [
-            {"study_id": study.study_id, "number": first + i, "state": "WAITING"}
+            {"study_id": study_id, "number": first + i, "state": "WAITING"}
             for i in range(len(lacking))
         ],
     )

@@ -47,6 +47,9 @@ def work(
     """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
 
     What others hold is waited for, because it comes back here if they die.
+
+    Raises:
+        StudyDeleted: Somebody deleted the study.
     """
     phases = phases or Phases(time.time())
     stop = storage.or_lost(stop)
@@ -147,6 +150,8 @@ def _await_others(
 
 def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
     """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
+    if not counts:
+        studies.present(storage, study)  # unless it was deleted
     is_grid = study.experiment.search is None
     if is_grid and not counts.get("failed") and not counts.get("paused"):
         now = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
@@ -185,6 +190,7 @@ def _train(
         written = write(storage, study, held, stack, evaluation.update, endings, cycles)
         lost = written.lost
         if lost:
+            studies.present(storage, study)  # else it was deleted, and nobody has them
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
         going_on = [cell for cell in cycles if cell not in lost and cell not in endings]
         if going_on:

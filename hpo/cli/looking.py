@@ -45,9 +45,9 @@ def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo status
     """
-    from hpo import report
+    from hpo import overview
 
-    tell(_read(storage, report.status))
+    tell(_read(storage, overview.status))
 
 
 def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -55,9 +55,9 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo list
     """
-    from hpo import report
+    from hpo import overview
 
-    tell(_read(storage, report.listing))
+    tell(_read(storage, overview.listing))
 
 
 def export(
@@ -104,24 +104,19 @@ def delete(
 
     Example: hpo delete coarse-digits --yes
     """
-    from hpo import study as studies
-    from hpo.errors import StudyNotFound
+    from hpo import deleting
     from hpo.reader import read_once
     from hpo.signals import StopRequest
     from hpo.storage import Storage
 
-    read_once(
-        storage, lambda _: None
-    )  # a database that is not there is not made by deleting from it
-    with StopRequest() as stop, Storage(storage, stop) as opened:
-        if studies.find(opened, study) is None:
-            raise StudyNotFound(study, studies.names(opened))
+    # Looked for without writing: a database that is not there is not made by deleting from it.
+    read_once(storage, lambda connection: deleting.named(connection, study))
     if not yes:  # a signal ends the question at once
         typer.confirm(
             f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
         )
     with StopRequest() as stop, Storage(storage, stop) as opened:
-        studies.delete(opened, study)
+        deleting.delete(opened, study)
     say(f"Deleted {study}.")
 
 

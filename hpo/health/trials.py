@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import agreement, rows
-from hpo import study as studies
+from hpo import agreement, identity, rows
 from hpo.agreement import Comparison
 from hpo.correction import listed, numbered
 from hpo.health.finding import Finding
@@ -15,11 +13,10 @@ from hpo.tables import Attempt, StoredStudy
 
 def record(connection: Connection, study: StoredStudy) -> list[Finding]:
     """Compare our attempts with Optuna's trials."""
-    found = _optuna_id(connection, study)
-    if found is None:
-        text = f"{study.name}: Optuna has no study for our rows ({study.uuid})."
-        return [Finding(text, True, "`hpo doctor --repair` deletes them.")]
-    comparison = agreement.compare(connection, study, found)
+    standing = identity.of(connection, study.uuid)
+    if standing is None or standing.shown is None or standing.is_moved:
+        return []  # which is a finding by itself
+    comparison = agreement.compare(connection, study, standing.shown.study_id)
     notes = _foreign(study, comparison)
     behind = comparison.behind
     if agreement.is_in_work(connection, study, rows.attempts_of(connection, study.uuid)):
@@ -68,19 +65,3 @@ def _foreign(study: StoredStudy, comparison: Comparison) -> list[Finding]:
         text += f" Optuna takes {numbered(above)} for the best."
     remedy = "When the study is finished, `hpo run` or `hpo doctor --repair` sets that aside."
     return [Finding(text, is_note=True, remedy=remedy if above else "")]
-
-
-def _optuna_id(connection: Connection, study: StoredStudy) -> int | None:
-    """Return the id of Optuna's study that carries our uuid, whatever its name is by now."""
-    query = sa.text(
-        "select study_id from study_user_attributes where key = :key and value_json = :value"
-    )
-    values = {"key": studies.UUID_ATTRIBUTE, "value": f'"{study.uuid}"'}
-    return connection.execute(query, values).scalars().first()
-
-
-def delete_lost(connection: Connection) -> None:
-    """Delete our rows of the studies that Optuna does not have."""
-    for study in rows.all_studies(connection):
-        if _optuna_id(connection, study) is None:
-            rows.delete_study(connection, study.uuid)

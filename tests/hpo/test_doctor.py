@@ -178,7 +178,7 @@ def test_optuna_that_is_behind_is_brought_up_to_date(
     is_mended(url, "four-digits: Optuna does not show 2 trials as they are")
 
 
-def test_a_study_that_optuna_lost_is_deleted_and_its_neighbour_kept(
+def test_a_study_that_optuna_lost_is_shown_again_and_its_neighbour_kept(
     storage: Storage, study: OpenStudy, url: str
 ) -> None:
     other = running.submit(FOUR, digits(), storage, name="other")[0]
@@ -186,7 +186,9 @@ def test_a_study_that_optuna_lost_is_deleted_and_its_neighbour_kept(
 
     is_mended(url, f"other: Optuna has no study for our rows ({other.uuid})")
 
-    assert studies.names(storage) == ["four-digits"]
+    assert studies.names(storage) == ["four-digits", "other"]
+    shown = optuna.load_study(study_name="other", storage=storage.optuna)
+    assert [t.state for t in shown.trials] == [TrialState.WAITING] * 4
 
 
 def test_a_study_that_optuna_lost_is_taken_up_again_by_a_run_with_all_it_had(

@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo import generations, joining, ranking, rows, running, study, tables, trainer, worker
+from hpo import (
+    deleting,
+    generations,
+    joining,
+    ranking,
+    rows,
+    running,
+    study,
+    tables,
+    trainer,
+    worker,
+)
 from hpo.claims import claim, resume
 from hpo.definition import StudyDefinition
 from hpo.errors import (
@@ -422,7 +433,7 @@ def test_a_search_that_is_deleted_while_it_runs_is_not_trained_again(
         def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
             super().advanced(slot, n_updates, accuracy)
             if self.n_points == 50:
-                study.delete(storage, "mine-digits")
+                deleting.delete(storage, "mine-digits")
 
         def warn(self, text: str) -> None: ...
 
@@ -489,7 +500,7 @@ def test_a_search_begins_with_what_earlier_studies_know(storage: Storage, run: R
         for value, result in zip((1e-3, 1e-2), known, strict=True)
     )
     made = study.create(storage, name, experiment)
-    study.delete(storage, "coarse-digits")
+    deleting.delete(storage, "coarse-digits")
     assert opened(storage).experiment.search == made.experiment.search  # it never moves
 
 
@@ -560,7 +571,7 @@ def test_a_derived_study_has_the_recipe_of_its_parents_cell(storage: Storage, ru
 def test_a_derived_study_goes_on_when_its_parent_is_gone(storage: Storage, run: Run) -> None:
     run()
     before = run(FINAL).study.experiment
-    study.delete(storage, "mine-digits")
+    deleting.delete(storage, "mine-digits")
 
     assert run(FINAL).study.experiment == before
 

@@ -23,8 +23,7 @@ TINY = StudyDefinition(name="tiny", grid=Values((1e-3, 1e-2)), n_s=5, n_cycles=2
 def test_our_declaration_of_a_table_is_optunas(name: str) -> None:
     ours = optuna_tables.metadata.tables[name]
     theirs = models.BaseModel.metadata.tables[name]
-    if name != "studies":  # of which we only lock rows
-        assert ours.columns.keys() == theirs.columns.keys()
+    assert ours.columns.keys() == theirs.columns.keys()
     for column in ours.columns:
         other = theirs.columns[column.name].type
         if isinstance(column.type, sa.Enum):
@@ -35,6 +34,16 @@ def test_our_declaration_of_a_table_is_optunas(name: str) -> None:
             assert column.type.python_type is other.python_type
 
 
+def test_we_know_every_table_that_has_rows_of_a_study_or_a_trial() -> None:
+    children = {"studies": set(), "trials": set()}
+    for table in models.BaseModel.metadata.tables.values():
+        for key in table.foreign_keys:
+            children[key.column.table.name].add(table.name)
+
+    assert {table.name for table in optuna_tables.OF_STUDY} | {"trials"} == children["studies"]
+    assert {table.name for table in optuna_tables.OF_TRIAL} == children["trials"]
+
+
 def test_optuna_reads_our_trials_as_if_it_had_written_them(tmp_path: Path) -> None:
     storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
     before = datetime.datetime.now()
@@ -42,7 +51,6 @@ def test_optuna_reads_our_trials_as_if_it_had_written_them(tmp_path: Path) -> No
     after = datetime.datetime.now()
 
     study = optuna.load_study(study_name="tiny-digits", storage=storage.optuna)
-    storage.close()
     assert [trial.number for trial in study.trials] == [0, 1]
     for trial, value in zip(study.trials, (1e-3, 1e-2), strict=True):
         assert trial.state is TrialState.COMPLETE
@@ -57,3 +65,4 @@ def test_optuna_reads_our_trials_as_if_it_had_written_them(tmp_path: Path) -> No
         assert trial.datetime_complete is not None
         assert before <= trial.datetime_start <= trial.datetime_complete <= after
         trial._validate()  # Optuna's own check
+    storage.close()

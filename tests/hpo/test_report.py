@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hpo import ranking, report, rows, tables
+from hpo import optuna_study, overview, ranking, report, rows, tables
 from hpo.definition import StudyDefinition
 from hpo.errors import NoResult, ParentUnfinished
 from hpo.experiment import DataFacts, Experiment
@@ -50,6 +50,7 @@ def fill(storage: Storage) -> Fill:
         def write(connection: sa.Connection) -> StoredStudy:
             stored = StoredStudy("a uuid", "mine-digits", experiment)
             rows.insert_study(connection, stored)
+            optuna_study.make(connection, stored)
             for cell, value in values.items():
                 row = {
                     "study": stored.uuid,
@@ -237,14 +238,14 @@ def test_the_test_accuracy_is_shown_with_the_number_of_looks(storage: Storage, f
 def test_an_empty_database_says_how_to_start(storage: Storage) -> None:
     sentence = "No studies yet. `hpo run coarse` starts one."
 
-    assert storage.write(report.status) == sentence
-    assert storage.write(report.listing) == sentence
+    assert storage.write(overview.status) == sentence
+    assert storage.write(overview.listing) == sentence
 
 
 def test_status_counts_what_is_done_and_what_diverged(storage: Storage, fill: Fill) -> None:
     fill({0: 0.5, 1: None})
 
-    heading, line = storage.write(report.status).splitlines()
+    heading, line = storage.write(overview.status).splitlines()
 
     counts = ["cells", "done", "running", "waiting", "pruned", "diverged"]
     assert heading.split() == ["study", *counts, "best"]
@@ -266,7 +267,7 @@ def test_status_counts_what_is_done_and_what_diverged(storage: Storage, fill: Fi
 def test_the_list_says_what_a_study_is_about(storage: Storage, fill: Fill) -> None:
     fill({})
 
-    assert storage.write(report.listing) == (
+    assert storage.write(overview.listing) == (
         "mine-digits: 3 cells, 40 updates each, standard protocol, digits"
     )
 

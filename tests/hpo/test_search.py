@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from hpo import record, rows, running, study, tables
+from hpo import deleting, record, rows, running, study, tables
 from hpo.claims import claim, give_back
 from hpo.definition import StudyDefinition
 from hpo.errors import DefinitionChanged, ForeignStudy, NoResult, ParentUnfinished, StudyNotFound
@@ -261,7 +261,7 @@ def test_a_derived_study_stays_with_the_cell_it_was_derived_from(
 
 def test_a_deleted_study_leaves_no_row_and_its_name_is_free(storage: Storage, run: Run) -> None:
     uuid = run().study.uuid
-    study.delete(storage, "small-digits")
+    deleting.delete(storage, "small-digits")
 
     def rows(connection: sa.Connection) -> int:
         counted = (tables.attempts, tables.results, tables.curves, tables.checkpoints)
@@ -276,7 +276,7 @@ def test_a_deleted_study_leaves_no_row_and_its_name_is_free(storage: Storage, ru
     assert study.names(storage) == []
     assert run().study.uuid != uuid
     with pytest.raises(StudyNotFound, match="No study named 'nothing'"):
-        study.delete(storage, "nothing")
+        deleting.delete(storage, "nothing")
 
 
 def test_a_study_that_died_while_it_was_created_is_taken_up(storage: Storage, run: Run) -> None:
