@@ -19,6 +19,7 @@ ADVICE = {
     errno.EPERM: "Ask for permission or choose another place.",
     errno.EROFS: "Nothing can be written there: choose another place.",
     errno.ENOENT: "Check the path.",
+    errno.EEXIST: "Check the path: something else stands there.",
     errno.ENOTDIR: "Check the path: a file stands where a folder should be.",
     errno.EISDIR: "Check the path: a folder stands where a file should be.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
@@ -116,6 +117,10 @@ class StudyUnreadable(DamagedRow):
             f"The study {name!r} cannot be read: {reason.rstrip('.')}. Restore a copy of the database, "
             f"upgrade hpo if a newer one wrote it, or remove it with `hpo delete {name}`.",
         )
+
+
+class NotWrittenYet(StorageError):
+    """A database in which hpo has not written anything yet."""
 
 
 class StudyNotFound(HpoError):

@@ -8,11 +8,10 @@ import numpy as np
 
 from hpo.definition import StudyDefinition
 from hpo.experiment import Experiment
-from hpo.locations import sqlite_path
+from hpo.onlooker import looking
 from hpo.plan import stands
 from hpo.running import prepare
 from hpo.spaces import Space
-from hpo.storage import Storage
 from hpo.trainer import WIDTH
 from model.data import Dataset
 
@@ -40,15 +39,14 @@ def describe(
     cell: int | None = None,
 ) -> str:
     """Return the cells, the updates, the memory and the time of a run that is not made."""
-    path = sqlite_path(url)
-    storage = Storage(url) if path is None or path.exists() else None
-    name, study, experiment = prepare(
-        definition, dataset, storage, name=name, parent_name=parent, cell=cell, notify=notify
-    )
-    standing = None
-    if storage is not None and study is not None:
-        known = study
-        standing = storage.write(lambda connection: stands(connection, known))
+    with looking(url, notify) as storage:
+        name, study, experiment = prepare(
+            definition, dataset, storage, name=name, parent_name=parent, cell=cell, notify=notify
+        )
+        standing = None
+        if storage is not None and study is not None:
+            known = study
+            standing = storage.write(lambda connection: stands(connection, known))
     done = standing.n_counted if standing else 0
     space = experiment.definition.space
     if space is not None:

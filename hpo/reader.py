@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from hpo import postgresql, tables
-from hpo.errors import StorageError
+from hpo.errors import NotWrittenYet, StorageError
 from hpo.locations import check_file, checked_url, shown, sqlite_path
 from hpo.migrations import refuse_newer, stored_version
 from hpo.progress import say
@@ -81,7 +81,7 @@ class Reader:
     def _check_schema(self, connection: Connection) -> None:
         version = stored_version(connection)
         if version is None:
-            raise StorageError(
+            raise NotWrittenYet(
                 f"{shown(self.url)} is a database, but hpo has not written to it yet; "
                 "`hpo run coarse` does."
             )

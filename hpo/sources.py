@@ -191,6 +191,21 @@ def resolve(
     return _at(spec)
 
 
+def to_fetch(
+    spec: str, environ: Mapping[str, str], archive: Archive = CIFAR10_ARCHIVE
+) -> str | None:
+    """Return in a sentence what `resolve` would download for ``spec``; None if nothing."""
+    if spec not in ("cifar10", "auto") or environ.get("HPO_DATA", ""):
+        return None
+    cache = cache_folder(environ)
+    if any(map(_is_cifar10, (LOCAL_FOLDER, cache / FOLDER_NAME, cache / ARCHIVE_NAME))):
+        return None
+    return (
+        f"CIFAR-10 is not on this machine: the run would first download {archive.size / 1e6:.0f} MB from "
+        f"{archive.url} to {cache}. What it would train can be said when the images are there."
+    )
+
+
 def _at(written: str, *, kind: str | None = None) -> Source:
     """Return the source at a path, which must be of ``kind`` if one is given."""
     path = Path(os.path.abspath(os.path.expanduser(written)))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from hpo import identity, optuna_study, rows, rungs
 from hpo.errors import CopiedStudy, DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment import Experiment
+from hpo.onlooker import Onlooker
 from hpo.pruners import parse
 from hpo.reader import Reader
 from hpo.resolution import check_size, differences
@@ -58,6 +59,8 @@ def find(
             refuse_others(connection, name)
             return None, None
         stored = rows.study_by_uuid(connection, standing.uuid)
+        if stored is not None and isinstance(storage, Onlooker):  # nothing is followed or mended
+            return OpenStudy(replace(stored, name=standing.name), 0), standing.change()
         return (opened(connection, stored) if stored else None), standing.change()
 
     found, change = storage.write(action)

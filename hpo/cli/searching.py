@@ -1,7 +1,9 @@
 """Commands that search: ``run`` and ``reproduce``."""
 
 import os
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,10 +85,10 @@ def run(
     from hpo.member import Reserve
     from hpo.signals import StopRequest
 
-    with StopRequest() as stop:
+    with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
         n_early = 0 if dry_run else _started_early(workers, data)
         with Reserve(n_early) as reserve, Story() as story, ExitStack() as until_the_end:
-            from hpo import estimate, lookup, prepared, running  # while the processes import theirs
+            from hpo import lookup, prepared, running  # while the processes import theirs
             from hpo.profile import table
             from hpo.storage import Interrupted
 
@@ -101,12 +103,11 @@ def run(
                 budget=budget,
             )
             _check_meaning(definition, again, out)
+            if dry_run:
+                tell(_described(definition, data, stop, storage, name, parent, cell))
+                return 0
             source = open_source(data, stop)
             dataset = prepared.training(source, os.environ)
-            if dry_run:
-                told = estimate.describe(definition, dataset, storage, name, parent, say, cell)
-                tell(told)
-                return 0
             folder = _model_folder(definition, dataset, name, out)
             opened = until_the_end.enter_context(
                 running.open_for(
@@ -144,6 +145,36 @@ def run(
         if profile:
             say(table(story.phases))
     return status
+
+
+def _described(
+    definition: "StudyDefinition",
+    data: str,
+    stop: "StopRequest",
+    storage: str,
+    name: str | None,
+    parent: str | None,
+    cell: int | None,
+) -> str:
+    """Return what a run would train, and leave everything on this machine as it is."""
+    from hpo import estimate, sources
+
+    missing = sources.to_fetch(data, os.environ)
+    if missing is not None:
+        return missing
+    dataset = open_source(data, stop).training()
+    return estimate.describe(definition, dataset, storage, name, parent, say, cell)
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Let no import leave compiled code beside a user's file."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
