@@ -128,6 +128,7 @@ def _pixels(
                 if math.prod(opened.size) > MOST_PIXELS:
                     raise InvalidImage(f"{_shown(path)} has too many pixels. Make it smaller.")
                 image = _in_mode(ImageOps.exif_transpose(opened), opened.format, mode)
+                is_deep = opened.mode.startswith("I")
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -140,6 +141,11 @@ def _pixels(
     except Exception as error:  # a damaged picture can raise anything
         fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InvalidImage(f"{_shown(path)} cannot be read as an image: {fault}.") from error
+    if is_deep and 0 < np.asarray(image).max() <= 1:
+        notify(
+            f"{_shown(path)} has 16 bits a pixel and no value above 256, so it is almost black. If it was "
+            "meant to have 8 bits, save it with 8."
+        )
     if image.size != size:
         before, after = (f"{width} x {height}" for width, height in (image.size, size))
         notify(f"{_shown(path)} was resized from {before} to {after} pixels.")

@@ -130,6 +130,14 @@ def test_sixteen_bits_of_grey_keep_their_brightness(tmp_path: Path, kind: str) -
     assert found.rows[0].tolist() == [0, 1, 128, 255]
 
 
+def test_eight_bits_that_were_stored_as_sixteen_are_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    Image.fromarray(np.array([[0, 100], [200, 255]], np.uint16)).save(tmp_path / "it.png")
+    read([tmp_path / "it.png"], weights(2, 2), told.append)
+    (note,) = told
+    assert "has 16 bits a pixel and no value above 256, so it is almost black" in note
+
+
 def sixteen_bit_colour() -> bytes:
     """A PNG of one row: black, half and full red, with 16 bits a channel."""
     import zlib

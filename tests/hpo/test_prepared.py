@@ -318,6 +318,32 @@ def test_a_cache_that_others_can_write_to_is_not_used(
     assert "The cache is not used: others can write to" in told[0]
 
 
+@pytest.mark.parametrize("place", ["", "prepared"])
+def test_a_cache_of_somebody_else_is_not_used(
+    tmp_path: Path, environ: Environment, place: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder = tmp_path / "cache" / place
+    folder.mkdir(parents=True)
+    os.chown(folder, 12345, 12345)
+    told: list[str] = []
+
+    dataset = prepared.training(written(tmp_path / "birds.npz"), environ, told.append)
+
+    assert not is_mapped(dataset.images)
+    assert [sentence for sentence in told if "belongs to somebody else" in sentence] == told
+    assert len(told) == 1
+
+
+def test_a_cache_behind_a_link_is_used(tmp_path: Path, environ: Environment) -> None:
+    (tmp_path / "large disk").mkdir(mode=0o700)
+    (tmp_path / "cache").symlink_to("large disk")
+    dataset = prepared.training(written(tmp_path / "birds.npz"), environ)
+    assert is_mapped(dataset.images)
+    assert (tmp_path / "large disk" / "prepared").is_dir()
+
+
 def test_an_entry_that_others_can_write_to_is_made_again(
     tmp_path: Path, environ: Environment
 ) -> None:

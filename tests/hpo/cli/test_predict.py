@@ -212,6 +212,36 @@ def test_a_network_for_colour_takes_grey_pictures_and_names_its_classes(
     assert last[2].endswith(" of 200")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0000001, "0 to 1"), (-1e-8, "-1e-08 to 1"), (1.03, "0 to 1.03")]
+)
+def test_a_value_a_little_beyond_white_changes_no_picture(
+    command: Command, write_study: Command, write_npz: Command, value: float, shown: str
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (200, 5, 6), dtype=np.uint8)
+    images, labels = pixels / 255, rng.integers(0, 3, 200)
+    images[0, 0, 0], images[1, 0, 0], images[2, 0, 0] = 0, 1, value
+    data = write_npz(images=images, labels=labels, test_images=images, test_labels=labels)
+    study = write_study(
+        "last", "Values((1e-3,))", batch_size=10, evaluates_test=True, normalisation="none"
+    )
+    command("run", study, "--data", data, "--out", "model")
+    Image.fromarray(pixels[7]).save("it.png")
+
+    answer = command("predict", "model/weights.npz", "it.png", "mine.npz")
+
+    assert (
+        "White is taken to be 1 in the training images, which have the values " + shown
+        in answer.err
+    )
+    lines = [line.split("\t") for line in answer.out.splitlines()]
+    assert lines[0][1:] == lines[8][1:]
+    card = Path("model/model-card.md").read_text()
+    assert f"Values: {shown};" in " ".join(card.split())
+    assert "is taken to be 1." in " ".join(card.split())
+
+
 def test_the_installed_script_predicts(trained: Command, picture: str, process: Command) -> None:
     answer = process("predict", "model/weights.safetensors", picture)
 
