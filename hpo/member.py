@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING, Any, Self
 
 from hpo import marks
-from hpo.errors import HpoError
+from hpo.errors import HpoError, StorageError, SystemFault
 from hpo.hosts import began
 from hpo.profile import Phases
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: Modules that a worker needs and that take long to import.
 WHAT_TAKES_LONG = ("hpo.worker", "hpo.prepared", "scipy.linalg.blas")
 STOP = "stop"  #: what a process is told that shall stop
+STUMBLED = 3  #: exit status of one that met a fault which others need not meet
 Member = tuple["subprocess.Popen[bytes]", Pipe]
 
 
@@ -101,10 +102,15 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_listen, args=(pipe, stopped), daemon=True).start()
     teller = _Teller(pipe, stopped)
     phases = Phases(job.began)
+    status = 0
     try:
         _work(job, teller, stopped.is_set, phases)
     except HpoError as error:
-        teller.send("error", str(error))
+        status = STUMBLED if type(error) in (StorageError, SystemFault) else 0
+        teller.send("stumbled" if status else "error", str(error))
+    except OSError as error:  # of this process alone, as far as it can know
+        status = STUMBLED
+        teller.send("stumbled", str(SystemFault(error)))
     except ValueError as error:
         from model.errors import ModelError
 
@@ -114,7 +120,7 @@ def main(descriptor: int) -> None:
     phases.lap("database")
     teller.spent(phases)
     marks.remove()
-    os._exit(0)  # the daemon threads of this process hold nothing that must be closed
+    os._exit(status)  # the daemon threads of this process hold nothing that must be closed
 
 
 def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
@@ -135,6 +141,8 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
             worker.work(
                 storage, study, trainer, teller, stop, member.identity, job.n_workers, phases
             )
+        if not stop():
+            teller.send("done")
     except Interrupted:
         return
 
