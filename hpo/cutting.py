@@ -1,13 +1,15 @@
 """Optuna's pruners at the ends of our cycles, and our rungs as an Optuna pruner."""
 
 import optuna
+import sqlalchemy as sa
 from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
-from hpo import rows, rungs
+from hpo import rows, rungs, tables
 from hpo.claims import Claim
+from hpo.identity import shown_as
 from hpo.pruners import Pruning, optuna_pruner
 from hpo.storage import Storage
 from hpo.study import OpenStudy
@@ -21,15 +23,16 @@ class OptunasPruner:
         self._storage = storage
         self._study = study
         self._pruner = optuna_pruner(pruning)
-        self._optunas = optuna.load_study(
-            study_name=study.stored.name, storage=storage.optuna, pruner=self._pruner
-        )
+        self._optunas: tuple[int, Study] | None = None  # with its id
 
     def cut(self, held: Claim, cells: list[int], cycle: int) -> dict[int, Ending]:
         """Ask about ``cells``, whose values at the end of ``cycle`` Optuna has been told."""
         if cycle not in rungs.cycles_with_rung(self._study.experiment):
             return {}
-        chosen = [cell for cell in cells if self._is_cut(held.attempts[cell].trial_id)]
+        optunas, trial_ids = self._as_shown(held, cells)
+        if optunas is None:
+            return {}
+        chosen = [cell for cell in cells if self._is_cut(optunas, trial_ids[cell])]
 
         def write(connection: Connection) -> dict[int, Ending]:
             ended = {}
@@ -45,11 +48,40 @@ class OptunasPruner:
 
         return self._storage.write(write) if chosen else {}
 
-    def _is_cut(self, trial_id: int | None) -> bool:
+    def _as_shown(
+        self, held: Claim, cells: list[int]
+    ) -> tuple[Study | None, dict[int, int | None]]:
+        """Return Optuna's study as it is now, and the trials in it: others may have renamed it."""
+
+        def look(connection: Connection) -> tuple[int | None, str, dict[int, int | None]]:
+            study_id = shown_as(connection, self._study.uuid)
+            names = sa.select(tables.studies.c.optuna_name)
+            mine = names.where(tables.studies.c.uuid == self._study.uuid)
+            name = connection.execute(mine).scalar_one_or_none() or ""
+            found: dict[int, int | None] = {}
+            for cell in cells:
+                present = rows.standing(connection, self._study.uuid, held.attempts[cell])
+                found[cell] = present.trial_id if present else None
+            return study_id, name, found
+
+        study_id, name, trial_ids = self._storage.write(look)
+        if study_id is None:
+            return None, trial_ids
+        if self._optunas is None or self._optunas[0] != study_id:
+            opened = optuna.load_study(
+                study_name=name, storage=self._storage.optuna, pruner=self._pruner
+            )
+            self._optunas = study_id, opened
+        return self._optunas[1], trial_ids
+
+    def _is_cut(self, optunas: Study, trial_id: int | None) -> bool:
         if trial_id is None:
             return False
-        trial = self._storage.retried(lambda: self._storage.optuna.get_trial(trial_id))
-        return self._storage.retried(lambda: self._pruner.prune(self._optunas, trial))
+        try:
+            trial = self._storage.retried(lambda: self._storage.optuna.get_trial(trial_id))
+            return self._storage.retried(lambda: self._pruner.prune(optunas, trial))
+        except KeyError:  # deleted from Optuna between two looks; the next cycle asks again
+            return False
 
 
 class RungPruner(BasePruner):

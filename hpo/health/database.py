@@ -5,7 +5,7 @@ import platform
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import tables
+from hpo import rows, tables
 from hpo.environment import environment
 from hpo.health.finding import Finding
 from hpo.locations import shown
@@ -54,12 +54,17 @@ def orphans(connection: Connection) -> Finding:
         query = sa.select(sa.func.count()).select_from(table).where(table.c.study.not_in(known))
         n += connection.execute(query).scalar_one()
     if n:
-        return Finding(f"{n} rows belong to no study.", True, "`hpo doctor --repair` deletes them.")
+        remedy = "`hpo doctor --repair` deletes them."
+        if rows.unreadable_studies(connection):
+            remedy = "They are kept: they may belong to a study that cannot be read."
+        return Finding(f"{n} rows belong to no study.", True, remedy)
     return Finding("every row belongs to a study")
 
 
 def delete_orphans(connection: Connection) -> None:
-    """Delete the rows of studies that are gone."""
+    """Delete the rows of studies that are gone; not while a damaged study may be theirs."""
+    if rows.unreadable_studies(connection):
+        return
     known = sa.select(tables.studies.c.uuid)
     for table in tables.OF_SEARCH:
         connection.execute(table.delete().where(table.c.study.not_in(known)))
