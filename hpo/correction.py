@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from hpo import agreement, record, rows, trials
 from hpo import optuna_tables as optunas
+from hpo import study as studies
 from hpo.identity import shown_as
 from hpo.plan import plan, stands
 from hpo.record import Shown
@@ -31,8 +32,9 @@ def correct(storage: Storage, study: OpenStudy) -> int:
         study_id = shown_as(connection, study.uuid)
         if study_id is None:  # deleted; who plans next makes it again
             return 0
-        found = agreement.compare(connection, study.stored, study_id)
-        ranges = trials.distributions(study.experiment) if found.different else {}
+        stored = studies.stored_now(connection, study)
+        found = agreement.compare(connection, stored, study_id)
+        ranges = trials.distributions(stored.experiment) if found.different else {}
         for difference in found.different:
             attempt, trial = difference.attempt, difference.trial
             changes = {"trial_id": None} if trial is None else {}
@@ -42,7 +44,7 @@ def correct(storage: Storage, study: OpenStudy) -> int:
             record.add_attributes(connection, trial.trial_id, trials.identity(attempt))
             told = optunas.params
             connection.execute(told.delete().where(told.c.trial_id == trial.trial_id))
-            own = trials.parameter_rows(study.experiment, ranges, attempt, trial.trial_id)
+            own = trials.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
             connection.execute(told.insert(), own)
             if difference.what == "intermediate values":
                 steps = optunas.steps
@@ -65,7 +67,8 @@ def settle(storage: Storage, study: OpenStudy, notify: Callable[[str], None]) ->
         study_id = shown_as(connection, study.uuid)
         if study_id is None or not stands(connection, study).is_complete:
             return ()
-        found = agreement.compare(connection, study.stored, study_id).outranking
+        stored = studies.stored_now(connection, study)
+        found = agreement.compare(connection, stored, study_id).outranking
         for trial in found:
             record.set_aside(connection, trial)
         return found

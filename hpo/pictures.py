@@ -50,8 +50,10 @@ def of_training(trained: Trained, training: Dataset, folder: Path) -> list[Path]
 def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[Path]:
     """Draw a study: accuracy against what is searched, all cells, and the best one in full.
 
+    Of cells that an objective of the user's own evaluated there are values, and no curves.
+
     Raises:
-        NoResult: No cell has a result yet.
+        NoResult: There is nothing to draw.
     """
     report = read(connection, study)
     if not report.results:
@@ -70,13 +72,13 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
         plots.save_study_curves(
             written[-1], list(first.values()), labels, title=study.name, cycle_ends=ends
         )
-    if space is None:
+    if curves and space is None:
         written += _learning_rate(folder, schedule, recipe.n_updates, ends)
-    elif best is not None:
+    elif curves and best is not None:
         title = f"Learning rate of cell {best.slot.cell}"
         written += _learning_rate(folder, schedule, recipe.n_updates, ends, title)
-    if best is not None:
-        shown = best.slot if space else Slot(best.slot.cell, 0)
+    shown = None if best is None else best.slot if space else Slot(best.slot.cell, 0)
+    if best is not None and shown in curves:
         written.append(folder / "best-curves.png")
         plots.save_curves(
             written[-1],
@@ -87,6 +89,11 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
             training_label=f"training ({experiment.definition.train_metrics})",
         )
         written += _first_layer(connection, report, best, folder)
+    if not written:
+        raise NoResult(
+            f"{study.name!r} has nothing to draw: a single cell, without a curve, because an objective "
+            "of somebody's own evaluated it."
+        )
     return written
 
 
@@ -104,7 +111,7 @@ def _of_grid(report: StudyReport, folder: Path) -> list[Path]:
         title=f"{report.study.name}: validation accuracy of every cell",
         best=best.slot.cell if best else None,
         logarithmic=min(lambdas) > 0 and max(lambdas) >= 100 * min(lambdas),
-        diverged=[c in first and first[c].value is None for c in range(len(lambdas))],
+        diverged=[c in first and first[c].outcome == "diverged" for c in range(len(lambdas))],
     )
     return [path]
 

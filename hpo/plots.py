@@ -270,7 +270,8 @@ def limit(axes: "Axes", curves: Sequence[Floats], quantity: str) -> None:
     low, typical, high = values[0], values[(len(values) - 1) // 2], values[-1]
     if quantity == "accuracy":
         margin = max(0.08 * (high - low), 0.02)
-        axes.set_ylim(max(0.0, low - margin), min(1.01, high + margin))
+        bottom = max(0.0, low - margin) if low >= 0 else low - margin  # of somebody's own objective
+        axes.set_ylim(bottom, min(1.01, high + margin) if high <= 1 else high + margin)
         return
     top = values[values <= max(ORDINARY_COST, 4 * typical)][-1]
     axes.set_ylim(0, 1.08 * top or 1)

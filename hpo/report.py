@@ -220,6 +220,7 @@ def _value(result: Result | None) -> str:
     if result is None:
         return "-"
     if result.outcome == "pruned" and result.value is None:
-        return "pruned with its cell"
+        return "pruned with its cell" if result.slot.replicate else "pruned without a value"
     shown = result.outcome if result.value is None else f"{result.value:.4f}"
-    return f"{shown}  pruned after cycle {result.cycles}" if result.outcome == "pruned" else shown
+    after = f" after cycle {result.cycles}" if result.cycles else ""
+    return f"{shown}  pruned{after}" if result.outcome == "pruned" else shown

@@ -3,27 +3,61 @@
 It never skips or repeats a cell, and gives a failed one back: what is next is decided in our
 tables, in one transaction, by the same claim that workers make. It is for a user's own
 ``study.optimize(objective)``; `hpo.worker` claims without it.
+
+What counts: a value; a value that is not finite, as diverged; `optuna.TrialPruned`, as pruned with
+the value that was reported last. What fails is tried again by the next sampler, until it has
+failed as often as training may (`hpo.plan`).
 """
 
+import contextlib
+import inspect
 import json
+import math
+import threading
+import time
 import uuid
+import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+from optuna import TrialPruned
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
-from hpo import rows, tables
+from hpo import correction, record, rows, tables
+from hpo import optuna_tables as optunas
+from hpo.agreement import SURPLUS
 from hpo.environment import environment
 from hpo.errors import NoResult
-from hpo.hosts import this_worker
+from hpo.fleet import Membership
 from hpo.plan import plan
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Attempt
+
+PAUSE = 0.05  #: seconds between two looks at what other threads have left
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A cell that is being evaluated."""
+
+    attempt: Attempt
+    token: str
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How an evaluation ended: counted with an outcome, failed with a reason, or given back."""
+
+    outcome: str = ""
+    value: float | None = None
+    reason: str = ""
 
 
 class GridSampler(BaseSampler):
@@ -31,13 +65,18 @@ class GridSampler(BaseSampler):
 
     ``optuna.load_study(study_name=..., storage=storage.optuna, sampler=GridSampler(storage, study))``
     gives a study whose ``optimize(objective)`` ends after the last cell. A cell whose objective
-    failed waits for the next sampler.
+    failed waits for the next sampler. The process is a worker while the sampler lives: what it
+    holds comes back if it dies.
     """
 
     def __init__(self, storage: Storage, study: OpenStudy) -> None:
         self._storage = storage
         self._study = study
-        self._held: dict[int, tuple[Attempt, str]] = {}  # by trial number
+        self._held: dict[int, _Held] = {}  # by trial number
+        self._uncounted: set[int] = set()  # trials that stand for no cell
+        self._member: Membership | None = None
+        self._lock = threading.Lock()
+        correction.correct(storage, study)
         plan(storage, study)
 
     def infer_relative_search_space(
@@ -62,7 +101,9 @@ class GridSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Refuse: a grid has values for its own parameters only."""
-        del study, trial, param_distribution
+        del study, param_distribution
+        if trial.number in self._uncounted and param_name in self._study.experiment.parameters:
+            raise TrialPruned(f"Every cell of {self._study.stored.name!r} is done or taken.")
         raise NoResult(
             f"The grid of {self._study.stored.name!r} has no parameter {param_name!r}; it has "
             f"{', '.join(self._study.experiment.parameters)}."
@@ -71,37 +112,95 @@ class GridSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Claim the cell of a planned trial.
 
+        A trial that somebody enqueued is evaluated, and not counted.
+
         Raises:
-            NoResult: The trial is not a planned one, because every cell is done or taken.
+            NoResult: Every cell is done, or held by others.
         """
+        if "fixed_params" in trial.system_attrs:
+            self._uncounted.add(trial.number)
+            return
         token = str(uuid.uuid4())
-        attempt = self._storage.write(lambda connection: self._claim(connection, trial, token))
-        if attempt is None:
-            if "cell" not in trial.user_attrs:  # asked for by optimize() after the last cell
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            raise NoResult(
-                f"Every cell of {self._study.stored.name!r} is done or being trained by others."
+        with self._lock:
+            identity = self._joined().identity | {"objective": record.OWN}
+            attempt = self._storage.write(
+                lambda connection: self._claim(connection, trial, token, identity)
             )
-        self._held[trial.number] = (attempt, token)
+            if attempt is not None:
+                self._held[trial.number] = _Held(attempt, token)
+                return
+        if "attempt" in trial.user_attrs:  # a worker was faster, and Optuna did not know yet
+            raise NoResult(
+                f"Cell {trial.user_attrs.get('cell')} of {self._study.stored.name!r} is being trained "
+                "by others. Ask again once they are done."
+            )
+        self._without_a_cell(study, trial)
+
+    def _without_a_cell(self, study: Study, trial: FrozenTrial) -> None:
+        """Let a trial pass that Optuna made because no cell waited.
+
+        Threads of one process ask at the same time, so the last ones may come too late. Whatever
+        is raised here would end ``optimize`` for all of them, so the trial is pruned when it asks
+        for its first parameter.
+        """
+        self._storage.write(
+            lambda connection: record.add_attributes(connection, trial._trial_id, {SURPLUS: True})
+        )
+        is_search = self._study.experiment.search is not None
+        try:
+            while is_search and self._held and not self._storage.write(self._waiting):
+                time.sleep(PAUSE)  # the next generation comes when this one is done
+        except BaseException:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            raise
+        if not self._storage.write(self._unclaimed):
+            if not self._ever_claimed():
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                raise NoResult(
+                    f"Every cell of {self._study.stored.name!r} is done or being trained by others."
+                )
+            _stop(study)
+        self._uncounted.add(trial.number)
+        trial.params = dict(self._study.experiment.cells[0])  # for those who read them there
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Count the result, or plan another attempt at the cell; stop after the last one."""
-        attempt, token = self._held.pop(trial.number)
-        self._storage.write(
-            lambda connection: self._settle(connection, attempt, token, state, values)
-        )
-        if self._study.experiment.search is not None and not self._storage.write(self._waiting):
-            plan(self._storage, self._study)  # the next generation
+        """Count the result, or let the next sampler try again; stop after the last cell."""
+        if trial.number in self._uncounted:
+            self._uncounted.discard(trial.number)
+            return
+        held, ending = self._held[trial.number], _ending(state, values)
+        try:
+            self._storage.write(lambda connection: self._settle(connection, held, ending))
+            is_search = self._study.experiment.search is not None
+            if is_search and not self._storage.write(self._unclaimed):
+                plan(self._storage, self._study)  # the next generation
+        finally:
+            self._held.pop(trial.number)
         if not self._storage.write(self._waiting):
-            study.stop()
+            _stop(study)
 
-    def _claim(self, connection: Connection, trial: FrozenTrial, token: str) -> Attempt | None:
+    def _joined(self) -> Membership:
+        """Return this process as a worker, which it is until the sampler is gone."""
+        if self._member is None:
+            self._member = Membership(self._storage)
+            self._member.__enter__()
+            weakref.finalize(self, _leave, self._member)
+        return self._member
+
+    def _ever_claimed(self) -> bool:
+        mine = self._member.id if self._member else ""
+        attempts = self._storage.write(lambda c: rows.attempts_of(c, self._study.uuid))
+        return any(attempt.worker and attempt.worker.get("id") == mine for attempt in attempts)
+
+    def _claim(
+        self, connection: Connection, trial: FrozenTrial, token: str, identity: dict[str, Any]
+    ) -> Attempt | None:
         values = {
             "state": "running",
             "token": token,
-            "worker": json.dumps(this_worker()),
+            "worker": json.dumps(identity),
             "claimed_at": rows.now(connection),
         }
         for attempt in rows.attempts_of(connection, self._study.uuid, states=["waiting"]):
@@ -111,40 +210,92 @@ class GridSampler(BaseSampler):
                 return attempt
         return None
 
-    def _settle(
-        self,
-        connection: Connection,
-        attempt: Attempt,
-        token: str,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        present = rows.standing(connection, self._study.uuid, attempt)
-        if present is None or (present.state, present.token) != ("running", token):
+    def _settle(self, connection: Connection, held: _Held, ending: _Ending) -> None:
+        attempt, study = held.attempt, self._study.uuid
+        present = rows.standing(connection, study, attempt)
+        if present is None or (present.state, present.token) != ("running", held.token):
             return
-        counted = state is TrialState.COMPLETE and values
-        if counted and values:
+        moment = rows.now(connection)
+        if ending.outcome:
+            here = environment()
             row = {
-                "study": self._study.uuid,
+                "study": study,
                 "cell": attempt.slot.cell,
                 "replicate": attempt.slot.replicate,
                 "attempt": attempt.number,
-                "outcome": "complete",
-                "value": values[0],
+                "outcome": ending.outcome,
+                "value": ending.value,
                 "cycles": 0,
                 "n_updates": 0,
                 "hits": b"",
-                "environment": json.dumps(environment(), sort_keys=True),
+                "environment": json.dumps(here, sort_keys=True),
             }
             connection.execute(tables.results.insert().values(row))
-        rows.update_attempt(
-            connection,
-            self._study.uuid,
-            attempt,
-            state="ended" if counted else "failed",
-            reason=None if counted else "the objective failed",
-            ended_at=rows.now(connection),
-        )
+            changes: dict[str, Any] = {"state": "ended", "ended_at": moment}
+            told = {"outcome": ending.outcome, "updates": 0, "environment": here}
+        elif ending.reason:
+            changes = {"state": "failed", "ended_at": moment, "reason": ending.reason}
+            told = {"reason": ending.reason}
+        else:  # interrupted; the trial ends as failed, and the next planner makes another
+            changes = {"state": "waiting", "trial_id": None, "in_optuna": False, "token": None}
+            told = {"reason": "interrupted"}
+        rows.update_attempt(connection, study, attempt, **changes)
+        if attempt.trial_id is not None:
+            record.add_attributes(connection, attempt.trial_id, told)
 
     def _waiting(self, connection: Connection) -> bool:
+        """Tell whether a cell waits that no thread has asked for."""
+        waiting = sa.select(sa.func.count()).where(
+            tables.attempts.c.study == self._study.uuid,
+            tables.attempts.c.state == "waiting",
+            tables.attempts.c.trial_id == optunas.trials.c.trial_id,
+            optunas.trials.c.state == "WAITING",
+        )
+        return bool(connection.execute(waiting).scalar_one())
+
+    def _unclaimed(self, connection: Connection) -> bool:
         return bool(rows.count_attempts(connection, self._study.uuid).get("waiting"))
+
+
+def _ending(state: TrialState, values: Sequence[float] | None) -> _Ending:
+    """Return how an evaluation ended, of which Optuna tells a sampler the state and the values.
+
+    It tells neither the error nor what is no number: those are read where Optuna has them.
+    """
+    value = float(values[0]) if values else None
+    if state is TrialState.PRUNED:
+        return _Ending("pruned", rows.number(value))
+    if state is TrialState.COMPLETE:
+        is_finite = value is not None and math.isfinite(value)
+        return _Ending("complete", value) if is_finite else _Ending("diverged")
+    returned, error = (
+        _seen("_tell_with_warning", "value_or_values"),
+        _seen("_run_trial", "func_err"),
+    )
+    if isinstance(error, KeyboardInterrupt):
+        return _Ending()
+    if error is not None:
+        return _Ending(reason=f"{type(error).__name__}: {error}")
+    with contextlib.suppress(TypeError, ValueError):
+        if math.isnan(float(returned[0] if isinstance(returned, list | tuple) else returned)):
+            return _Ending("diverged")
+    return _Ending(reason=f"the objective returned {returned!r}, which is no number")
+
+
+def _seen(function: str, name: str) -> Any:
+    """Return a variable of the function of this name that called us; None if there is none."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame.f_locals.get(name) if frame is not None else None
+
+
+def _stop(study: Study) -> None:
+    """End ``optimize``; whoever asks and tells by himself knows when to end."""
+    with contextlib.suppress(RuntimeError):
+        study.stop()
+
+
+def _leave(member: Membership) -> None:
+    with contextlib.suppress(Exception):  # the database may be gone by now
+        member.__exit__(None, None, None)

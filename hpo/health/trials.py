@@ -19,7 +19,8 @@ def record(connection: Connection, study: StoredStudy) -> list[Finding]:
     comparison = agreement.compare(connection, study, standing.shown.study_id)
     notes = _foreign(study, comparison)
     behind = comparison.behind
-    if agreement.is_in_work(connection, study, rows.attempts_of(connection, study.uuid)):
+    running = rows.attempts_of(connection, study.uuid, states=["running"])
+    if agreement.is_in_work(connection, study, [*running, *behind]):
         n_late = len(behind) + len(comparison.different)
         text = f"{study.name}: {n_late} trials are about to be shown by those who train or plan it"
         late = [Finding(text, is_note=True)] if n_late else []
