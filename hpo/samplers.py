@@ -10,9 +10,7 @@ failed as often as training may (`hpo.plan`).
 """
 
 import contextlib
-import inspect
 import json
-import math
 import threading
 import time
 import uuid
@@ -35,12 +33,14 @@ from hpo.agreement import SURPLUS
 from hpo.environment import environment
 from hpo.errors import NoResult
 from hpo.fleet import Membership
+from hpo.objective import Ending, ending_of
 from hpo.plan import plan
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Attempt
 
 PAUSE = 0.05  #: seconds between two looks at what other threads have left
+PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,6 @@ class _Held:
 
     attempt: Attempt
     token: str
-
-
-@dataclass(frozen=True)
-class _Ending:
-    """How an evaluation ended: counted with an outcome, failed with a reason, or given back."""
-
-    outcome: str = ""
-    value: float | None = None
-    reason: str = ""
 
 
 class GridSampler(BaseSampler):
@@ -76,6 +67,8 @@ class GridSampler(BaseSampler):
         self._uncounted: set[int] = set()  # trials that stand for no cell
         self._member: Membership | None = None
         self._lock = threading.Lock()
+        self._is_search = study.experiment.search is not None
+        _be_patient(storage)
         correction.correct(storage, study)
         plan(storage, study)
 
@@ -128,6 +121,8 @@ class GridSampler(BaseSampler):
             )
             if attempt is not None:
                 self._held[trial.number] = _Held(attempt, token)
+                if not self._is_search and not self._storage.write(self._waiting):
+                    _stop(study)  # so that no thread asks for one more
                 return
         if "attempt" in trial.user_attrs:  # a worker was faster, and Optuna did not know yet
             raise NoResult(
@@ -146,10 +141,8 @@ class GridSampler(BaseSampler):
         self._storage.write(
             lambda connection: record.add_attributes(connection, trial._trial_id, {SURPLUS: True})
         )
-        is_search = self._study.experiment.search is not None
         try:
-            while is_search and self._held and not self._storage.write(self._waiting):
-                time.sleep(PAUSE)  # the next generation comes when this one is done
+            self._await_others()
         except BaseException:
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             raise
@@ -163,6 +156,15 @@ class GridSampler(BaseSampler):
         self._uncounted.add(trial.number)
         trial.params = dict(self._study.experiment.cells[0])  # for those who read them there
 
+    def _await_others(self) -> None:
+        """Wait until other threads have claimed what they asked for, or a generation is done."""
+        deadline = time.monotonic() + PATIENCE  # who asked may have died since
+        while not self._storage.write(self._waiting):
+            is_asked_for = self._storage.write(self._unclaimed) and time.monotonic() < deadline
+            if not is_asked_for and not (self._is_search and self._held):
+                return
+            time.sleep(PAUSE)
+
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
@@ -170,11 +172,10 @@ class GridSampler(BaseSampler):
         if trial.number in self._uncounted:
             self._uncounted.discard(trial.number)
             return
-        held, ending = self._held[trial.number], _ending(state, values)
+        held, ending = self._held[trial.number], ending_of(state, values)
         try:
             self._storage.write(lambda connection: self._settle(connection, held, ending))
-            is_search = self._study.experiment.search is not None
-            if is_search and not self._storage.write(self._unclaimed):
+            if self._is_search and not self._storage.write(self._unclaimed):
                 plan(self._storage, self._study)  # the next generation
         finally:
             self._held.pop(trial.number)
@@ -210,7 +211,7 @@ class GridSampler(BaseSampler):
                 return attempt
         return None
 
-    def _settle(self, connection: Connection, held: _Held, ending: _Ending) -> None:
+    def _settle(self, connection: Connection, held: _Held, ending: Ending) -> None:
         attempt, study = held.attempt, self._study.uuid
         present = rows.standing(connection, study, attempt)
         if present is None or (present.state, present.token) != ("running", held.token):
@@ -257,43 +258,21 @@ class GridSampler(BaseSampler):
         return bool(rows.count_attempts(connection, self._study.uuid).get("waiting"))
 
 
-def _ending(state: TrialState, values: Sequence[float] | None) -> _Ending:
-    """Return how an evaluation ended, of which Optuna tells a sampler the state and the values.
-
-    It tells neither the error nor what is no number: those are read where Optuna has them.
-    """
-    value = float(values[0]) if values else None
-    if state is TrialState.PRUNED:
-        return _Ending("pruned", rows.number(value))
-    if state is TrialState.COMPLETE:
-        is_finite = value is not None and math.isfinite(value)
-        return _Ending("complete", value) if is_finite else _Ending("diverged")
-    returned, error = (
-        _seen("_tell_with_warning", "value_or_values"),
-        _seen("_run_trial", "func_err"),
-    )
-    if isinstance(error, KeyboardInterrupt):
-        return _Ending()
-    if error is not None:
-        return _Ending(reason=f"{type(error).__name__}: {error}")
-    with contextlib.suppress(TypeError, ValueError):
-        if math.isnan(float(returned[0] if isinstance(returned, list | tuple) else returned)):
-            return _Ending("diverged")
-    return _Ending(reason=f"the objective returned {returned!r}, which is no number")
-
-
-def _seen(function: str, name: str) -> Any:
-    """Return a variable of the function of this name that called us; None if there is none."""
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_name != function:
-        frame = frame.f_back
-    return frame.f_locals.get(name) if frame is not None else None
-
-
 def _stop(study: Study) -> None:
     """End ``optimize``; whoever asks and tells by himself knows when to end."""
     with contextlib.suppress(RuntimeError):
         study.stop()
+
+
+def _be_patient(storage: Storage) -> None:
+    """Let Optuna wait for SQLite's lock, which it never tries again, for as long as we would."""
+    if storage.engine.dialect.name != "sqlite":
+        return
+
+    def checked_out(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
+
+    sa.event.listen(storage.engine, "checkout", checked_out)
 
 
 def _leave(member: Membership) -> None:
