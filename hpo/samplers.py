@@ -29,6 +29,7 @@ from sqlalchemy import Connection
 
 from hpo import correction, record, rows, tables
 from hpo import optuna_tables as optunas
+from hpo import study as studies
 from hpo.agreement import SURPLUS
 from hpo.environment import environment
 from hpo.errors import NoResult
@@ -154,7 +155,8 @@ class GridSampler(BaseSampler):
                 )
             _stop(study)
         self._uncounted.add(trial.number)
-        trial.params = dict(self._study.experiment.cells[0])  # for those who read them there
+        cells = studies.present(self._storage, self._study).experiment.cells
+        trial.params = dict(cells[0])  # for those who read them there
 
     def _await_others(self) -> None:
         """Wait until other threads have claimed what they asked for, or a generation is done."""
