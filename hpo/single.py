@@ -25,6 +25,16 @@ from model.training import (
     train,
 )
 
+#: Numbers of a training that are larger than any that makes sense.
+LARGEST = {
+    "n_s": 10_000_000,
+    "cycles": 10_000,
+    "epochs": 10_000,
+    "batch_size": 1_000_000,
+    "hidden": 100_000,
+}
+MOST_UPDATES = 10**9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -64,6 +74,14 @@ class Settings:
         ):
             if value not in known:
                 raise InvalidConfig(f"{name} must be {' or '.join(known)}, got {value!r}.")
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise InvalidConfig(f"{name} must be at most {most:,}, got {value}.")
+        if sum(self.earlier_runs) > LARGEST["epochs"]:
+            raise InvalidConfig(
+                f"The earlier runs have at most {LARGEST['epochs']:,} epochs together, got more."
+            )
         if self.hidden < 1:
             raise InvalidConfig(f"The hidden layer needs at least 1 unit, got {self.hidden}.")
         if (self.cycles is None) == (self.epochs is None):
@@ -104,6 +122,10 @@ class Settings:
         length = (
             per_epoch * (self.epochs or 0) if self.cycles is None else 2 * self.n_s * self.cycles
         )
+        if length > MOST_UPDATES:
+            raise InvalidConfig(
+                f"The training has {length:,} updates; at most {MOST_UPDATES:,} are possible."
+            )
         return TrainingConfig(lambda_=self.lambda_, schedule=schedule, n_updates=length)
 
     def randomness(self, d: int, n_classes: int) -> Randomness:

@@ -17,6 +17,7 @@ StorageUrl = Annotated[
     typer.Option("--storage", envvar="HPO_STORAGE", help="SQLAlchemy URL of the database."),
 ]
 DEFAULT_STORAGE = "sqlite:///hpo.db"  # as in hpo.storage, which is too heavy to import here
+MOST_WORKERS = 64  #: of a run, on a machine with few cores
 Data = Annotated[
     str,
     typer.Option(
@@ -24,13 +25,35 @@ Data = Annotated[
         help="cifar10, digits, auto, a folder or archive of CIFAR-10, or an .npz file.",
     ),
 ]
+
+
+def _sensible(n: int | None) -> int | None:
+    """Refuse more processes than this machine could ever be busy with."""
+    from hpo.cores import usable_cores
+
+    most = max(MOST_WORKERS, 4 * usable_cores())
+    if n is not None and n > most:
+        raise typer.BadParameter(
+            f"{n} processes are too many for this machine; {most} are the most."
+        )
+    return n
+
+
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes that train; all usable cores, or one for a small study."),
+    typer.Option(
+        min=1,
+        callback=_sensible,
+        help="Processes that train; all usable cores, or one for a small study.",
+    ),
 ]
 Grace = Annotated[
     float,
-    typer.Option(min=1, help="Seconds of silence after which a worker counts as dead."),
+    typer.Option(
+        min=1,
+        max=86_400,
+        help="Seconds of silence after which a worker counts as dead; a day at most.",
+    ),
 ]
 Protocol = Annotated[
     str | None,

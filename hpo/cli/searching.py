@@ -82,27 +82,30 @@ def run(
 
     Example: hpo run coarse --data digits
     """
+    from hpo import lookup
+    from hpo.glance import is_done
     from hpo.member import Reserve
     from hpo.signals import StopRequest
 
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
-        n_early = 0 if dry_run else _started_early(workers, data)
+        definition = with_options(
+            lookup.definition(study),
+            protocol,
+            train_metrics=train_metrics,
+            seed=seed,
+            pruner=pruner,
+            replicates=replicates,
+            sampler=sampler,
+            budget=budget,
+        )
+        _check_meaning(definition, again, out)
+        known = name or definition.name
+        n_early = 0 if dry_run or is_done(storage, known) else _started_early(workers, data)
         with Reserve(n_early) as reserve, Story() as story, ExitStack() as until_the_end:
-            from hpo import lookup, prepared, running  # while the processes import theirs
+            from hpo import prepared, running  # while the processes import theirs
             from hpo.profile import table
             from hpo.storage import Interrupted
 
-            definition = with_options(
-                lookup.definition(study),
-                protocol,
-                train_metrics=train_metrics,
-                seed=seed,
-                pruner=pruner,
-                replicates=replicates,
-                sampler=sampler,
-                budget=budget,
-            )
-            _check_meaning(definition, again, out)
             if dry_run:
                 tell(_described(definition, data, stop, storage, name, parent, cell))
                 return 0
@@ -247,9 +250,9 @@ def _started_early(workers: int | None, data: str) -> int:
     """Return how many processes are sure enough to be needed; a study on digits needs none."""
     from hpo.cores import usable_cores
 
-    if workers is not None:
-        return workers if workers > 1 else 0
     n_cores = usable_cores()
+    if workers is not None:  # the others are started when it is known that there is work for them
+        return min(workers, n_cores) if workers > 1 else 0
     return n_cores if n_cores > 1 and data != "digits" else 0
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from model.data import Dataset
 
 
+LARGEST_LAMBDA = 1e6  #: in a check; beyond it, differences drown in the penalty
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(train)
@@ -115,13 +118,13 @@ def train(
 
 def check_gradients(
     data: Data = "cifar10",
-    images: Annotated[int, typer.Option(min=1, help="Images in the check.")] = 20,
+    images: Annotated[int, typer.Option(min=1, max=10_000, help="Images in the check.")] = 20,
     lambda_: Annotated[float, typer.Option("--lambda", help="L2 penalty.")] = 0.3,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 50,
+    hidden: Annotated[int, typer.Option(min=1, max=10_000, help="Hidden units.")] = 50,
     loss: Annotated[
         str, typer.Option(help="cross-entropy or binary-cross-entropy.")
     ] = "cross-entropy",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the weights.")] = 0,
 ) -> int:
     """Compare the analytic gradient of every parameter with centred differences.
 
@@ -137,6 +140,8 @@ def check_gradients(
 
     if loss not in list(Loss):
         raise InvalidConfig(f"loss must be one of {', '.join(Loss)}; got {loss!r}.")
+    if not 0 <= lambda_ <= LARGEST_LAMBDA:
+        raise InvalidConfig(f"lambda must be 0 to {LARGEST_LAMBDA:g}, got {lambda_}.")
     dataset = open_source(data, lambda: False).training()
     few = dataset.take(0, min(images, len(dataset)))
     inputs = Inputs(few, Normalisation.IMAGE, np.float64).all()

@@ -106,7 +106,7 @@ def test_pictures_that_cannot_be_written_are_a_sentence(command: Command, workpl
     told = command(*SHORT, "--plots", "file").sentence
 
     assert re.match(
-        r"hpo: Cannot write file.*\. Check the path: a file stands where a folder", told
+        r"hpo: Cannot write file.*\. Check the path: something else stands there\.", told
     )
 
 
@@ -130,6 +130,20 @@ def test_a_training_that_diverges_says_so(command: Command) -> None:
         (["--lambda", "x"], "Invalid value for '--lambda'"),
         (["--n-s", "0"], "n_s must be at least 1 update, got 0."),
         (["--cycles", "0"], "0"),
+        (["--cycles", "1000000000"], "cycles must be at most 10,000, got 1000000000."),
+        (["--epochs", "20000"], "epochs must be at most 10,000, got 20000."),
+        (["--n-s", "1" + "0" * 30], "n_s must be at most 10,000,000, got 1"),
+        (["--n-s", "10000000", "--cycles", "100"], "2,000,000,000 updates; at most 1,000,000,000"),
+        (["--hidden", "100000000000"], "hidden must be at most 100,000, got 100000000000."),
+        (["--batch-size", "1" + "0" * 20], "batch_size must be at most 1,000,000, got 1"),
+        (["--lambda", "inf"], "lambda must be 0 or more, got inf."),
+        (["--flip", "nan"], "The flip probability must be 0 to 1, got nan."),
+        (["--eta-max", "inf"], "The learning rates must satisfy 0 <= eta_min <= eta_max"),
+        (["--seed", "4294967296"], "The seed must be 0 to 4294967295, got 4294967296."),
+        (
+            ["--protocol", "notebook", "--after-epochs", "1000000000"],
+            "The earlier runs have at most 10,000 epochs together, got more.",
+        ),
         (["--cycles", "-1"], "The training needs at least 1 update, got "),
         (["--cycles", "1", "--epochs", "1"], "Give the length of the training as cycles or as epo"),
         (["--batch-size", "5000"], "The batch size must be 1 to 1200, the number of training imag"),
