@@ -30,8 +30,9 @@ def options(url: str) -> dict[str, Any]:
     """Return what engines for ``url`` are made with."""
     asked = sa.make_url(url).query
     arguments: dict[str, Any] = {"prepare_threshold": None}
-    if "connect_timeout" not in asked:
-        arguments["connect_timeout"] = 10
+    for name, value in {"connect_timeout": 10, "client_encoding": "utf8"}.items():
+        if name not in asked:
+            arguments[name] = value
     return {"pool_pre_ping": True, "connect_args": arguments}
 
 
@@ -67,8 +68,11 @@ def opened(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) ->
         while True:
             try:
                 with engine.begin() as connection:
-                    if _have_lock(connection, url):
+                    are_made = _are_made(connection)
+                    if not are_made and _have_lock(connection, url):
                         return _with_tables(url)
+                if are_made:
+                    return _with_tables(url)
             except ImportError:
                 raise
             except Exception as error:
@@ -82,6 +86,13 @@ def opened(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) ->
             wait.held(lambda: "another process that opens it")
     finally:
         engine.dispose()
+
+
+def _are_made(connection: Connection) -> bool:
+    """Tell whether Optuna's tables are all there; the row of its revision comes last."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.execute(sa.text("select 1 from alembic_version")).first() is not None
 
 
 def _have_lock(connection: Connection, url: str) -> bool:
@@ -100,13 +111,8 @@ def _have_lock(connection: Connection, url: str) -> bool:
 
 
 def _with_tables(url: str) -> "RDBStorage":
-    import optuna
+    from hpo import optuna_storage
 
-    storage = optuna.storages.RDBStorage(as_template(url), options(url))
+    storage = optuna_storage.opened(url, options(url))
     limit(storage.engine)
     return storage
-
-
-def as_template(url: str) -> str:
-    """Return ``url`` for Optuna, which replaces what stands in braces."""
-    return url.replace("{", "{{").replace("}", "}}")

@@ -100,15 +100,14 @@ class Storage:
             ) from error
 
     def _open_file(self, path: Path) -> "RDBStorage":
-        from optuna.storages import RDBStorage
+        from hpo import optuna_storage
 
         check_file(path)
         refuse_network(path)
-        template = postgresql.as_template(self.url)
 
-        def attempt() -> RDBStorage:
+        def attempt() -> "RDBStorage":
             refuse_foreign_log(path)
-            return RDBStorage(template, self._options())
+            return optuna_storage.opened(self.url, self._options())
 
         with sqlite.opening(path, Wait(self.url, self.stop, self._notify)):
             storage = self._until_free(attempt)

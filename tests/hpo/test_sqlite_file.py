@@ -181,8 +181,14 @@ def looked_at(url: str) -> None:
 
 
 @pytest.mark.parametrize("use", [opened, looked_at])
-@pytest.mark.parametrize("into_place", [shutil.copy, os.replace])
-@pytest.mark.parametrize("n_since", [1, 40])
+@pytest.mark.parametrize(
+    ("into_place", "n_since"),
+    [
+        (os.replace, 1),
+        pytest.param(shutil.copy, 40, marks=pytest.mark.long),
+        pytest.param(shutil.copy, 1, marks=pytest.mark.long),
+    ],
+)
 def test_an_old_log_over_a_backup_is_noticed_and_nothing_is_touched(
     path: Path,
     use: Callable[[str], None],
@@ -223,7 +229,7 @@ def test_a_log_of_another_history_is_noticed(path: Path) -> None:
         Storage(address(path))
 
 
-@pytest.mark.parametrize("n_rows", [1, 7, 60])
+@pytest.mark.parametrize("n_rows", [7, pytest.param(60, marks=pytest.mark.long)])
 def test_the_log_that_a_killed_process_left_is_read(path: Path, n_rows: int) -> None:
     written(path, 0, 2)
     written(path, 2, n_rows, "die")
