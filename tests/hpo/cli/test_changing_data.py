@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo import crew, worker
+from hpo import cache, crew, worker
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    try:
+        cache.opened(tmp_path / "probe")
+    except cache.Untrusted as error:
+        pytest.skip(f"no cache is trusted here: {error}")
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -96,7 +100,7 @@ def test_without_a_cache_a_run_on_an_exchanged_file_ends_in_a_sentence(
     assert json.loads(command("export", "tiny-mine").out)["trials"] == []
 
     write_npz()  # brought back
-    assert command("run", study, "--data", data, "--workers", "2").status == 0
+    assert command("run", study, "--data", data, "--workers", "1").status == 0
 
 
 def test_images_that_are_written_to_in_the_cache_are_trained_no_further(
@@ -121,3 +125,32 @@ def test_images_that_are_written_to_in_the_cache_are_trained_no_further(
 
     again = command("run", study, "--data", data, "--workers", "1")
     assert again.status == 0, again.err
+
+
+def test_test_images_from_beside_other_training_images_are_not_looked_at(
+    command: Callable[..., Any],
+    write_study: Callable[..., str],
+    write_npz: Callable[..., str],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    test = {
+        "test_images": rng.integers(0, 256, (30, 4, 4), dtype=np.uint8),
+        "test_labels": rng.integers(0, 3, 30),
+    }
+    data = write_npz(**test)
+    run = ("run", write_study("last", evaluates_test=True), "--data", data, "--workers", "1")
+    with monkeypatch.context() as patch:
+        before_training(
+            patch, worker, lambda: write_npz(images=test["test_images"].repeat(7, 0)[:200], **test)
+        )
+        failed = command(*run)
+    assert "images of mine were changed while they were used" in failed.sentence
+    assert not (workplace / "last-mine-model").exists()
+
+    write_npz(**test)  # brought back
+    again = command(*run)
+    assert again.status == 0
+    assert "nothing was trained" in again.err
+    assert (workplace / "last-mine-model").exists()
