@@ -30,7 +30,6 @@ from hpo.errors import StorageError
 from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
-from hpo.hosts import this_worker
 from hpo.profile import Phases
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
@@ -163,7 +162,6 @@ def disturbed(url: str, fault: Callable[[int], Fault], n: int) -> int:
         status = 1
         try:
             signal.alarm(60)  # one that hangs is a failure and not a wait
-            this_worker.cache_clear()  # it has a pid of its own
             optuna.storages._rdb.storage.random.random = lambda: 0.0  # type: ignore[attr-defined]
             met = fault(n)
             try:

@@ -1,0 +1,287 @@
+"""The n-th call of every command to the system or to the database fails, for every n.
+
+Each command is a forked process in which one call raises. It ends well or in a sentence, never in
+a traceback, and what it leaves the next run finishes with the same export.
+"""
+
+import builtins
+import errno
+import io
+import itertools
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure  # noqa: F401
+import numpy as np
+import optuna  # noqa: F401
+import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+
+import hpo.cli
+from hpo import export, pictures, plots, running  # noqa: F401  # imported before the fork
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE)
+CALLS = (
+    "open",
+    "mkdir",
+    "replace",
+    "rename",
+    "unlink",
+    "remove",
+    "rmdir",
+    "stat",
+    "lstat",
+    "listdir",
+)
+CALLS += ("scandir", "fsync", "access", "readlink", "chmod", "ftruncate", "utime", "getcwd")
+OF_DATABASE: tuple[tuple[Any, Exception], ...] = (
+    (OperationalError, sqlite3.OperationalError("disk I/O error")),
+    (InterfaceError, sqlite3.InterfaceError("bad parameter or other API misuse")),
+    (DatabaseError, sqlite3.DatabaseError("database disk image is malformed")),
+    (OperationalError, sqlite3.OperationalError("something that no hpo has heard of")),
+)
+RUN = ("run", "tiny.py", "--data", "digits")
+#: What is run, in which of the folders that `folders` makes.
+COMMANDS: list[tuple[str, Sequence[str]]] = [
+    ("new", RUN),
+    ("new", ("submit", "tiny.py", "--data", "digits")),
+    ("new", (*RUN, "--dry-run")),
+    ("new", ("data", "info", "digits")),
+    ("new", ("data", "verify", "digits")),
+    (
+        "new",
+        ("train", "--data", "digits", "--n-s", "10", "--n-validation", "300", "--plots", "plots"),
+    ),
+    ("new", ("check-gradients", "--data", "digits", "--hidden", "3", "--images", "5")),
+    ("submitted", ("worker", "--data", "digits")),
+    ("submitted", ("retry", "tiny-digits")),
+    ("done", (*RUN, "--again")),
+    ("done", ("doctor",)),
+    ("damaged", ("doctor", "--repair")),
+    ("done", ("best", "tiny-digits")),
+    ("done", ("status",)),
+    ("done", ("list",)),
+    ("done", ("export", "tiny-digits")),
+    ("done", ("export", "tiny-digits", "--format", "csv")),
+    ("done", ("plot", "tiny-digits", "--out", "plots")),
+    ("done", ("delete", "tiny-digits", "--yes")),
+    ("done", ("predict", "tiny-digits-model/weights.npz", "image.npz")),
+]
+
+
+class Failing:
+    """Counts calls, and lets the n-th fail."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.n_left = n
+
+    def is_it(self) -> bool:
+        self.n_left -= 1
+        return self.n_left == 0
+
+
+class System(Failing):
+    """A call to the operating system fails, as on a full or broken disk or without rights."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        for name in CALLS:
+            setattr(os, name, self.wrapped(getattr(os, name)))
+        builtins.open = io.open = self.wrapped(open)
+
+    def wrapped(self, real: Callable[..., Any]) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if self.is_it():
+                number = ERRORS[self.n % len(ERRORS)]
+                raise OSError(number, os.strerror(number))
+            return real(*arguments, **named)
+
+        return call
+
+
+class Database(Failing):
+    """A statement, a commit or a beginning fails, in ways that are known and others."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        event.listen(Engine, "before_cursor_execute", self.at_statement)
+        event.listen(Engine, "commit", lambda _: self.fail("COMMIT"))
+        event.listen(Engine, "begin", lambda _: self.fail("BEGIN"))
+
+    def at_statement(self, _: Connection, __: Any, statement: str, *___: Any) -> None:
+        self.fail(statement)
+
+    def fail(self, statement: str) -> None:
+        if self.is_it():
+            kind, original = OF_DATABASE[self.n % len(OF_DATABASE)]
+            raise kind(statement, {}, original)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+    traceback: str = ""
+    has_failed: bool = False  #: whether the call came to pass
+
+
+def run(arguments: Sequence[str], fault: Callable[[int], Failing] = Failing, n: int = 0) -> Ended:
+    """Run a command in a process of its own, the n-th call of which fails; 0 is none."""
+    reading, writing = os.pipe()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        with open(reading, "rb") as answer:
+            told = answer.read()
+        os.waitpid(child, 0)
+        return Ended(*json.loads(told)) if told else Ended(97, "", "", "it hung, or died")
+    try:
+        os.write(writing, json.dumps(_ended(arguments, fault, n)).encode()[: 1 << 16])
+    finally:
+        os._exit(0)
+
+
+def _ended(arguments: Sequence[str], fault: Callable[[int], Failing], n: int) -> list[Any]:
+    ended: list[Any] = [98, "", "", "", False]
+    out, err = io.StringIO(), io.StringIO()
+    signal.alarm(60)
+    sys.argv = ["hpo", *arguments]
+    with redirect_stdout(out), redirect_stderr(err):
+        failing = fault(n)
+        try:
+            hpo.cli.main()
+        except SystemExit as end:
+            ended[0] = end.code
+        except BaseException:
+            ended[3] = traceback.format_exc()
+    ended[4] = failing.n_left <= 0 < n
+    failing.n_left = 0
+    ended[1:3] = out.getvalue(), err.getvalue()
+    return ended
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders to begin in: with a study file alone, and with a study in several states."""
+    base = tmp_path_factory.mktemp("folders")
+    (base / "new").mkdir()
+    (base / "new" / "tiny.py").write_text(
+        "from hpo.definition import StudyDefinition\nfrom hpo.grids import Values\n\n"
+        "STUDY = StudyDefinition(name='tiny', grid=Values((1e-4, 1e-3)), n_s=10, n_cycles=1, hidden=3,"
+        " evaluates_test=True)\n"
+    )
+    image = np.random.default_rng(0).integers(0, 16, (2, 8, 8)).astype("float64")
+    np.savez(base / "new" / "image.npz", images=image)
+    here = os.getcwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPO_STORAGE", "sqlite:///hpo.db")
+        for name, arguments in (
+            ("submitted", ("submit", "tiny.py", "--data", "digits")),
+            ("done", RUN),
+        ):
+            shutil.copytree(base / "new", base / name)
+            os.chdir(base / name)
+            assert run(arguments).status == 0
+        shutil.copytree(base / "done", base / "damaged")
+        connection = sqlite3.connect(base / "damaged" / "hpo.db")
+        connection.execute("update hpo_results set value = 0.5 where cell = 1")
+        connection.commit()
+        connection.close()
+    os.chdir(here)
+    return base
+
+
+@pytest.fixture
+def enter(folders: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Begin in a fresh copy of a folder."""
+    numbers = itertools.count()
+
+    def begin(name: str) -> None:
+        folder = workplace / str(next(numbers))
+        shutil.copytree(folders / name, folder)
+        monkeypatch.chdir(folder)
+        shutil.rmtree(workplace / str(int(folder.name) - 1), ignore_errors=True)
+
+    return begin
+
+
+def fails_well(
+    enter: Callable[[str], None],
+    state: str,
+    arguments: Sequence[str],
+    fault: Callable[[int], Failing],
+    n: int,
+) -> Ended:
+    """Let the n-th call of a command fail, and look at how it ends."""
+    enter(state)
+    ended = run(arguments, fault, n)
+    where = f"call {n} of {' '.join(arguments)}: {ended.err[-500:]}"
+    assert not ended.traceback, f"{where}{ended.traceback}"
+    assert "Traceback" not in ended.err, where
+    assert ended.status in (0, 1), where
+    said = "hpo: " in ended.err or "WRONG" in ended.out or "are still missing" in ended.err
+    assert ended.status == 0 or said, where
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("state", "arguments", "fault", "n"),
+    [
+        ("new", RUN, System, 300),
+        ("new", RUN, Database, 153),
+        ("submitted", ("worker", "--data", "digits"), Database, 22),
+        ("damaged", ("doctor", "--repair"), Database, 120),
+        ("done", ("best", "tiny-digits"), System, 3),
+        ("done", ("export", "tiny-digits"), Database, 7),
+        ("done", ("plot", "tiny-digits", "--out", "plots"), System, 40),
+        ("done", ("delete", "tiny-digits", "--yes"), Database, 30),
+    ],
+)
+def test_a_call_that_fails_ends_a_command_in_a_sentence(
+    enter: Callable[[str], None],
+    state: str,
+    arguments: Sequence[str],
+    fault: Callable[[int], Failing],
+    n: int,
+) -> None:
+    fails_well(enter, state, arguments, fault, n)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", [System, Database])
+@pytest.mark.parametrize(("state", "arguments"), COMMANDS, ids=[" ".join(a) for _, a in COMMANDS])
+def test_whatever_fails_a_command_ends_in_a_sentence_and_the_next_run_finishes(
+    enter: Callable[[str], None],
+    state: str,
+    arguments: Sequence[str],
+    fault: Callable[[int], Failing],
+) -> None:
+    enter("done")
+    expected = run(("export", "tiny-digits")).out
+    writes = arguments[0] in ("run", "submit", "worker", "doctor", "delete", "retry")
+    for n in itertools.count(1):
+        ended = fails_well(enter, state, arguments, fault, n)
+        if not ended.has_failed:
+            break
+        if writes:
+            run(("doctor", "--repair"))
+            again = run(RUN)
+            assert again.status == 0, f"call {n}: {again.err[-500:]}{again.traceback}"
+            assert run(("export", "tiny-digits")).out == expected, f"call {n}"
