@@ -14,6 +14,7 @@ from hpo.errors import is_of_one_study
 from hpo.health import attempts, cells, database, digests, studies, trials, workers
 from hpo.health.finding import Finding
 from hpo.locations import checked_url, sqlite_path
+from hpo.printable import printable
 from hpo.reader import read_once
 from hpo.storage import Storage
 
@@ -57,7 +58,7 @@ def report(findings: list[Finding]) -> str:
         lines.append(f"{mark:<7}{finding.text}{remedy}")
     n_open = sum(finding.is_open for finding in findings)
     lines.append("Everything is sound." if not n_open else f"{n_open} things are wrong.")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _look(connection: Connection) -> list[Finding]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from hpo import fleet, report, rows, shelf
 from hpo.errors import is_of_one_study, reason_of
+from hpo.printable import printable
 from hpo.tables import StoredStudy
 
 NONE_YET = "No studies yet. `hpo run coarse` starts one."
@@ -43,7 +44,7 @@ def _each(connection: Connection, line_of: Callable[[StoredStudy], str]) -> list
             if not is_of_one_study(error):
                 raise
             lines.append(f"{study.name}: cannot be shown: {reason_of(error)}")
-    return [*lines, *found.remarks]
+    return [printable(line) for line in (*lines, *found.remarks)]
 
 
 def _status_of(connection: Connection, study: StoredStudy) -> str:
@@ -82,7 +83,7 @@ def working(connection: Connection) -> str:
         state = f"heard {worker.silent_for:.0f} s ago" if worker.is_alive else "dead"
         cells = "; ".join(held.get(worker.id, [])) or "nothing held"
         lines.append(f"worker {who['pid']} on {who['host']}, {state}: {cells}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _held_by_worker(connection: Connection) -> dict[str, list[str]]:

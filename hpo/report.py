@@ -11,6 +11,7 @@ from hpo.errors import NoResult
 from hpo.experiment import Experiment
 from hpo.generations import spent
 from hpo.grids import ParentCell
+from hpo.printable import printable
 from hpo.progress import describe, parameters
 from hpo.ranking import cell_means, compared, winner
 from hpo.tables import Result, StoredStudy
@@ -82,7 +83,7 @@ def table(report: StudyReport) -> str:
         lines.append(_inherited(experiment, experiment.parent))
     if report.test_accuracy is not None:
         lines.append(f"Test accuracy: {report.test_accuracy:.4f}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _inherited(experiment: Experiment, parent: ParentCell) -> str:
@@ -114,7 +115,7 @@ def _table_of_search(report: StudyReport) -> str:
         lines.append(f"{start}  {row[-1]}")
     if best is not None:
         lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
@@ -168,7 +169,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     if report.test_accuracy is not None:
         looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
         lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def failures(experiment: Experiment, plan: "Plan") -> list[str]:
