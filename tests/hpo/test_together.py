@@ -260,7 +260,7 @@ class Together(RuleBasedStateMachine):
         code = STRANGERS[what].format(url=self.url, name=name, other=other)
         self.nursery.end(self.nursery.begin(self.folder, code=code))  # it may fail: no such study
 
-    @precondition(lambda self: self.n_done >= 4)
+    @precondition(lambda self: self.n_done >= 8)
     @rule()
     def settle(self) -> None:
         """Wait for all, and look at everything."""
