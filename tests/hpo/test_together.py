@@ -32,14 +32,18 @@ from hypothesis.stateful import (
 
 PATIENCE = 120.0  #: seconds for any command, on a machine with other things to do
 PROCESSES = 3  #: that work on the database at once
-#: The studies: file, grid, pruner. Their training takes a moment, so that kills can hit it.
-STUDIES = {"free": ("1e-4, 1e-3, 1e-2", "none"), "cut": ("1e-4, 1e-3, 1e-2, 1e-1", "halving")}
+#: The studies. Their training takes a moment, so that kills can hit it.
+STUDIES = {
+    "free": "grid=Values((1e-4, 1e-3, 1e-2))",
+    "cut": 'grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), pruner="halving"',
+    "seek": "space=Space(lambda_=Real(1e-4, 1e-2, logarithmic=True), sampler='random', width=3, "
+    "finalists=2, budget=4000)",
+}
 FILE = """from hpo.definition import StudyDefinition
 from hpo.grids import Values
+from hpo.spaces import Real, Space
 
-STUDY = StudyDefinition(
-    name="{name}", grid=Values(({grid})), n_s=100, n_cycles=2, batch_size=50, pruner="{pruner}"
-)
+STUDY = StudyDefinition(name="{name}", {what}, n_s=100, n_cycles=2, batch_size=50)
 """
 #: What others do with Optuna's own tools; {url}, {name} and {other} are filled in.
 STRANGERS = {
@@ -147,8 +151,8 @@ class Nursery:
 
 def write_studies(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    for name, (grid, pruner) in STUDIES.items():
-        (folder / f"{name}.py").write_text(FILE.format(name=name, grid=grid, pruner=pruner))
+    for name, what in STUDIES.items():
+        (folder / f"{name}.py").write_text(FILE.format(name=name, what=what))
 
 
 @dataclass
@@ -205,9 +209,9 @@ class Together(RuleBasedStateMachine):
 
     @initialize()
     def make(self) -> None:
-        """Begin with a database that holds both studies, one of them untouched."""
-        self._done("submit", "free.py", "--data", "digits", "--storage", self.url)
-        self._done("submit", "cut.py", "--data", "digits", "--storage", self.url)
+        """Begin with a database in which all studies wait."""
+        for study in STUDIES:
+            self._done("submit", f"{study}.py", "--data", "digits", "--storage", self.url)
 
     @precondition(lambda self: len(self.busy) < PROCESSES)
     @rule(data=st.data(), more=st.sampled_from(RUNS))
@@ -427,5 +431,5 @@ def test_many_steps_of_commands_kills_and_strangers(
     make_url: Callable[[], str] = lambda: ""  # noqa: E731
     if kind == "postgresql":
         make_url = request.getfixturevalue("postgresql_urls")
-    n = interleave(nursery, make_url, max(1, n_steps // 25), 25)
+    n = interleave(nursery, make_url, -(-n_steps // 16), 25)
     print(f"{n} steps on {kind}")
