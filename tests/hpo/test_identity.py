@@ -3,6 +3,7 @@
 After each, every command works, results are ours, and a second repair finds nothing.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hpo.experiment import Experiment
 from hpo.export import to_json
 from hpo.grids import Values
 from hpo.progress import Story
+from hpo.spaces import Real, Space
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.tables import Slot
@@ -48,6 +50,7 @@ class Quiet(Story):
     def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
     def claimed(self, slots: Any, n_updates: int) -> None: ...
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+    def grew(self, experiment: Experiment) -> None: ...
 
 
 @pytest.fixture
@@ -398,3 +401,48 @@ def test_a_trial_of_somebody_else_with_an_old_id_of_ours_is_left_as_it_is(
 
     assert states(storage, "other") == [TrialState.RUNNING] * 6
     is_shown(storage, study)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
+@pytest.mark.parametrize("pruner", ["median:n_startup_trials=1", "halving", "threshold:lower=0.9"])
+def test_a_pruned_study_goes_on_whatever_others_do_to_it(
+    tmp_path: Path, act: str, pruner: str
+) -> None:
+    definition = dataclasses.replace(FOUR, pruner=pruner, n_cycles=4)
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    with Storage(url) as storage:
+        for at in (10, 45, 90):
+            change, _, _ = CHANGES[act]
+            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            outcome = running.run(definition, digits(), storage, watcher, lambda: False)
+            assert outcome.n_missing == 0
+            assert outcome.after.failed == {}
+            assert wrong(url) == []
+            deleting.delete(storage, outcome.study.stored.name)
+            for left in optunas_names(storage):
+                forget(storage, left)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
+def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
+    tmp_path: Path, act: str
+) -> None:
+    space = Space(lambda_=Real(1e-5, 1e-1, True), budget=600, width=4, sampler="tpe")
+    search = StudyDefinition(name="four", space=space, n_s=5, n_cycles=3, batch_size=100)
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    with Storage(url) as storage:
+        alone = running.run(
+            search, digits(), storage, Quiet(), lambda: False, name="undisturbed"
+        ).study
+        for at in (10, 100, 200):
+            change, _, _ = CHANGES[act]
+            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            outcome = running.run(search, digits(), storage, watcher, lambda: False)
+            assert exported(storage, outcome.study.uuid) == exported(storage, alone.uuid)
+            assert wrong(url) == []
+            deleting.delete(storage, outcome.study.stored.name)
+            for left in optunas_names(storage):
+                if left != "undisturbed":
+                    forget(storage, left)
