@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-long bench bench-full bench-peers check format lock clean
+.PHONY: help install dev run test test-elsewhere test-long bench bench-full bench-peers check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ run: install  ## set everything up, then run the coarse search
 
 test: dev  ## set everything up, then run the tests that take minutes
 	$(BIN)/python -m pytest -q -n 2
+
+test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone, locale, folder, date, order
+	$(BIN)/python tests/elsewhere.py $(TESTS)
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
 	$(BIN)/python -m pytest -q -n 2 -m long

@@ -69,7 +69,11 @@ def test_nothing_that_lies_beside_the_user_is_executed(
 ) -> None:
     poison(folder, names)
     (folder / "tiny.py").write_text(STUDY.format(name="'tiny'"))
-    environ, n_workers = ({}, "1") if path is None else ({"PYTHONPATH": path}, "2")
+    environ, n_workers = (
+        ({}, "1")
+        if path is None
+        else ({"PYTHONPATH": path + os.environ.get("PYTHONPATH", "")}, "2")
+    )
 
     done = run(folder, "run", "tiny.py", "--data", "digits", "--workers", n_workers, **environ)
 
