@@ -96,8 +96,9 @@ def other_date(place: Path) -> str:
 def other_folder(place: Path) -> str:
     folder = place / "another folder"
     for path in (folder, folder / "tmp"):
-        path.mkdir(mode=0o777)
-        path.chmod(0o777)
+        path.mkdir()
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
     os.environ["TMPDIR"] = str(folder / "tmp")
     os.chdir(folder)
     return f"current folder {folder}, TMPDIR in it"
