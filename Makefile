@@ -6,7 +6,7 @@ STORAGE ?= sqlite:///hpo.db
 .PHONY: help install dev run test test-elsewhere test-long bench bench-full bench-peers check format lock clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: .venv/installed  ## make .venv with hpo in it
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.canvas import own_settings
 from hpo.errors import OutputError
 from hpo.printable import printable
 
@@ -197,9 +198,10 @@ def saver(draw: Callable[P, "Figure | None"]) -> Callable[Concatenate[Path, P], 
     """Return the function that draws a figure and writes it; False if there is nothing to draw."""
 
     def save(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        figure = draw(*args, **kwargs)
-        if figure is not None:
-            _write(path, figure)
+        with own_settings():
+            figure = draw(*args, **kwargs)
+            if figure is not None:
+                _write(path, figure)
         return figure is not None
 
     return save

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from hpo import postgresql, tables
+from hpo.drivers import check_driver
 from hpo.errors import NotWrittenYet, StorageError
 from hpo.locations import check_file, checked_url, shown, sqlite_path
 from hpo.migrations import refuse_newer, stored_version
@@ -38,6 +39,7 @@ class Reader:
             StorageError: There is none at ``url``, or it is not one of ours.
         """
         self.url = checked_url(url)
+        check_driver(self.url)
         self._stop = stop
         self._path = sqlite_path(self.url)
         if self._path is not None:

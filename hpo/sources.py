@@ -255,7 +255,15 @@ def _cifar10(
     chosen = environ.get("HPO_DATA", "")
     if chosen:
         return _chosen(chosen)
-    cache = cache_folder(environ)
+    try:
+        cache = cache_folder(environ)
+    except FileNotFoundError as error:
+        if _is_cifar10(LOCAL_FOLDER):
+            return _at(str(LOCAL_FOLDER), kind="cifar10")
+        raise DataUnavailable(
+            "CIFAR-10 is not here, and there is no home folder to keep a download in. Set HPO_DATA "
+            "to where it is, or HPO_CACHE to a folder for it."
+        ) from error
     for place in (LOCAL_FOLDER, cache / FOLDER_NAME, cache / ARCHIVE_NAME):
         if _is_cifar10(place):
             return _at(str(place), kind="cifar10")
@@ -291,12 +299,22 @@ def _chosen(written: str) -> Source:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for what can be made again: $HPO_CACHE, or the user's cache folder."""
-    if chosen := environ.get("HPO_CACHE", ""):
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    import platformdirs
+    """Return the folder for what can be made again: $HPO_CACHE, or the user's cache folder.
 
-    return platformdirs.user_cache_path("hpo")
+    Raises:
+        FileNotFoundError: The user has no home.
+    """
+    if chosen := environ.get("HPO_CACHE", ""):
+        folder = os.path.expanduser(chosen)
+        if not folder.startswith("~"):
+            return Path(os.path.abspath(folder))
+    elif environ.get("HOME") != "" or environ.get("XDG_CACHE_HOME"):
+        import platformdirs
+
+        found = platformdirs.user_cache_path("hpo")
+        if found.is_absolute():  # a name that begins with ~ where there is no home
+            return found
+    raise FileNotFoundError(errno.ENOENT, "there is no home folder", chosen or "~")
 
 
 def _is_cifar10(path: Path) -> bool:

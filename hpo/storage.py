@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from hpo import postgresql, sqlite
+from hpo.drivers import check_driver
 from hpo.errors import StorageError
 from hpo.faults import explain, is_transient
 from hpo.locations import check_file, checked_url, refuse_network, shown, sqlite_path
@@ -60,6 +61,7 @@ class Storage:
             Interrupted: ``stop`` said so.
         """
         self.url = checked_url(url)
+        check_driver(self.url)
         self.stop = stop
         self._notify = notify
         self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
@@ -93,11 +95,6 @@ class Storage:
             return self._open_file(self._file.path)
         except RuntimeError as error:  # Optuna's word for a schema of another version
             raise StorageError(f"{shown(self.url)}: {error}") from error
-        except ImportError as error:
-            raise StorageError(
-                f"{shown(self.url)} needs a database driver that is not installed. For PostgreSQL: "
-                "pip install 'hpo[postgres]', and a URL that begins with postgresql+psycopg://."
-            ) from error
 
     def _open_file(self, path: Path) -> "RDBStorage":
         from hpo import optuna_storage

@@ -11,7 +11,7 @@ import traceback
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-from hpo.search_path import keep_to_ours  # noqa: E402
+from hpo.search_path import OURS, current_folder, keep_to_ours  # noqa: E402
 
 keep_to_ours()  # before anything else is imported
 
@@ -70,7 +70,15 @@ def main() -> None:
         sys.exit(130)
     except MemoryError:
         _fail("Out of memory. Close other programs, or train a smaller network.")
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in (*OURS, ""):
+            raise
+        _fail(
+            f"A library that hpo needs cannot be loaded: {error}. `make install` adds what is missing."
+        )
     except OSError as error:
+        if not current_folder():
+            _fail("The current folder is no longer there. Change to one that is.")
         _fail(str(SystemFault(error)))
     except Exception as error:
         sentence = _usage_or_model(error) or _of_database(error)
