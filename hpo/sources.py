@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -311,9 +312,10 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     elif environ.get("HOME") != "" or environ.get("XDG_CACHE_HOME"):
         import platformdirs
 
-        found = platformdirs.user_cache_path("hpo")
-        if found.is_absolute():  # a name that begins with ~ where there is no home
-            return found
+        with suppress(RuntimeError):  # what newer versions raise; older ones return ~/.cache/hpo
+            found = platformdirs.user_cache_path("hpo")
+            if found.is_absolute():
+                return found
     raise FileNotFoundError(errno.ENOENT, "there is no home folder", chosen or "~")
 
 
