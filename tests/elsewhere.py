@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SEED = random.randrange(2**32)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 NOBODY = 65534
+WITH_SPACE = "another folder"
 FAKETIME = "libfaketimeMT.so.1"
 #: The library refuses Python's way to sleep when it leaves the monotonic clock alone, as it must.
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
@@ -94,14 +95,14 @@ def other_date(place: Path) -> str:
 
 
 def other_folder(place: Path) -> str:
-    folder = place / "another folder"
-    for path in (folder, folder / "tmp"):
+    folder = place / WITH_SPACE
+    for path in (folder, place / "tmp"):
         path.mkdir()
         if os.getuid() == 0:
             os.chown(path, NOBODY, NOBODY)
-    os.environ["TMPDIR"] = str(folder / "tmp")
+    os.environ["TMPDIR"] = str(place / "tmp")  # PostgreSQL's package takes no space in there
     os.chdir(folder)
-    return f"current folder {folder}, TMPDIR in it"
+    return f"current folder {folder}, with those of the tests in it"
 
 
 def other_user(place: Path) -> str:
@@ -160,6 +161,7 @@ def inside(place: Path, arguments: list[str]) -> None:
         here += [str(ROOT / folder) for folder in ("tests", "model", "hpo")]
     order = ["-p", "no:cacheprovider", "--random-order", f"--random-order-seed={SEED}"]
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    settings += ["--basetemp", str(place / WITH_SPACE / "tests")]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *order, *settings, *here]
     os.execv(command[0], command)
 
