@@ -122,7 +122,7 @@ class Membership:
         while not self._over.wait(beat_of(self._grace)):
             try:
                 self._storage.finish(self._touch, patience=self._grace / 6)
-            except (HpoError, Interrupted):
+            except (HpoError, Interrupted, OSError):
                 continue  # the next beat may get through; if none does, the lease is lost
 
     def _touch(self, connection: Connection) -> None:
@@ -157,18 +157,6 @@ def holders(connection: Connection, study: str) -> Holders:
     ids = {(worker or {}).get("id") for worker in claims.values()}
     missed = [row for row in known.values() if row.id in ids and row.is_missed]
     return Holders(any(causes), missed)
-
-
-def wait_for(worker: WorkerRow) -> str:
-    """Return whom we wait for, since when and until when, in the same words at every look."""
-    until = worker.heartbeat_at + worker.grace
-    is_ahead = worker.is_timely and not hosts.is_gone(worker.identity)
-    end = f"at {_clock(until)}" if is_ahead else f"in {patience_of(worker.grace):.0f} s"
-    return (
-        f"Waiting for worker {worker.identity.get('pid')} on {worker.identity.get('host')}, silent "
-        f"since {_clock(worker.heartbeat_at)}. Unless it is heard again, its cells are taken over "
-        f"{end}."
-    )
 
 
 def living(connection: Connection) -> list[WorkerRow]:
@@ -307,13 +295,3 @@ def _number(stored: Any) -> float:
     except (TypeError, ValueError):
         return 0.0
     return found if math.isfinite(found) else 0.0
-
-
-def _clock(moment: float) -> str:
-    """Return a time of today as a clock shows it here, and another one with its date."""
-    try:
-        shown = time.localtime(moment)
-    except (OverflowError, ValueError, OSError):
-        return "an unknown time"
-    is_today = shown[:3] == time.localtime()[:3]
-    return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S", shown)

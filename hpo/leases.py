@@ -101,7 +101,7 @@ def _beat(storage: Storage, name: str, token: str, over: threading.Event) -> Non
     while not over.wait(fleet.BEAT):
         try:
             storage.finish(lambda connection: over.is_set() or _take(connection, name, token))
-        except (HpoError, Interrupted):
+        except (HpoError, Interrupted, OSError):
             continue  # the next beat may get through
 
 

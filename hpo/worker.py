@@ -16,11 +16,12 @@ from hpo import record, rows, sharing, tables
 from hpo import study as studies
 from hpo.claims import Claim, claim, fail, give_back, give_some_back, resume
 from hpo.errors import HpoError
-from hpo.fleet import Holders, holders, wait_for
+from hpo.fleet import Holders, holders
 from hpo.plan import plan
 from hpo.profile import Phases
 from hpo.progress import Progress
 from hpo.pruners import parse
+from hpo.silence import wait_for
 from hpo.storage import Interrupted, Storage
 from hpo.study import OpenStudy
 from hpo.tables import Point

@@ -18,6 +18,7 @@ from hpo.grids import Values
 from hpo.hosts import this_worker
 from hpo.plan import ALONE_AFTER, plan, retry
 from hpo.progress import Story
+from hpo.silence import wait_for
 from hpo.storage import Storage
 from hpo.study import OpenStudy
 from hpo.trainer import Trainer
@@ -227,7 +228,7 @@ def test_a_row_of_a_worker_that_nobody_can_read_is_judged_by_its_silence(
     broken = tables.workers.update().values(identity=damage)
     storage.write(lambda c: c.execute(broken))
     assert storage.write(living)[0].is_alive
-    fleet.wait_for(storage.write(living)[0])
+    wait_for(storage.write(living)[0])
     storage.write(lambda c: c.execute(tables.workers.update().values(heartbeat_at=1.0)))
     assert watch(storage, study, seconds=20)
 
