@@ -33,10 +33,10 @@ def examine(
     fleet.settle(lambda look: read_once(url, look), stop)
     if repair:
         _sweep(url, stop)
-    findings = read_once(url, _look)
+    findings = read_once(url, _look, stop)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
         _mend(url, stop)
-        after = read_once(url, _look)
+        after = read_once(url, _look, stop)
         still = {finding.text for finding in after if finding.is_wrong}
         mended = [
             replace(finding, is_mended=finding.text not in still)

@@ -96,7 +96,7 @@ class Reader:
 
     def read(self, action: Callable[[Connection], T]) -> T:
         """Run ``action`` on a connection that cannot write; all that it sees is of one moment."""
-        wait = Wait(self.url, self._stop, say)
+        wait = Wait(self.url, self._stop, say, away_for=0.0)  # who looks is told at once
         while True:
             try:
                 with self.engine.connect() as connection:
@@ -109,9 +109,11 @@ class Reader:
         self.engine.dispose()
 
 
-def read_once(url: str, action: Callable[[Connection], T]) -> T:
+def read_once(
+    url: str, action: Callable[[Connection], T], stop: Callable[[], bool] = lambda: False
+) -> T:
     """Open an existing database, run ``action`` on a connection that cannot write, and close it."""
-    reader = Reader(url)
+    reader = Reader(url, stop)
     try:
         return reader.read(action)
     finally:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo import tables
+from hpo.errors import StorageError
 from hpo.reader import Reader
 from hpo.storage import Storage
 
@@ -89,3 +90,11 @@ def test_a_storage_that_only_reads_does_not_wait_for_who_writes(url: str) -> Non
     assert storage.read(lambda c: counted(c, B)) == 1
     storage.close()
     other.close()
+
+
+def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("hpo.waiting.time.sleep", pauses.append)
+    with pytest.raises(StorageError, match="cannot be reached"):
+        Reader("postgresql://ann@127.0.0.1:1/hpo")
+    assert len(pauses) <= 2

@@ -98,3 +98,32 @@ def test_who_only_looks_does_not_wait(
     held: Path, name: str, command: Callable[..., object]
 ) -> None:
     assert command(*LOOKING[name]).status == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", [*COMMANDS, *LOOKING])
+def test_a_signal_ends_every_command_where_another_process_has_the_database_for_itself(
+    database: Path, name: str, number: signal.Signals
+) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")  # now nobody can even look
+        process = subprocess.Popen(
+            [SCRIPT, *(COMMANDS | LOOKING)[name]],
+            cwd=database.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=4)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.communicate()
+
+    assert process.returncode in (128 + number, -number), told  # a shell shows both as one
+    assert "Traceback" not in told
