@@ -231,8 +231,7 @@ class Experiment:
             return experiment
         except InvalidDefinition as error:
             raise InvalidDefinition(
-                f"What is stored of it describes no study that can be worked with: {error} "
-                "`hpo delete` removes it."
+                f"it describes no study that can be worked with: {error}"
             ) from error
         except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
             raise InvalidDefinition(
