@@ -92,7 +92,9 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     return export_of
 
 
-@pytest.mark.parametrize("moment", [1, 40, 130, 200])
+@pytest.mark.parametrize(
+    "moment", [40, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 130, 200))]
+)
 def test_whenever_a_halved_study_grows_the_result_is_the_same(
     tmp_path: Path, grown: Callable[..., str], moment: int
 ) -> None:
@@ -128,7 +130,7 @@ def test_a_study_may_grow_twice_while_it_runs(tmp_path: Path, grown: Callable[..
     assert export(url, outcome) == grown(1, 2, 4)
 
 
-@pytest.mark.parametrize("moment", [10, 100])
+@pytest.mark.parametrize("moment", [100, pytest.param(10, marks=pytest.mark.long)])
 def test_a_study_that_grew_while_it_was_interrupted_goes_on_the_same_way(
     tmp_path: Path, grown: Callable[..., str], moment: int
 ) -> None:
@@ -194,6 +196,7 @@ def test_two_commands_at_once_end_as_one_after_the_other(
     assert other.replace('"beside"', '"alone"') == one
 
 
+@pytest.mark.long
 def test_a_cell_that_was_cut_is_cut_in_what_the_study_grew_by(
     tmp_path: Path, grown: Callable[..., str]
 ) -> None:

@@ -31,7 +31,14 @@ LONG = "long-" * 40
         ("cifar10 .npz", "cifar10-npz"),
     ],
 )
-def test_a_study_is_named_for_what_can_be_typed_of_the_file(
+def test_the_name_is_what_can_be_typed_of_the_file(file: str, name: str) -> None:
+    assert npz_name(Path(file)) == name
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("my data (1).npz", "my-data-1"), ("plain.npz", "plain"), ("😀.npz", "data")]
+)
+def test_a_study_is_named_for_it_and_that_is_told(
     command: Callable[..., Any], write_study: Any, write_npz: Any, file: str, name: str
 ) -> None:
     Path(write_npz("mine")).rename(file)

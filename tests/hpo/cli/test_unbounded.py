@@ -13,7 +13,12 @@ import sqlalchemy as sa
 from hpo import digests, tables
 
 
-@pytest.fixture(params=["replicates", "pruner", "finalists", "hidden"])
+@pytest.fixture(
+    params=[
+        "finalists",
+        *(pytest.param(p, marks=pytest.mark.long) for p in ("replicates", "pruner", "hidden")),
+    ]
+)
 def spoilt(request: Any, command: Callable[..., Any], write_study: Any, workplace: Path) -> str:
     """Store a sound study and one with a number without bound; return the sentence about it."""
     command("run", write_study(name="sound"), "--data", "digits")
