@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpo.brightness import KNOWN
 from hpo.errors import InvalidImage
 from hpo.predict import Pictures, joined
+from hpo.printable import printable
 from hpo.weights_file import Weights
 from model import npz
 from model.errors import InvalidData
@@ -81,7 +82,7 @@ def _of_file(
 
 def _shown(path: Path) -> str:
     """Return a path that any terminal can be told."""
-    return os.fsencode(path).decode(errors="replace")
+    return printable(os.fsencode(path).decode(errors="replace"))
 
 
 def _of_npz(path: Path, weights: Weights, *, is_alone: bool) -> Pictures:

@@ -15,6 +15,11 @@ from hpo.search_path import OURS, current_folder, keep_to_ours  # noqa: E402
 
 keep_to_ours()  # before anything else is imported
 
+from hpo.signals import Interruption, end_at_once  # noqa: E402
+
+if os.path.basename(sys.argv[0]) == "hpo":  # who imports this otherwise keeps his handlers
+    end_at_once()
+
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo import marks  # noqa: E402
@@ -47,11 +52,13 @@ def console() -> None:
     """
     streams.secure()
     status: object = 0
-    try:
-        main()
-    except SystemExit as end:
-        status = end.code
-    status = streams.ended(status if isinstance(status, int) else 1)
+    with Interruption() as interruption:
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+    ended = interruption.status or (status if isinstance(status, int) else 1)
+    status = streams.ended(ended)
     marks.remove()
     os._exit(status)
 

@@ -1,13 +1,20 @@
 """Whatever stands in a name, a terminal gets text."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from hpo import digests, tables
+from hpo.image_files import read
 from hpo.printable import printable, printable_lines
 from hpo.storage import Storage
+from hpo.weights_file import Weights
+from model.losses import Loss
+from model.normalisation import Normalisation
+from model.order import StandardRandomness
 
 HOSTILE = [
     "\x1b[31mred",  # a colour
@@ -60,3 +67,24 @@ def test_no_command_gives_a_name_from_a_database_to_the_terminal_as_it_is(
             assert name not in text
             assert all(line.isprintable() for line in text.split("\n"))
             assert not any(line.startswith("hpo: everything") for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "tab\there", "\x1b[2J", "\u202efdp"])
+def test_a_file_of_any_name_is_one_field_of_one_line(workplace: Path, name: str) -> None:
+    weights = Weights(
+        network=StandardRandomness(0, (4, 2, 2)).network(),
+        normalisation=Normalisation.NONE,
+        statistics=None,
+        loss=Loss.CROSS_ENTROPY,
+        image_shape=(),
+        white=None,
+        class_names=(),
+        about={},
+    )
+    np.savez(workplace / f"{name}.npz", images=np.ones((2, 4)))
+    np.savez(workplace / "other.npz", images=np.ones((2, 4)))
+
+    pictures = read([Path(f"{name}.npz"), Path("other.npz")], weights)
+
+    assert len(pictures.names) == 4
+    assert all(shown.isprintable() for shown in pictures.names)
