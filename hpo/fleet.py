@@ -136,6 +136,7 @@ class Membership:
     def _leave(self, connection: Connection) -> None:
         mine = workers.update().where(workers.c.id == self.id)
         connection.execute(mine.values(ended_at=rows.now(connection)))
+        sweep(connection)  # its own row, unless it could not give back what it held
 
 
 @dataclass(frozen=True)

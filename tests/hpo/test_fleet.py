@@ -55,7 +55,7 @@ def test_a_worker_is_known_from_entering_to_leaving(storage: Storage) -> None:
         assert known.identity == this_worker() | {"id": member.id}
         assert (known.grace, known.is_alive) == (30, True)
         assert known.silent_for < 5
-    assert storage.write(living) == []
+    assert storage.write(lambda c: c.execute(tables.workers.select()).all()) == []
 
 
 def test_a_heart_beats_several_times_in_a_grace_period(storage: Storage) -> None:
