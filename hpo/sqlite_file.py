@@ -36,6 +36,7 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.abspath(path))
         self._opened: tuple[int, int] | None = None  #: device and inode
+        self._log_path = log_of(self.path)
         self._log: tuple[int, int] | None = None
 
     def connect(self) -> sqlite3.Connection:
@@ -77,7 +78,7 @@ class SqliteFile:
                 f"The database {self.path} {what} while it was in use; nothing more was stored. Put "
                 "the right one there, without -wal and -shm of another one, and run the same command again."
             )
-        if self._log is not None and _identity(log_of(self.path)) != self._log:
+        if self._log is not None and _identity(self._log_path) != self._log:
             raise DatabaseMoved(
                 f"{log_of(self.path)} was removed or replaced while it was in use. It belongs to the "
                 "database, and what was stored in the last moments may be lost; run the same command "
@@ -95,7 +96,7 @@ class SqliteFile:
     def keep_log(self) -> None:
         """Remember the log, which stays the same file as long as a connection is open."""
         if self._log is None:
-            self._log = _identity(log_of(self.path))
+            self._log = _identity(self._log_path)
 
 
 def log_of(path: Path) -> Path:
