@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import re
-import time
 import uuid
 from pathlib import Path
 
@@ -25,7 +24,6 @@ def make() -> str | None:
     name = f"hpo-alive-{os.getuid()}-{uuid.uuid4().hex}"
     try:
         path = _folder() / name
-        _forget_old(path.parent)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
     except OSError:  # nothing can be written here, or there is no place for it
         return None
@@ -35,6 +33,8 @@ def make() -> str | None:
         os.close(descriptor)
         path.unlink(missing_ok=True)
         return None
+    with contextlib.suppress(OSError):  # by the clock that files are dated with, not by our own
+        _forget_old(path.parent, os.fstat(descriptor).st_mtime)
     if not _held:
         atexit.register(remove)
     _held[os.getpid()] = descriptor, path
@@ -70,11 +70,11 @@ def _is_unlocked(path: Path) -> bool:
     return True
 
 
-def _forget_old(folder: Path) -> None:
+def _forget_old(folder: Path, now: float) -> None:
     """Delete the marks of processes of this user that were killed long ago."""
     for path in folder.glob(f"hpo-alive-{os.getuid()}-*"):
         with contextlib.suppress(OSError):
-            if abs(time.time() - path.stat().st_mtime) > LASTS and _is_unlocked(path):
+            if abs(now - path.stat().st_mtime) > LASTS and _is_unlocked(path):
                 path.unlink()
 
 
