@@ -168,7 +168,7 @@ def test_marks_of_the_killed_are_deleted_in_the_end(
     for name, age in (("a" * 32, 2 * marks.LASTS), ("b" * 32, 0.0)):
         path = tmp_path / f"hpo-alive-{os.getuid()}-{name}"
         path.touch()
-        os.utime(path, times=(time.time() - age,) * 2)
+        os.utime(path, times=(path.stat().st_mtime - age,) * 2)
     (tmp_path / "somebody-elses").touch()
 
     made = marks.make()
