@@ -181,7 +181,8 @@ class GridSampler(BaseSampler):
                 plan(self._storage, self._study)  # the next generation
         finally:
             self._held.pop(trial.number)
-        if not self._storage.write(self._waiting):
+        is_over = not (self._is_search and self._held)  # the generation that others are at is not
+        if is_over and not self._storage.write(self._waiting):
             _stop(study)
 
     def _joined(self) -> Membership:
