@@ -147,7 +147,10 @@ class GridSampler(BaseSampler):
         except BaseException:
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             raise
-        if not self._storage.write(self._unclaimed):
+        with self._lock:
+            others = self._is_search and self._held
+            is_over = not others and not self._storage.write(self._unclaimed)
+        if is_over:
             if not self._ever_claimed():
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 raise NoResult(
@@ -161,10 +164,13 @@ class GridSampler(BaseSampler):
     def _await_others(self) -> None:
         """Wait until other threads have claimed what they asked for, or a generation is done."""
         deadline = time.monotonic() + PATIENCE  # who asked may have died since
-        while not self._storage.write(self._waiting):
-            is_asked_for = self._storage.write(self._unclaimed) and time.monotonic() < deadline
-            if not is_asked_for and not (self._is_search and self._held):
-                return
+        while True:
+            with self._lock:
+                if self._storage.write(self._waiting):
+                    return
+                is_asked_for = self._storage.write(self._unclaimed) and time.monotonic() < deadline
+                if not is_asked_for and not (self._is_search and self._held):
+                    return
             time.sleep(PAUSE)
 
     def after_trial(
@@ -174,16 +180,15 @@ class GridSampler(BaseSampler):
         if trial.number in self._uncounted:
             self._uncounted.discard(trial.number)
             return
-        held, ending = self._held[trial.number], ending_of(state, values)
-        try:
+        ending = ending_of(state, values)
+        with self._lock:  # others see a cell held, or what comes after it
+            held = self._held.pop(trial.number)
             self._storage.write(lambda connection: self._settle(connection, held, ending))
             if self._is_search and not self._storage.write(self._unclaimed):
                 plan(self._storage, self._study)  # the next generation
-        finally:
-            self._held.pop(trial.number)
-        is_over = not (self._is_search and self._held)  # the generation that others are at is not
-        if is_over and not self._storage.write(self._waiting):
-            _stop(study)
+            left = self._unclaimed if self._is_search else self._waiting
+            if not (self._is_search and self._held) and not self._storage.write(left):
+                _stop(study)
 
     def _joined(self) -> Membership:
         """Return this process as a worker, which it is until the sampler is gone."""
