@@ -426,8 +426,8 @@ def test_commands_kills_and_strangers_on_one_database(nursery: Nursery) -> None:
 def test_many_steps_of_commands_kills_and_strangers(
     nursery: Nursery, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """`HPO_TOGETHER_STEPS` of them: 300 unless it says otherwise."""
-    n_steps = int(os.environ.get("HPO_TOGETHER_STEPS", "300"))
+    """`HPO_TOGETHER_STEPS` of them: 120 unless it says otherwise."""
+    n_steps = int(os.environ.get("HPO_TOGETHER_STEPS", "120"))
     make_url: Callable[[], str] = lambda: ""  # noqa: E731
     if kind == "postgresql":
         make_url = request.getfixturevalue("postgresql_urls")
