@@ -51,6 +51,9 @@ def patience_of(grace: float) -> float:
     return MISSED * beat_of(grace)
 
 
+_present: set[str] = set()  #: workers that this process is
+
+
 @dataclass(frozen=True)
 class WorkerRow:
     """A worker as the database knows it."""
@@ -91,6 +94,7 @@ class Membership:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
+        _present.add(self.id)
         self._storage.write(self._register)
         self._thread.start()
         return self
@@ -104,6 +108,7 @@ class Membership:
         self._over.set()
         self._thread.join(timeout=1)
         self._storage.finish(self._leave)
+        _present.discard(self.id)
 
     def _register(self, connection: Connection) -> None:
         moment = rows.now(connection)
@@ -259,12 +264,20 @@ def _cause_of_death(
         return DIED
     if "id" not in identity:  # an objective of a user's own, which no heart beats for
         return DIED if hosts.is_gone(identity) else None
+    if _is_left_behind(identity):
+        return DIED
     worker = known.get(identity["id"])
     if worker is not None:
         return _cause(worker)
     # Its row was swept while it was silent: if it woke, its next beat makes a new one.
     unheard = _heard.unchanged_for(f"token {token}", token)
     return DIED if unheard > patience_of(GRACE) else None
+
+
+def _is_left_behind(identity: dict[str, Any]) -> bool:
+    """Tell whether this very process was that worker, and is it no more: a full disk kept its row."""
+    is_ours = all(identity.get(key) == value for key, value in this_worker().items())
+    return is_ours and identity["id"] not in _present
 
 
 def _cause(worker: WorkerRow) -> str | None:

@@ -210,7 +210,7 @@ def _in_words(pid: int) -> str:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # unlike resolve() content with a circle of links
     return real.with_name(real.name + ending)
 
 

@@ -120,7 +120,6 @@ def test_a_killed_process_of_this_machine_is_dead_at_once(
         (OF_OLD, 20 * YEAR, fleet.SILENT),
         (ELSEWHERE, -3600.0, fleet.SILENT),  # the clock was set back since
         (ELSEWHERE, -YEAR, fleet.SILENT),
-        (this_worker(), 61.0, fleet.SILENT),  # its process lives, but something is wrong with it
     ],
 )
 def test_who_seems_dead_is_dead_when_a_beat_is_missed(
