@@ -335,7 +335,10 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [r if r == "standard" else pytest.param(r, marks=pytest.mark.long) for r in RECIPES],
+)
 def test_interrupted_at_every_cycle_and_taken_over_each_time_the_bits_are_the_same(
     tmp_path: Path, recipe: str
 ) -> None:

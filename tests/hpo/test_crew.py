@@ -82,6 +82,7 @@ def stored(database: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("many", ["2", pytest.param("5", marks=pytest.mark.long)])
 def test_several_workers_export_the_bytes_of_one(folder: Path, many: str) -> None:
     exports = {}
@@ -97,6 +98,7 @@ def test_several_workers_export_the_bytes_of_one(folder: Path, many: str) -> Non
     assert stored(folder / f"{many}.db", "select max(attempt) from hpo_attempts") == [(0,)]
 
 
+@pytest.mark.long
 def test_cells_are_shared_out_evenly_in_stacks(folder: Path) -> None:
     with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
         assert process.wait(timeout=60) == 0

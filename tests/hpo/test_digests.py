@@ -195,6 +195,7 @@ def test_a_digest_tells_types_and_borders_and_every_bit() -> None:
     assert digests.digest([-0.0]) == digests.digest([0.0])  # SQLite keeps no sign of a zero
 
 
+@pytest.mark.long
 def test_a_cell_that_is_trained_again_is_taken_from_who_trains_it(
     url: str, storage: Storage
 ) -> None:

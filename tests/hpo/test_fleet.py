@@ -99,6 +99,7 @@ def test_a_worker_whose_row_was_swept_while_it_was_silent_comes_back(
         assert storage.write(lambda c: bury(c, study.uuid)) == []
 
 
+@pytest.mark.long
 def test_a_heart_goes_on_beating_while_the_database_is_held_for_a_moment(url: str) -> None:
     storage, other = Storage(url), Storage(url)
     with Membership(storage, 3.0):

@@ -347,6 +347,7 @@ def test_a_sampler_of_another_name_is_another_study(run: Run) -> None:
         run(replace(JOINT, space=replace(SPACE, sampler="random")))
 
 
+@pytest.mark.long
 def test_replicates_grow_when_the_search_is_over_and_not_before(storage: Storage, run: Run) -> None:
     run(watcher=Watcher(50))
     with pytest.raises(DefinitionChanged, match="replicates: stored 1, asked for 6"):
@@ -555,6 +556,7 @@ FINAL = StudyDefinition(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_derived_study_has_the_recipe_of_its_parents_cell(storage: Storage, run: Run) -> None:
     parent = run().study
     best = storage.write(lambda c: ranking.finished_best(c, parent.stored)).slot.cell
@@ -588,6 +590,7 @@ def test_a_derived_study_takes_over_the_kind_of_network(run: Run) -> None:
     assert derived.n_s == 30
 
 
+@pytest.mark.long
 def test_any_cell_may_be_the_parent(run: Run) -> None:
     parent = run().study.experiment
 

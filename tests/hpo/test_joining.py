@@ -259,6 +259,7 @@ def test_a_study_that_is_deleted_costs_a_watching_worker_one_line(
     assert not any(finding.is_open for finding in examine(url))
 
 
+@pytest.mark.long
 def test_a_worker_forgets_what_it_prepared_for_a_study_that_is_done(
     storage: Storage, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_search_is_drawn_with_what_its_report_says(
     assert list(search.dimensions) == ["lambda", "eta_max", "n_s", "normalisation"]
 
 
+@pytest.mark.long
 def test_rate_and_curves_of_a_search_are_those_of_its_best_network(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def forget(storage: Storage, study: StoredStudy, slot: Slot) -> None:
     storage.write(lambda connection: checkpoints.forget(connection, study.uuid, slot))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("definition", [SEARCH, replace(STUDY, replicates=2)])
 def test_where_weights_are_not_kept_another_seed_is_drawn_or_none(
     definition: StudyDefinition,
@@ -239,6 +241,7 @@ def test_where_weights_are_not_kept_another_seed_is_drawn_or_none(
     assert names[-1] == "best-curves.png"
 
 
+@pytest.mark.long
 def test_damaged_weights_are_told_and_not_passed_over(storage: Storage, tmp_path: Path) -> None:
     study = ran(storage, SEARCH)
     nothing = tables.checkpoints.update().values(content=b"")

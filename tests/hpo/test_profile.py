@@ -36,6 +36,7 @@ def test_a_run_that_trained_nothing_has_no_profile() -> None:
     assert "nothing to profile" in table([])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_profile_of_a_run_accounts_for_its_whole_time(
     process: Any, workplace: Path, workers: str

@@ -324,6 +324,7 @@ def test_who_holds_the_database_is_told_and_whether_it_is_suspended(path: Path) 
     assert holder(path) is None
 
 
+@pytest.mark.long
 def test_a_suspended_holder_is_waited_for_beyond_any_patience_and_told_of_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,7 @@ def test_interrupted_it_says_what_is_left_and_goes_on(workplace: Path, finished:
     assert done.stdout == (finished / "out").read_text()
 
 
+@pytest.mark.long
 def test_submitted_it_waits_for_workers(workplace: Path, process: Command, finished: Path) -> None:
     told = process("submit", "joint", "--data", "digits", "--budget", "12000").out
     assert told == "joint-digits: 8 of 8 trials are waiting or running.\n"

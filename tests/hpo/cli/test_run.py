@@ -501,6 +501,7 @@ def test_a_signal_gives_back_what_is_not_done_and_the_same_command_goes_on(
     assert stored(workplace, "select max(attempt) from hpo_attempts") == [(0,)]
 
 
+@pytest.mark.long
 def test_an_interrupted_study_exports_the_bytes_of_one_that_was_not(
     command: Command, write_study: Command, workplace: Path
 ) -> None:

@@ -51,6 +51,7 @@ def stored(workplace: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.long
 def test_a_worker_that_finds_nothing_waiting_is_given_half_of_a_stack(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_worker_that_finds_nothing_waiting_is_given_half_of_a_stack(
     assert exports[0] == exports[1]
 
 
+@pytest.mark.long
 def test_a_worker_joins_a_run_and_shares_the_work(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
