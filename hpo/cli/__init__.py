@@ -3,9 +3,16 @@
 Heavy packages are imported inside the commands, so that ``hpo --help`` answers at once.
 """
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps: built in, nothing is read
 import os
 import sys
-import traceback
+
+if os.path.basename(sys.argv[0]) == "hpo":  # who imports this otherwise keeps his handlers
+    for _number in (_signal.SIGINT, _signal.SIGTERM):
+        if _signal.getsignal(_number) != _signal.SIG_IGN:
+            _signal.signal(_number, lambda number, _: os._exit(128 + number))
+
+import traceback  # from here on a signal ends the program without a word
 
 # One BLAS thread in every process: more are slower here, and several workers would fight.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -15,16 +22,12 @@ from hpo.search_path import OURS, current_folder, keep_to_ours  # noqa: E402
 
 keep_to_ours()  # before anything else is imported
 
-from hpo.signals import Interruption, end_at_once  # noqa: E402
-
-if os.path.basename(sys.argv[0]) == "hpo":  # who imports this otherwise keeps his handlers
-    end_at_once()
-
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo import marks  # noqa: E402
 from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
 from hpo.printable import printable_lines  # noqa: E402
+from hpo.signals import Interruption  # noqa: E402
 
 app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
