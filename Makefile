@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-elsewhere test-long bench bench-full bench-peers check format lock clean
+.PHONY: help install dev run test test-elsewhere test-exhaustive test-long bench bench-full bench-peers check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone,
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
 	$(BIN)/python -m pytest -q -n 2 -m long
+
+test-exhaustive: dev  ## every variant of what the others sample, in an hour or more
+	$(BIN)/python -m pytest -q -n 2 -m exhaustive
 
 bench: install bench-peers  ## measure ours against the other ways to do it, in about 3 minutes
 	$(BIN)/python tests/benchmarks/bench.py --quick

@@ -85,7 +85,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return text
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.exhaustive)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Both databases; the second by default in one test only, as each statement is standard SQL."""
     if request.param == "postgresql":
@@ -191,7 +191,7 @@ def tell_what_is_infinite(own: optuna.Study) -> None:
 
 
 def only_in_long_tests(some: list[Callable[..., object]]) -> list[object]:
-    return [pytest.param(one, marks=pytest.mark.long) for one in some]
+    return [pytest.param(one, marks=pytest.mark.exhaustive) for one in some]
 
 
 OTHERS = [
@@ -273,7 +273,7 @@ EDITS: dict[str, list[sa.Executable]] = {
 }
 
 
-@pytest.mark.parametrize("repair", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.parametrize("repair", [pytest.param(True, marks=pytest.mark.exhaustive), False])
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_finished_study_that_others_edited_is_shown_as_it_was(
     storage: Storage,

@@ -37,7 +37,9 @@ def put(database: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "n"), [(0, 7), pytest.param(1, MANY, marks=pytest.mark.long)], ids=["few", "many"]
+    ("seed", "n"),
+    [(0, 7), pytest.param(1, MANY, marks=pytest.mark.exhaustive)],
+    ids=["few", "many"],
 )
 def test_a_flipped_bit_changes_no_export_unless_doctor_says_so(
     command: Command, database: Path, seed: int, n: int

@@ -190,7 +190,7 @@ OFTEN = ("copied", "renamed", "deleted", "replaced")
         pytest.param((kind, change), id=f"{change}-{kind}", marks=marks)
         for kind in ("sqlite", "postgresql")
         for change in CHANGES
-        for marks in [() if kind == "sqlite" and change in OFTEN else pytest.mark.long]
+        for marks in [() if kind == "sqlite" and change in OFTEN else pytest.mark.exhaustive]
     ]
 )
 def changed(request: pytest.FixtureRequest) -> tuple[str, str]:
@@ -403,7 +403,7 @@ def test_a_trial_of_somebody_else_with_an_old_id_of_ours_is_left_as_it_is(
     is_shown(storage, study)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
 @pytest.mark.parametrize("pruner", ["median:n_startup_trials=1", "halving", "threshold:lower=0.9"])
 def test_a_pruned_study_goes_on_whatever_others_do_to_it(
@@ -424,7 +424,7 @@ def test_a_pruned_study_goes_on_whatever_others_do_to_it(
                 forget(storage, left)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
 def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
     tmp_path: Path, act: str

@@ -154,7 +154,7 @@ STRANGE: dict[str, tuple[tuple[str, ...], object]] = {
 @pytest.mark.parametrize(
     "strange",
     [
-        pytest.param(name, marks=() if number % 5 == 0 else pytest.mark.long)
+        pytest.param(name, marks=() if number % 5 == 0 else pytest.mark.exhaustive)
         for number, name in enumerate(STRANGE)
     ],
 )
@@ -193,7 +193,10 @@ def test_a_study_that_says_what_nobody_understands_harms_itself_alone(
     [
         "{",
         '{"definition": {}}',
-        *(pytest.param(t, marks=pytest.mark.long) for t in ("", "[]", "null", "1e999", "\x00")),
+        *(
+            pytest.param(t, marks=pytest.mark.exhaustive)
+            for t in ("", "[]", "null", "1e999", "\x00")
+        ),
     ],
 )
 def test_a_damaged_row_harms_itself_alone(
@@ -236,7 +239,9 @@ def test_a_study_whose_training_cannot_begin_is_passed_by_with_one_line_each_tim
 @pytest.mark.parametrize(
     ("definition", "at", "named"),
     [
-        pytest.param(d, at, named, marks=() if (at, named) == (25, True) else pytest.mark.long)
+        pytest.param(
+            d, at, named, marks=() if (at, named) == (25, True) else pytest.mark.exhaustive
+        )
         for d in (FOUR, SEARCH)
         for at in (1, 25, 70)
         for named in (False, True)
@@ -259,7 +264,7 @@ def test_a_study_that_is_deleted_costs_a_watching_worker_one_line(
     assert not any(finding.is_open for finding in examine(url))
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_a_worker_forgets_what_it_prepared_for_a_study_that_is_done(
     storage: Storage, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -427,7 +427,7 @@ def test_commands_kills_and_strangers_on_one_database(nursery: Nursery) -> None:
     interleave(nursery, lambda: "", 1, 8, ["cut"])
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_many_steps_of_commands_kills_and_strangers(
     nursery: Nursery, kind: str, request: pytest.FixtureRequest

@@ -266,7 +266,7 @@ def test_a_call_that_fails_ends_a_command_in_a_sentence(
     fails_well(enter, state, arguments, fault, n)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("fault", [System, Database])
 @pytest.mark.parametrize(("state", "arguments"), COMMANDS, ids=[" ".join(a) for _, a in COMMANDS])
 def test_whatever_fails_a_command_ends_in_a_sentence_and_the_next_run_finishes(
