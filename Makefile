@@ -22,7 +22,7 @@ test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone,
 	$(BIN)/python tests/elsewhere.py $(TESTS)
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
-	$(BIN)/python -m pytest -q -n 2 -m long
+	$(BIN)/python -m pytest -q -n 2 -m long $(TESTS)
 
 test-exhaustive: dev  ## every variant of what the others sample, in an hour or more
 	$(BIN)/python -m pytest -q -n 2 -m exhaustive

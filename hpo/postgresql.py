@@ -48,9 +48,9 @@ def limit(engine: Engine) -> None:
     )
 
     def begun(connection: Connection) -> None:
-        cursor = connection.connection.cursor()
-        cursor.execute(text)
-        cursor.close()
+        connection.exec_driver_sql(
+            text
+        )  # not a cursor of the driver's: its errors are known as such
 
     event.listen(engine, "begin", begun)
 

@@ -268,7 +268,7 @@ def every(step: int) -> Any:
     """Return a table: every ``step``-th write by default, every one in the long run."""
     return pytest.mark.parametrize(
         "step",
-        [pytest.param(step, id="sampled"), pytest.param(1, marks=pytest.mark.long, id="all")],
+        [pytest.param(step, id="sampled"), pytest.param(1, marks=pytest.mark.exhaustive, id="all")],
     )
 
 

@@ -338,7 +338,7 @@ def dies(url: str, n: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(9, id="sampled"), pytest.param(1, marks=pytest.mark.long, id="all")]
+    "step", [pytest.param(9, id="sampled"), pytest.param(1, marks=pytest.mark.exhaustive, id="all")]
 )
 def test_a_death_between_any_two_commits_changes_no_decision(
     tmp_path: Any, undisturbed: str, step: int
