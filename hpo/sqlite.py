@@ -44,8 +44,12 @@ def tune(engine: Engine) -> None:
 
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except BaseException:  # SQLAlchemy forgets a connection that fails here, with its locks
+            connection.close()
+            raise
 
     def begun(connection: Connection) -> None:
         is_reading = connection.get_execution_options().get(READING)

@@ -70,29 +70,35 @@ class Storage:
         self._file = None if path is None else SqliteFile(path)
         self._checkpointed = self._looked = time.monotonic()
         self._is_lost = False
-        if is_ready:
-            self.engine = sa.create_engine(self.url, **self._options())
-            self._opened.append(self.engine)
-            self._tune(self.engine)
-            return
-        self.engine = self.optuna.engine
-        self.write(lambda connection: migrate(connection, shown(self.url)))
+        try:
+            self.engine = self._ready_engine() if is_ready else self.optuna.engine
+            if not is_ready:
+                self.write(lambda connection: migrate(connection, shown(self.url)))
+        except BaseException:
+            self._release()
+            raise
+
+    def _ready_engine(self) -> Engine:
+        engine = sa.create_engine(self.url, **self._options())
+        self._opened.append(engine)
+        self._tune(engine)
+        return engine
 
     @cached_property
     def optuna(self) -> "RDBStorage":
         """Optuna's storage in this database; opening it creates what is missing."""
-        opened = self._open_optuna()
-        self._opened.append(opened.engine)
-        return opened
+        return self._open_optuna()
 
     def _open_optuna(self) -> "RDBStorage":
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            if self._file is None:
-                return postgresql.opened(self.url, self.stop, self._notify)
-            return self._open_file(self._file.path)
+            if self._file is not None:
+                return self._open_file(self._file.path)
+            opened = postgresql.opened(self.url, self.stop, self._notify)
+            self._opened.append(opened.engine)
+            return opened
         except RuntimeError as error:  # Optuna's word for a schema of another version
             raise StorageError(f"{shown(self.url)}: {error}") from error
 
@@ -108,6 +114,7 @@ class Storage:
 
         with sqlite.opening(path, Wait(self.url, self.stop, self._notify)):
             storage = self._until_free(attempt)
+            self._opened.append(storage.engine)
             self._tune(storage.engine)
         return storage
 
@@ -239,6 +246,9 @@ class Storage:
         """Give the connections back; what was committed goes into the file, where nobody reads."""
         if self._file is not None and self._opened and not self._file.is_lost():
             self._checkpoint("TRUNCATE")
+        self._release()
+
+    def _release(self) -> None:
         if "optuna" in vars(self):
             self.optuna.remove_session()
         for engine in self._opened:

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,23 @@ def test_a_failing_transaction_leaves_nothing(url: str) -> None:
 def test_errors_that_are_not_the_databases_are_not_explained() -> None:
     assert explain(ValueError("x"), "sqlite:///hpo.db") is None
     assert not is_transient(ValueError("database is fine"))
+
+
+def test_a_database_that_cannot_be_opened_is_let_go_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "hpo.db"
+    url = f"sqlite:///{path}"
+    Storage(url).close()
+    with closing(sqlite3.connect(path)) as connection:
+        where = "select rootpage from sqlite_master where name = 'hpo_meta'"
+        page = connection.execute(where).fetchone()[0] - 1
+        size = connection.execute("pragma page_size").fetchone()[0]
+    damaged = bytearray(path.read_bytes())
+    damaged[page * size : page * size + 16] = b"\xff" * 16
+    path.write_bytes(damaged)
+
+    with pytest.raises(StorageError, match="damaged") as refused:
+        Storage(url)
+
+    with closing(sqlite3.connect(path, timeout=0)) as connection:
+        connection.execute("pragma journal_mode=delete")  # raises while it is open elsewhere
+    assert refused.value.__traceback__ is not None  # which keeps alive what was not closed
