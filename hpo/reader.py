@@ -17,7 +17,7 @@ from hpo.errors import NotWrittenYet, StorageError
 from hpo.locations import check_file, checked_url, shown, sqlite_path
 from hpo.migrations import refuse_newer, stored_version
 from hpo.progress import say
-from hpo.sqlite_file import LOCK_WAIT, has_index, has_log, log_of, refuse_foreign_log
+from hpo.sqlite_file import LOCK_WAIT, LetsGo, has_index, has_log, log_of, refuse_foreign_log
 from hpo.waiting import Wait
 
 T = TypeVar("T")
@@ -74,6 +74,7 @@ class Reader:
                 timeout=LOCK_WAIT,
                 isolation_level=None,  # transactions begin where we say, so before the first look
                 check_same_thread=False,
+                factory=LetsGo,
             )
 
         engine = sa.create_engine("sqlite://", creator=connect)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 from hpo.errors import StorageError
 
@@ -28,6 +30,38 @@ LOOKS = 5  #: tries to find file and log agreeing; others may be writing
 
 class DatabaseMoved(StorageError):
     """The file that was opened is not at its place any more."""
+
+
+class LetsGo(sqlite3.Connection):
+    """A connection that holds no lock once it was rolled back or closed.
+
+    SQLite keeps a lock as long as a statement is not at its end, and Python keeps the statement as
+    long as anybody has its cursor, as the traceback of what failed in the middle of a result has.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
+        """Return a cursor, and remember it while anybody has it."""
+        cursor = super().cursor(factory)
+        self._cursors.add(cursor)
+        return cursor
+
+    def rollback(self) -> None:
+        """Undo what was not committed, and end what was not read to its end."""
+        self._end_statements()
+        super().rollback()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._end_statements()
+        super().close()
+
+    def _end_statements(self) -> None:
+        for cursor in list(self._cursors):
+            cursor.close()
 
 
 class SqliteFile:
@@ -53,6 +87,7 @@ class SqliteFile:
             uri=True,
             timeout=LOCK_WAIT,
             check_same_thread=False,
+            factory=LetsGo,
         )
         if self._opened is None:
             self._opened = before or _identity(self.path)

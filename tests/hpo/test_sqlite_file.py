@@ -359,3 +359,26 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+LONG = "select * from sqlite_master a, sqlite_master b, sqlite_master c"
+
+
+@pytest.mark.parametrize("way", ["a reader", "a storage that reads", "a storage that writes"])
+def test_who_keeps_a_result_after_an_error_keeps_no_lock(path: Path, way: str) -> None:
+    Storage(address(path)).close()
+    opened = Reader(address(path)) if way == "a reader" else Storage(address(path))
+    act = opened.write if way.endswith("writes") else opened.read  # type: ignore[union-attr]
+    kept = []  # as a traceback does, which a notebook keeps
+
+    def half_read(connection: sa.Connection) -> None:
+        kept.append(connection.execute(sa.text(LONG)))
+        kept[0].fetchone()
+        raise StorageError("A row is damaged.")
+
+    with pytest.raises(StorageError, match="A row is damaged"):
+        act(half_read)
+    opened.close()
+
+    with closing(sqlite3.connect(path, timeout=0)) as connection:
+        connection.execute("pragma journal_mode=delete")  # raises while anybody has it open
