@@ -25,7 +25,7 @@ test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA n
 	$(BIN)/python -m pytest -q -n 2 -m long $(TESTS)
 
 test-exhaustive: dev  ## every variant of what the others sample, in an hour or more
-	$(BIN)/python -m pytest -q -n 2 -m exhaustive
+	$(BIN)/python -m pytest -q -n 2 -m exhaustive -o timeout=0
 
 bench: install bench-peers  ## measure ours against the other ways to do it, in about 3 minutes
 	$(BIN)/python tests/benchmarks/bench.py --quick
