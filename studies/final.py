@@ -1,7 +1,7 @@
 """How good is the winner? The best cell's recipe, trained on nearly all images, then tested once."""
 
-from hpo.definition import StudyDefinition
-from hpo.grids import Best
+from hpo.definition.grids import Best
+from hpo.definition.study import StudyDefinition
 
 STUDY = StudyDefinition(
     name="final",

@@ -1,7 +1,7 @@
 """Which lambda exactly? Ten evenly spaced values between the neighbours of the coarse best."""
 
-from hpo.definition import Epochs, StudyDefinition
-from hpo.grids import AroundBest
+from hpo.definition.grids import AroundBest
+from hpo.definition.study import Epochs, StudyDefinition
 
 STUDY = StudyDefinition(
     name="fine",

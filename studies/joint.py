@@ -1,7 +1,7 @@
 """Which recipe? Lambda, eta_max, n_s, normalisation and mirrored images together, within a budget."""
 
-from hpo.definition import StudyDefinition
-from hpo.spaces import Real, Space, WholeEpochs
+from hpo.definition.spaces import Real, Space, WholeEpochs
+from hpo.definition.study import StudyDefinition
 
 STUDY = StudyDefinition(
     name="joint",

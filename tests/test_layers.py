@@ -115,7 +115,7 @@ def test_only_one_function_shows_the_test_images_to_a_network() -> None:
     }
 
     # held_out evaluates, and each look is a row; `hpo data verify` only hashes
-    assert users == {"hpo/held_out.py", "hpo/cli/data.py"}
+    assert users == {"hpo/held_out/looking.py", "hpo/cli/data.py"}
 
 
 def test_the_test_part_is_read_through_a_source_only() -> None:
@@ -125,17 +125,17 @@ def test_the_test_part_is_read_through_a_source_only() -> None:
         if path.parts[0] != "model" and names(path) & {"digits_test", "npz_parts", "TEST_BATCH"}
     }
 
-    assert users == {"hpo/sources.py"}
+    assert users == {"hpo/data/sources.py"}
 
 
 def test_only_final_and_reproduce_look_at_the_test_images() -> None:
     lookers = {
-        str(p) for p in FILES if any(ast.unparse(c.func) == "held_out.look" for c in calls(p))
+        str(p) for p in FILES if any(ast.unparse(c.func) == "looking.look" for c in calls(p))
     }
     showers = {str(p) for p in FILES if "show_test_images" in names(p)}
 
-    assert lookers == {"hpo/final.py", "hpo/reproduce.py"}
-    assert showers == {"hpo/cli/searching.py", "hpo/reproduce.py"}
+    assert lookers == {"hpo/held_out/final.py", "hpo/commands/reproduce.py"}
+    assert showers == {"hpo/cli/searching.py", "hpo/commands/reproduce.py"}
 
 
 def test_of_the_command_line_only_run_shows_the_test_images() -> None:
@@ -150,9 +150,15 @@ def test_of_the_command_line_only_run_shows_the_test_images() -> None:
 
 
 def test_a_prediction_needs_no_data_set_and_no_database() -> None:
-    for name in ("cli/predicting", "predict", "image_files", "weights_file"):
+    for name in ("cli/predicting", "weights/prediction", "weights/pictures", "weights/file"):
         modules = set(imported(Path(f"hpo/{name}.py")))
-        forbidden = {"hpo.sources", "hpo.held_out", "hpo.storage", "hpo.rows", "sqlalchemy"}
+        forbidden = {
+            "hpo.data.sources",
+            "hpo.held_out.looking",
+            "hpo.database.storage",
+            "hpo.database.rows",
+            "sqlalchemy",
+        }
 
         assert not modules & forbidden, name
 
@@ -160,4 +166,6 @@ def test_a_prediction_needs_no_data_set_and_no_database() -> None:
 def test_verifying_the_data_evaluates_nothing() -> None:
     modules = set(imported(Path("hpo/cli/data.py")))
 
-    assert not any(m.startswith(("model", "hpo.trainer", "hpo.single")) for m in modules)
+    assert not any(
+        m.startswith(("model", "hpo.training.trainer", "hpo.training.single")) for m in modules
+    )

@@ -18,16 +18,16 @@ import traceback  # from here on a signal ends the program without a word
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-from hpo.search_path import OURS, current_folder, keep_to_ours  # noqa: E402
+from hpo.machine.search_path import OURS, current_folder, keep_to_ours  # noqa: E402
 
 keep_to_ours()  # before anything else is imported
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
-from hpo import marks  # noqa: E402
 from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
-from hpo.printable import printable_lines  # noqa: E402
-from hpo.signals import Interruption  # noqa: E402
+from hpo.machine import marks  # noqa: E402
+from hpo.machine.printable import printable_lines  # noqa: E402
+from hpo.machine.signals import Interruption  # noqa: E402
 
 app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
@@ -112,7 +112,7 @@ def _usage_or_model(error: Exception) -> str | None:
 def _of_database(error: Exception) -> str | None:
     """Return the sentence for what the database's libraries raised by themselves, or None.
 
-    Of what they mean to raise `hpo.faults` knows more; this is what damaged rows make of them.
+    Of what they mean to raise `hpo.database.faults` knows more; this is what damaged rows make of them.
     """
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         module = str(frame.f_globals.get("__name__"))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli.options import open_source
-from hpo.progress import say, tell
+from hpo.training.progress import say, tell
 
 app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
 Spec = Annotated[
@@ -22,8 +22,9 @@ def info(source: Spec = "cifar10") -> None:
     """
     import numpy as np
 
-    from hpo import brightness, parts
-    from hpo.definition import StudyDefinition
+    from hpo.data import parts
+    from hpo.definition.study import StudyDefinition
+    from hpo.weights import brightness
 
     found = open_source(source, lambda: False)
     dataset = found.training()
@@ -72,7 +73,7 @@ def shuffle(
 
     Example: hpo data shuffle sorted.npz mixed.npz
     """
-    from hpo import shuffling
+    from hpo.data import shuffling
 
     if new_file.suffix != ".npz":
         raise typer.BadParameter(f"the new file's name must end with .npz, got {new_file.name!r}.")

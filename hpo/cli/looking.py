@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
-from hpo.progress import say, tell
+from hpo.training.progress import say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,8 +30,9 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo best coarse
     """
-    from hpo import judgement, report
-    from hpo.study import stored
+    from hpo.judging import judgement
+    from hpo.mirror.study import stored
+    from hpo.views import report
 
     def told(connection: "Connection") -> str:
         found = stored(connection, study)
@@ -45,7 +46,7 @@ def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo status
     """
-    from hpo import overview
+    from hpo.views import overview
 
     tell(_read(storage, overview.status))
 
@@ -55,7 +56,7 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo list
     """
-    from hpo import overview
+    from hpo.views import overview
 
     tell(_read(storage, overview.listing))
 
@@ -69,8 +70,8 @@ def export(
 
     Example: hpo export coarse --format csv > coarse.csv
     """
-    from hpo import export as exporting
-    from hpo.study import stored
+    from hpo.mirror.study import stored
+    from hpo.views import export as exporting
 
     writers = {"json": exporting.to_json, "csv": exporting.to_csv}
     if format_ not in writers:
@@ -88,10 +89,10 @@ def plot(
 
     Example: hpo plot coarse --out pictures
     """
-    from hpo import pictures
-    from hpo.study import stored
+    from hpo.mirror.study import stored
+    from hpo.views import drawing
 
-    for path in _read(storage, lambda c: pictures.of_study(c, stored(c, study), out)):
+    for path in _read(storage, lambda c: drawing.of_study(c, stored(c, study), out)):
         say(f"Wrote {path}")
 
 
@@ -104,10 +105,10 @@ def delete(
 
     Example: hpo delete coarse-digits --yes
     """
-    from hpo import deleting
-    from hpo.reader import read_once
-    from hpo.signals import StopRequest
-    from hpo.storage import Storage
+    from hpo.database.reader import read_once
+    from hpo.database.storage import Storage
+    from hpo.machine.signals import StopRequest
+    from hpo.mirror import deleting
 
     # Looked for without writing: a database that is not there is not made by deleting from it.
     read_once(storage, lambda connection: deleting.named(connection, study))
@@ -121,6 +122,6 @@ def delete(
 
 
 def _read(url: str, action: "Callable[[Connection], T]") -> T:
-    from hpo.reader import read_once
+    from hpo.database.reader import read_once
 
     return read_once(url, action)

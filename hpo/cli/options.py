@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.progress import say
+from hpo.training.progress import say
 
 if TYPE_CHECKING:
-    from hpo.sources import Source
+    from hpo.data.sources import Source
 
 StorageUrl = Annotated[
     str,
     typer.Option("--storage", envvar="HPO_STORAGE", help="SQLAlchemy URL of the database."),
 ]
-DEFAULT_STORAGE = "sqlite:///hpo.db"  # as in hpo.storage, which is too heavy to import here
+DEFAULT_STORAGE = (
+    "sqlite:///hpo.db"  # as in hpo.database.storage, which is too heavy to import here
+)
 MOST_WORKERS = 64  #: of a run, on a machine with few cores
 Data = Annotated[
     str,
@@ -29,7 +31,7 @@ Data = Annotated[
 
 def _sensible(n: int | None) -> int | None:
     """Refuse more processes than this machine could ever be busy with."""
-    from hpo.cores import usable_cores
+    from hpo.machine.cores import usable_cores
 
     most = max(MOST_WORKERS, 4 * usable_cores())
     if n is not None and n > most:
@@ -85,7 +87,7 @@ StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for exam
 
 def open_source(spec: str, stop: Callable[[], bool]) -> "Source":
     """Resolve ``--data``; a download is shown on stderr."""
-    from hpo import sources
+    from hpo.data import sources
 
     shown = -1
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.progress import say, tell
+from hpo.training.progress import say, tell
 
 SHOWN = 20  #: faults that are told one by one
 
@@ -34,10 +34,10 @@ def predict(
 
     Example: hpo predict final-model/weights.npz cat.png --top 3
     """
-    from hpo import image_files
-    from hpo import predict as predicting
     from hpo.errors import InvalidImage
-    from hpo.weights_file import read
+    from hpo.weights import pictures as image_files
+    from hpo.weights import prediction as predicting
+    from hpo.weights.file import read
 
     network = read(weights)
     if top > network.n_classes:

@@ -22,14 +22,14 @@ from hpo.cli.options import (
     Workers,
     open_source,
 )
-from hpo.progress import Story, say, tell
+from hpo.training.progress import Story, say, tell
 
 if TYPE_CHECKING:
-    from hpo.definition import StudyDefinition
-    from hpo.running import Outcome
-    from hpo.signals import StopRequest
-    from hpo.storage import Storage
-    from hpo.study import OpenStudy
+    from hpo.commands.running import Outcome
+    from hpo.database.storage import Storage
+    from hpo.definition.study import StudyDefinition
+    from hpo.machine.signals import StopRequest
+    from hpo.mirror.study import OpenStudy
     from model.data import Dataset
 
 
@@ -82,10 +82,10 @@ def run(
 
     Example: hpo run coarse --data digits
     """
-    from hpo import lookup
-    from hpo.glance import is_done
-    from hpo.member import Reserve
-    from hpo.signals import StopRequest
+    from hpo.database.glance import is_done
+    from hpo.definition import lookup
+    from hpo.machine.signals import StopRequest
+    from hpo.workers.member import Reserve
 
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
         definition = with_options(
@@ -102,9 +102,10 @@ def run(
         known = name or definition.name
         n_early = 0 if dry_run or is_done(storage, known) else _started_early(workers, data)
         with Reserve(n_early) as reserve, Story() as story, ExitStack() as until_the_end:
-            from hpo import prepared, running  # while the processes import theirs
-            from hpo.profile import table
-            from hpo.storage import Interrupted
+            from hpo.commands import running
+            from hpo.data import prepared  # while the processes import theirs
+            from hpo.database.storage import Interrupted
+            from hpo.training.phases import table
 
             if dry_run:
                 tell(_described(definition, data, stop, storage, name, parent, cell))
@@ -135,7 +136,7 @@ def run(
                 )
                 is_tested = outcome.after.is_complete and definition.evaluates_test
                 if is_tested:
-                    from hpo import final
+                    from hpo.held_out import final
 
                     final.show_test_images(opened, outcome.study, dataset, source, again=again)
             except Interrupted:
@@ -160,7 +161,8 @@ def _described(
     cell: int | None,
 ) -> str:
     """Return what a run would train, and leave everything on this machine as it is."""
-    from hpo import estimate, sources
+    from hpo.commands import estimate
+    from hpo.data import sources
 
     missing = sources.to_fetch(data, os.environ)
     if missing is not None:
@@ -182,8 +184,8 @@ def _without_bytecode() -> Iterator[None]:
 
 def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
     """Print what a run came to, and return its exit status."""
-    from hpo import report
     from hpo.errors import CellsFailed
+    from hpo.views import report
 
     stored, before = outcome.study.stored, outcome.before
     if before.n_recovered:
@@ -211,7 +213,7 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
 
 def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folder: Path) -> None:
     """Print what the test images say, and write the best network with its model card."""
-    from hpo import final
+    from hpo.held_out import final
 
     verdict = storage.write(lambda connection: final.verdict(connection, study.stored))
     if verdict is None:
@@ -237,18 +239,18 @@ def _model_folder(
     definition: "StudyDefinition", dataset: "Dataset", name: str | None, out: Path | None
 ) -> Path:
     """Return the folder for the files, which can be written to, if there will be some."""
-    from hpo import output
-    from hpo.definition import study_name
+    from hpo.definition.study import study_name
+    from hpo.machine import files
 
     folder = out or Path(f"{name or study_name(definition, dataset.name)}-model")
     if definition.evaluates_test:
-        output.check_folder(folder)
+        files.check_folder(folder)
     return folder
 
 
 def _started_early(workers: int | None, data: str) -> int:
     """Return how many processes are sure enough to be needed; a study on digits needs none."""
-    from hpo.cores import usable_cores
+    from hpo.machine.cores import usable_cores
 
     n_cores = usable_cores()
     if workers is not None:  # the others are started when it is known that there is work for them
@@ -268,9 +270,9 @@ def reproduce(
 
     Example: hpo reproduce --workdir /tmp/reproduce
     """
-    from hpo import reproduce as reproduction
-    from hpo.signals import StopRequest
-    from hpo.storage import Interrupted
+    from hpo.commands import reproduce as reproduction
+    from hpo.database.storage import Interrupted
+    from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
         source = open_source(data, stop)
@@ -289,7 +291,7 @@ def with_options(
     """Return the definition as the options of a command change it; None changes nothing."""
     from dataclasses import replace
 
-    from hpo.definition import PROTOCOLS
+    from hpo.definition.study import PROTOCOLS
     from hpo.errors import InvalidDefinition
 
     protocol = protocol or definition.protocol

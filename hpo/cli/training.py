@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import Data, open_source
-from hpo.progress import say, tell
+from hpo.training.progress import say, tell
 
 if TYPE_CHECKING:
-    from hpo.single import Trained
-    from hpo.sources import Source
+    from hpo.data.sources import Source
+    from hpo.training.single import Trained
     from model.data import Dataset
 
 
@@ -73,8 +73,8 @@ def train(
 
     Example: hpo train --lambda 0.01 --n-s 500 --cycles 1 --train-batches 1 --validation-batch 2
     """
-    from hpo.signals import StopRequest
-    from hpo.single import Settings, train_once
+    from hpo.machine.signals import StopRequest
+    from hpo.training.single import Settings, train_once
 
     settings = Settings.of_options(
         lambda_=lambda_,
@@ -163,7 +163,7 @@ def _parts(
     n_validation: int,
 ) -> "tuple[Dataset, Dataset]":
     """Return training and validation images, from batches, from ranges, or from the usual split."""
-    from hpo import parts
+    from hpo.data import parts
     from model.data import split
 
     everything = source.batches(train_batches) if train_batches else source.training()
@@ -216,7 +216,7 @@ def _print(trained: "Trained") -> None:
 
 
 def _draw(trained: "Trained", folder: Path, training: "Dataset") -> None:
-    from hpo import pictures
+    from hpo.views import drawing
 
-    for path in pictures.of_training(trained, training, folder):
+    for path in drawing.of_training(trained, training, folder):
         say(f"Wrote {path}")

@@ -18,7 +18,7 @@ from hpo.cli.options import (
     StudyName,
     open_source,
 )
-from hpo.progress import Story, say, tell
+from hpo.training.progress import Story, say, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +46,11 @@ def worker(
 
     Example: hpo worker coarse --watch
     """
-    from hpo import joining, prepared
-    from hpo.reader import read_once
-    from hpo.signals import StopRequest
-    from hpo.storage import Interrupted, Storage
+    from hpo.commands import joining
+    from hpo.data import prepared
+    from hpo.database.reader import read_once
+    from hpo.database.storage import Interrupted, Storage
+    from hpo.machine.signals import StopRequest
 
     read_once(storage, lambda _: None)  # a worker makes no database
     with StopRequest() as stop:
@@ -87,9 +88,11 @@ def submit(
 
     Example: hpo submit coarse
     """
-    from hpo import lookup, prepared, running
     from hpo.cli.searching import with_options
-    from hpo.signals import StopRequest
+    from hpo.commands import running
+    from hpo.data import prepared
+    from hpo.definition import lookup
+    from hpo.machine.signals import StopRequest
 
     definition = with_options(
         lookup.definition(study),
@@ -117,12 +120,12 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo retry coarse
     """
-    from hpo import plan
-    from hpo import study as studies
+    from hpo.database.reader import read_once
+    from hpo.database.storage import Storage
     from hpo.errors import StudyNotFound
-    from hpo.reader import read_once
-    from hpo.signals import StopRequest
-    from hpo.storage import Storage
+    from hpo.machine.signals import StopRequest
+    from hpo.mirror import study as studies
+    from hpo.planning import plan
 
     read_once(storage, lambda _: None)  # a database that is not there is not made
     with StopRequest() as stop, Storage(storage, stop) as opened:
@@ -144,8 +147,8 @@ def doctor(
 
     Example: hpo doctor --storage sqlite:///hpo.db
     """
-    from hpo import doctor as examination
-    from hpo.signals import StopRequest
+    from hpo.commands import doctor as examination
+    from hpo.machine.signals import StopRequest
 
     if repair:
         with StopRequest() as stop:

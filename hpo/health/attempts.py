@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo import rows
+from hpo.database import rows
+from hpo.database.tables import LIVE, StoredStudy, attempts
 from hpo.health.digests import AGAIN
 from hpo.health.finding import Finding
-from hpo.tables import LIVE, StoredStudy, attempts
 
 STATES = (*LIVE, "ended", "failed")
 

@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import checkpoints, rows, tables
+from hpo.database import checkpoints, rows, tables
+from hpo.database.tables import Slot, StoredStudy
 from hpo.health.finding import Finding
-from hpo.tables import Slot, StoredStudy
 
 
 def damage(connection: Connection, study: StoredStudy) -> list[Finding]:

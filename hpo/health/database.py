@@ -5,10 +5,10 @@ import platform
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo import rows, tables
-from hpo.environment import environment
+from hpo.database import rows, tables
+from hpo.database.locations import shown
 from hpo.health.finding import Finding
-from hpo.locations import shown
+from hpo.machine.environment import environment
 
 
 def versions(url: str) -> list[Finding]:

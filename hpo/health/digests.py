@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo import checkpoints, damage, digests, looks, rows, tables
+from hpo.database import checkpoints, damage, digests, looks, rows, tables
+from hpo.database.tables import LIVE, Slot, StoredStudy
 from hpo.health.finding import Finding
-from hpo.tables import LIVE, Slot, StoredStudy
 
 AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again
 

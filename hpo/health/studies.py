@@ -2,12 +2,13 @@
 
 from sqlalchemy import Connection
 
-from hpo import correction, identity, rows
-from hpo import study as studies
+from hpo.database import rows
+from hpo.database.storage import Storage
 from hpo.errors import is_of_one_study, reason_of
 from hpo.health.finding import Finding
-from hpo.plan import plan
-from hpo.storage import Storage
+from hpo.mirror import correction, identity
+from hpo.mirror import study as studies
+from hpo.planning.plan import plan
 
 
 def findings(connection: Connection) -> list[Finding]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from hpo import agreement, identity, rows
-from hpo.agreement import Comparison
-from hpo.correction import listed, numbered
+from hpo.database import rows
+from hpo.database.tables import Attempt, StoredStudy
 from hpo.health.finding import Finding
-from hpo.tables import Attempt, StoredStudy
+from hpo.mirror import agreement, identity
+from hpo.mirror.agreement import Comparison
+from hpo.mirror.correction import listed, numbered
 
 
 def record(connection: Connection, study: StoredStudy) -> list[Finding]:

@@ -2,14 +2,14 @@
 
 from sqlalchemy import Connection
 
-from hpo import fleet
+from hpo.database import fleet
 from hpo.health.finding import Finding
 
 
 def dead(connection: Connection) -> Finding:
     """Count the workers that died without giving back what they held.
 
-    Whether one that seems dead lives is seen by `hpo.fleet.settle`, before this.
+    Whether one that seems dead lives is seen by `hpo.database.fleet.settle`, before this.
     """
     n_dead = fleet.n_dead_holders(connection)
     if n_dead:

@@ -1,4 +1,4 @@
-"""Whether the intervals of `hpo.statistics` keep what they promise, on searches of known truth.
+"""Whether the intervals of `hpo.judging.statistics` keep what they promise, on searches of known truth.
 
     OPENBLAS_NUM_THREADS=1 python tests/benchmarks/coverage.py [SIMULATIONS]
 
@@ -15,8 +15,9 @@ import numpy as np
 from latent import ACCURACIES, Search
 from numpy.typing import NDArray
 
-from hpo import statistics, winner
-from hpo.statistics import Layout
+from hpo.judging import chances as winner
+from hpo.judging import statistics
+from hpo.judging.statistics import Layout
 
 CLOSE = 0.512 + np.array((-0.004, -0.002, -0.001, 0.0, 0.001, 0.002, -0.001, -0.003))
 EQUAL = np.full(8, 0.512)
@@ -198,9 +199,9 @@ def main(n: int) -> None:
 
 def show_fit(url: str, study: str) -> None:
     """Print what `latent.py` holds, from a study with several replicates."""
-    from hpo.judgement import hits_of
-    from hpo.reader import read_once
-    from hpo.study import stored
+    from hpo.database.reader import read_once
+    from hpo.judging.judgement import hits_of
+    from hpo.mirror.study import stored
 
     found = read_once(url, lambda connection: hits_of(connection, stored(connection, study)))
     n_cells = 1 + max(slot.cell for slot in found)

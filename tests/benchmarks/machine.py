@@ -10,7 +10,7 @@ from pathlib import Path
 from commands import ROOT, environment, tell
 from goals import MeasureFailed
 
-from hpo.environment import environment as libraries
+from hpo.machine.environment import environment as libraries
 
 SGEMM = Path(__file__).with_name("sgemm.py")
 START = 3.0  #: seconds that a process may take until it measures

@@ -22,11 +22,11 @@ from statistics import median
 import numpy as np
 from stack_width import milliseconds
 
+from hpo.definition.spaces import SAMPLERS, Space
 from hpo.errors import MissingPackage
-from hpo.experiment import DataFacts, Experiment
-from hpo.proposing import check_installed, propose
-from hpo.resolution import resolve
-from hpo.spaces import SAMPLERS, Space
+from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.resolution import resolve
+from hpo.search.proposals import check_installed, propose
 from model.data import Dataset
 from model.normalisation import Inputs, Normalisation
 from model.order import StandardRandomness

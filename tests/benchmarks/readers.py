@@ -26,8 +26,8 @@ BIN = Path(sys.executable).parent
 STATUS_PAUSE = 2.0  #: seconds between two `hpo status`
 POLL_PAUSE = 2.0  #: seconds between two looks of the dashboard's page
 STUDY = """
-from hpo.definition import StudyDefinition
-from hpo.grids import Logarithmic
+from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Logarithmic
 
 STUDY = StudyDefinition(name="watched", grid=Logarithmic(-5, -1, 24), n_s=300, n_cycles=24)
 """

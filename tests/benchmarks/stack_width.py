@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from hpo.sources import resolve
+from hpo.data.sources import resolve
 from model.data import split
 from model.normalisation import Inputs, Normalisation
 from model.order import StandardRandomness

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hpo.data.sources import Source, resolve
 from hpo.errors import DataUnavailable
-from hpo.sources import Source, resolve
 
-STUDY = """from hpo.definition import StudyDefinition
-from hpo.grids import Logarithmic
+STUDY = """from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Logarithmic
 
 STUDY = StudyDefinition(
     name={name!r},

@@ -82,7 +82,7 @@ def process(workplace: Path) -> Command:
 
 KILLED = """
 import json, time
-from hpo.hosts import this_worker
+from hpo.machine.process import this_worker
 print(json.dumps(this_worker()), flush=True)
 time.sleep(60)
 """
@@ -101,7 +101,7 @@ def killed_process() -> dict[str, object]:
 @pytest.fixture
 def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let hearts beat often, so that it is soon known who misses a beat."""
-    monkeypatch.setattr("hpo.fleet.BEAT", 0.1)
+    monkeypatch.setattr("hpo.database.fleet.BEAT", 0.1)
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def write_study(workplace: Path) -> WriteStudy:
         settings = {"n_s": 10, "n_cycles": 2} | fields
         told = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
         (workplace / f"{name}.py").write_text(
-            "from hpo.definition import Epochs, StudyDefinition\n"
-            "from hpo.grids import AroundBest, Best, Linear, Logarithmic, Values\n\n"
+            "from hpo.definition.study import Epochs, StudyDefinition\n"
+            "from hpo.definition.grids import AroundBest, Best, Linear, Logarithmic, Values\n\n"
             f"STUDY = StudyDefinition(\n    name={name!r},\n    grid={grid},\n{told})\n"
         )
         return f"{name}.py"

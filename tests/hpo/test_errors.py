@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hpo import output
 from hpo.cli import searching
 from hpo.errors import ADVICE, OutputError, SystemFault
+from hpo.machine import files as output
 
 
 def fault(number: int, *files: Any) -> OSError:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 import hpo
-from hpo.definition import StudyDefinition, study_name
-from hpo.experiment import DataFacts, Experiment, Parent
-from hpo.grids import ParentCell
-from hpo.resolution import inheritance, resolve
+from hpo.definition.grids import ParentCell
+from hpo.definition.study import StudyDefinition, study_name
+from hpo.experiment.experiment import DataFacts, Experiment, Parent
+from hpo.experiment.resolution import inheritance, resolve
 from studies import coarse, final, fine, joint
 
-PUBLISHED = json.loads(Path(hpo.__file__).with_name("published.json").read_text())
+PUBLISHED = json.loads(
+    Path(hpo.__file__).with_name("commands").joinpath("published.json").read_text()
+)
 DEFINITIONS = [coarse.STUDY, fine.STUDY, final.STUDY]  # in the order of the notebook
 BEST_COARSE, BEST_FINE = 5, 1  # the cells that won in the notebook
 

@@ -12,8 +12,8 @@ import pytest
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 STUDY = """
-from hpo.definition import StudyDefinition
-from hpo.grids import Values
+from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Values
 
 STUDY = StudyDefinition(name="tiny", grid=Values((1e-4, 1e-3)), n_s=10, n_cycles=1, n_validation=50)
 """

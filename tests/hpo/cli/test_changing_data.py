@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo import cache, crew, worker
+from hpo.machine import cache
+from hpo.workers import pool, worker
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,9 @@ def before_training(
         change()
         usual(*args, **rest)
 
-    monkeypatch.setattr("hpo.running.work" if module is worker else "hpo.crew.work", work)
+    monkeypatch.setattr(
+        "hpo.commands.running.work" if module is worker else "hpo.workers.pool.work", work
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_a_file_that_is_exchanged_under_a_run_changes_no_result(
     study, data = write_study(), write_npz()
     run = ("run", study, "--data", data, "--workers", n_workers)
     assert command(*run, "--workers", "1", "--name", "undisturbed").status == 0
-    module = worker if n_workers == "1" else crew
+    module = worker if n_workers == "1" else pool
     before_training(monkeypatch, module, lambda: change(workplace / data))
     assert command(*run, "--name", "disturbed").status == 0
 
@@ -94,7 +97,7 @@ def test_without_a_cache_a_run_on_an_exchanged_file_ends_in_a_sentence(
     own_cache.write_text("in the way")
     study, data = write_study(), write_npz()
     with monkeypatch.context() as patch:
-        before_training(patch, crew, lambda: replaced(workplace / data))
+        before_training(patch, pool, lambda: replaced(workplace / data))
         failed = command("run", study, "--data", data, "--workers", "2")
     assert "images of mine were changed while they were used" in failed.sentence
     assert json.loads(command("export", "tiny-mine").out)["trials"] == []

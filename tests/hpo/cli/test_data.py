@@ -138,7 +138,7 @@ def test_a_stored_study_on_a_sorted_file_goes_on(
     labels[:20:3] = 1
     data, study = write_npz("sorted", labels=labels), write_study()
     with monkeypatch.context() as patch:  # as an older hpo did
-        patch.setattr("hpo.parts.check", lambda *_: None)
+        patch.setattr("hpo.data.parts.check", lambda *_: None)
         assert command("run", study, "--data", data).status == 0
     before = command("export", "tiny-sorted").out
 

@@ -30,7 +30,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
 import hpo.cli
-from hpo import export, pictures, plots, running  # noqa: F401  # imported before the fork
+from hpo.views import drawing, export, plots  # noqa: F401  # imported before the fork
 
 #: Calls from one that fails to the next; every single one takes an hour.
 EVERY = int(os.environ.get("HPO_EVERY", "29"))
@@ -185,7 +185,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("folders")
     (base / "new").mkdir()
     (base / "new" / "tiny.py").write_text(
-        "from hpo.definition import StudyDefinition\nfrom hpo.grids import Values\n\n"
+        "from hpo.definition.study import StudyDefinition\nfrom hpo.definition.grids import Values\n\n"
         "STUDY = StudyDefinition(name='tiny', grid=Values((1e-4, 1e-3)), n_s=10, n_cycles=1, hidden=3,"
         " evaluates_test=True)\n"
     )

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from hpo.cli import app
-from hpo.sources import Source
+from hpo.data.sources import Source
 
 Command = Callable[..., Any]
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -135,13 +135,13 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
 def test_a_full_disk_loses_nothing(
     searched: Command, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpo import output
+    from hpo.machine import files
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(output.os, "fsync", full)
+        patched.setattr(files.os, "fsync", full)
         answer = searched("run", "last.py", "--data", "digits")
 
     assert answer.sentence.startswith(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo.doctor import examine
-from hpo.storage import Storage
+from hpo.commands.doctor import examine
+from hpo.database.storage import Storage
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]
@@ -31,21 +31,23 @@ hpo.cli.console()
 """
 MOMENTS = {
     "while it is imported": "KILL()",
-    "in the middle of a look": "import hpo.reader as r; r.Reader._check_schema = lambda *_: KILL()",
+    "in the middle of a look": (
+        "import hpo.database.reader as r; r.Reader._check_schema = lambda *_: KILL()"
+    ),
     "while an object is taken down": (
-        "import hpo.reader as r\n"
+        "import hpo.database.reader as r\n"
         "class Falls:\n    def __del__(self): KILL()\n"
         "r.Reader._check_schema = lambda *_: Falls() and None"
     ),
     "where another error follows": (
-        "import hpo.reader as r\n"
+        "import hpo.database.reader as r\n"
         "def breaks(*_):\n"
         "    try: KILL()\n"
         "    except KeyboardInterrupt: raise ImportError('half a module')\n"
         "r.Reader._check_schema = breaks"
     ),
     "twice": (
-        "import hpo.reader as r\n"
+        "import hpo.database.reader as r\n"
         "def deaf(*_):\n"
         "    try: KILL()\n"
         "    except KeyboardInterrupt: KILL()\n"

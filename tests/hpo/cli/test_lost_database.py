@@ -13,8 +13,8 @@ pytestmark = pytest.mark.long
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 LONG = """
-from hpo.definition import StudyDefinition
-from hpo.grids import Logarithmic
+from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Logarithmic
 
 STUDY = StudyDefinition(name="long", grid=Logarithmic(-5, -1, 8), n_s=2000, n_cycles=100)
 """

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo import final, running
-from hpo.definition import StudyDefinition
-from hpo.grids import Values
-from hpo.progress import Story
-from hpo.sources import Source
-from hpo.storage import Storage
-from hpo.weights_file import read
+from hpo.commands import running
+from hpo.data.sources import Source
+from hpo.database.storage import Storage
+from hpo.definition.grids import Values
+from hpo.definition.study import StudyDefinition
+from hpo.held_out import final
+from hpo.training.progress import Story
+from hpo.weights.file import read
 from model.data import digits, digits_test
 
 Command = Callable[..., Any]

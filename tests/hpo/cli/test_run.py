@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpo.sources import Source
+from hpo.data.sources import Source
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]

@@ -28,8 +28,8 @@ ENDINGS = [
 
 #: As many networks as a stack may have, which evaluate all images after every update.
 HEAVY = """
-from hpo.definition import StudyDefinition
-from hpo.grids import Logarithmic
+from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Logarithmic
 
 STUDY = StudyDefinition(
     name="heavy", grid=Logarithmic(-5, -1, {n_cells}), n_s=10, n_cycles=50,
@@ -38,8 +38,8 @@ STUDY = StudyDefinition(
 """
 #: Cells that end one by one, a few a second.
 LIGHT = """
-from hpo.definition import StudyDefinition
-from hpo.grids import Logarithmic
+from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Logarithmic
 
 STUDY = StudyDefinition(name="light", grid=Logarithmic(-5, -1, 6), n_s=100, n_cycles=6)
 """

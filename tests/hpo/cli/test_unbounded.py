@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hpo import digests, tables
+from hpo.database import digests, tables
 
 
 @pytest.fixture(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo.trainer import Trainer
+from hpo.training.trainer import Trainer
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]

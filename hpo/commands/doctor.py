@@ -1,0 +1,106 @@
+"""Is a database sound? Its integrity, every checkpoint's hash, cells against trials, orphans.
+
+Examining changes nothing; repairing does what a finding says. What is looked at, and how each
+thing is mended, stands in `hpo.health`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from hpo.database import fleet, leases
+from hpo.database.locations import checked_url, sqlite_path
+from hpo.database.reader import read_once
+from hpo.database.storage import Storage
+from hpo.errors import is_of_one_study
+from hpo.health import attempts, cells, database, digests, studies, trials, workers
+from hpo.health.finding import Finding
+from hpo.machine.printable import printable
+from hpo.mirror import shelf
+
+
+def examine(
+    url: str, *, repair: bool = False, stop: Callable[[], bool] = lambda: False
+) -> list[Finding]:
+    """Examine the database at ``url`` and, if asked to, mend what can be mended.
+
+    Raises:
+        StorageError: It cannot be opened at all.
+    """
+    path = sqlite_path(checked_url(url))
+    if repair and (path is None or path.is_file()):
+        Storage(url, stop).close()  # brings an older schema up to date
+    fleet.settle(lambda look: read_once(url, look), stop)
+    if repair:
+        _sweep(url, stop)
+    findings = read_once(url, _look, stop)
+    if repair and any(finding.is_open or finding.remedy for finding in findings):
+        _mend(url, stop)
+        after = read_once(url, _look, stop)
+        still = {finding.text for finding in after if finding.is_wrong}
+        mended = [
+            replace(finding, is_mended=finding.text not in still)
+            for finding in findings
+            if finding.is_wrong
+        ]
+        known = {finding.text for finding in mended}
+        findings = [f for f in after if not f.is_wrong or f.text not in known] + mended
+    return [*database.versions(url), *findings]
+
+
+def report(findings: list[Finding]) -> str:
+    """Return a line for every finding, and a verdict."""
+    lines = []
+    for finding in findings:
+        mark = "mended" if finding.is_mended else "WRONG" if finding.is_wrong else "ok"
+        mark = "note" if finding.is_note else mark
+        remedy = f" {finding.remedy}" if finding.remedy and not finding.is_mended else ""
+        lines.append(f"{mark:<7}{finding.text}{remedy}")
+    n_open = sum(finding.is_open for finding in findings)
+    lines.append("Everything is sound." if not n_open else f"{n_open} things are wrong.")
+    return "\n".join(map(printable, lines))
+
+
+def _look(connection: Connection) -> list[Finding]:
+    findings = [database.integrity(connection)]
+    findings += studies.findings(connection)
+    for study in shelf.look(connection).studies:
+        try:
+            findings += digests.look(connection, study)
+            findings += attempts.strange(connection, study)
+            findings += cells.damage(connection, study)
+            findings.append(cells.surplus(connection, study))
+            findings += trials.record(connection, study)
+        except Exception as error:
+            if not is_of_one_study(error):
+                raise
+            findings.append(studies.unexamined(study.name, error))
+    findings += [database.orphans(connection), workers.dead(connection)]
+    return findings
+
+
+def _mend(url: str, stop: Callable[[], bool]) -> None:
+    storage = Storage(url, stop)
+    try:
+        for action in (
+            digests.mend,
+            attempts.end_strange,
+            cells.delete_damaged,
+            database.delete_orphans,
+            cells.fail_surplus,
+        ):
+            storage.write(action)
+        studies.plan_all(storage)
+    finally:
+        storage.close()
+
+
+def _sweep(url: str, stop: Callable[[], bool]) -> None:
+    """Delete the rows of workers and leases that nobody needs."""
+    storage = Storage(url, stop)
+    try:
+        for action in (fleet.sweep, leases.sweep):
+            storage.write(action)
+    finally:
+        storage.close()

@@ -1,0 +1,1 @@
+"""Where images are, how they come here, and one mapped copy of them."""

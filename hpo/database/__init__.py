@@ -1,0 +1,1 @@
+"""Our rows are the truth: how databases are opened, and the statements on our tables."""

@@ -1,0 +1,312 @@
+"""The workers of a database: who they are, that they live, and what dead ones leave behind.
+
+Each worker has one row and one heartbeat, on the database's clock. Who beats lives, whatever else
+seems so. A worker is dead
+
+- at once, when its process was one of this machine and is surely gone (`hpo.machine.process`), or it left;
+- when it misses its beat while we watch, and there is a sign of its death: its process seems to be
+  gone, or it has been silent for longer than its grace, or its last beat lies in the future. Clocks
+  are set and machines are cloned, so no such sign is enough on its own;
+- when we ourselves saw it silent for longer than its grace, whatever the database's clock says.
+
+Then its running attempts fail, and planning gives their slots new ones. Rows of workers that hold
+nothing any more are deleted; one that only was silent makes its row again with its next beat.
+"""
+
+import json
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.database import rows
+from hpo.database.storage import Interrupted, Storage
+from hpo.database.tables import Attempt, attempts, workers
+from hpo.errors import HpoError
+from hpo.machine import process
+from hpo.machine.process import this_worker
+from hpo.machine.sightings import Sightings
+
+GRACE = 60.0  #: seconds of silence after which a worker of another host is dead
+BEAT = 2.0  #: seconds between two heartbeats at most
+MISSED = 2.5  #: beats in whose time one must be seen, or it is missed
+DIED = "its process died"
+SILENT = "its worker fell silent"
+_heard = Sightings()
+
+
+def beat_of(grace: float) -> float:
+    """Return the seconds between two heartbeats of a worker."""
+    return min(grace / 6, BEAT)
+
+
+def patience_of(grace: float) -> float:
+    """Return for how many seconds a worker that seems dead is watched for a heartbeat."""
+    return MISSED * beat_of(grace)
+
+
+_present: set[str] = set()  #: workers that this process is
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker as the database knows it."""
+
+    id: str
+    identity: dict[str, Any]
+    heartbeat_at: float
+    silent_for: float  #: seconds since its last heartbeat; negative if a clock was set back
+    grace: float
+    has_left: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it may still be working, as far as a single look can tell."""
+        return self.is_timely and not process.is_surely_gone(self.identity)
+
+    @property
+    def is_timely(self) -> bool:
+        """Whether its last heartbeat lies in its grace period by the database's clock."""
+        return -1.0 <= self.silent_for <= self.grace
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it is time that it is heard again, so that one may wonder."""
+        late = self.silent_for > patience_of(self.grace)
+        return late or not self.is_timely or process.is_gone(self.identity)
+
+
+class Membership:
+    """A process as a worker, from entering to leaving; a thread keeps its heart beating."""
+
+    def __init__(self, storage: Storage, grace: float = GRACE) -> None:
+        self.id = str(uuid.uuid4())
+        self.identity = this_worker() | {"id": self.id}
+        self._storage = storage
+        self._grace = grace
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        _present.add(self.id)
+        self._storage.write(self._register)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join(timeout=1)
+        self._storage.finish(self._leave)
+        _present.discard(self.id)
+
+    def _register(self, connection: Connection) -> None:
+        moment = rows.now(connection)
+        connection.execute(workers.delete().where(workers.c.id == self.id))
+        connection.execute(
+            workers.insert().values(
+                id=self.id,
+                identity=json.dumps(self.identity),
+                started_at=moment,
+                heartbeat_at=moment,
+                grace=self._grace,
+            )
+        )
+
+    def _beat(self) -> None:
+        while not self._over.wait(beat_of(self._grace)):
+            try:
+                self._storage.finish(self._touch, patience=self._grace / 6)
+            except (HpoError, Interrupted, OSError):
+                continue  # the next beat may get through; if none does, the lease is lost
+
+    def _touch(self, connection: Connection) -> None:
+        if self._over.is_set():
+            return
+        mine = workers.update().where(workers.c.id == self.id)
+        beat = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
+        if connection.execute(beat).rowcount == 0:  # we were silent, and were swept
+            self._register(connection)
+
+    def _leave(self, connection: Connection) -> None:
+        mine = workers.update().where(workers.c.id == self.id)
+        connection.execute(mine.values(ended_at=rows.now(connection)))
+        sweep(connection)  # its own row, unless it could not give back what it held
+
+
+@dataclass(frozen=True)
+class Holders:
+    """Those who hold running attempts of a study."""
+
+    some_died: bool
+    missed: list[WorkerRow]  #: who are not known to be dead, but have not been heard as they should
+
+
+def holders(connection: Connection, study: str) -> Holders:
+    """Look at those who hold running attempts of a study; several looks tell who is dead."""
+    running = rows.attempts_of(connection, study, states=["running"])
+    if not running:
+        return Holders(False, [])
+    known = {row.id: row for row in _all(connection)}
+    claims = {attempt.token: attempt.worker for attempt in running}
+    causes = [_cause_of_death(worker, token, known) for token, worker in claims.items()]
+    ids = {(worker or {}).get("id") for worker in claims.values()}
+    missed = [row for row in known.values() if row.id in ids and row.is_missed]
+    return Holders(any(causes), missed)
+
+
+def living(connection: Connection) -> list[WorkerRow]:
+    """Return the workers that have not left, oldest first; some may be dead."""
+    return [row for row in _all(connection) if not row.has_left]
+
+
+def n_dead_holders(connection: Connection) -> int:
+    """Return how many workers are known to be dead and still hold something."""
+    known = {row.id: row for row in _all(connection)}
+    held = _held(connection)
+    return len({str(who.get("id")) for who, token in held if _cause_of_death(who, token, known)})
+
+
+def settle(
+    look: Callable[[Callable[[Connection], bool]], bool], stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Watch until it is known of everybody who holds something whether they live.
+
+    Args:
+        look: Runs an action on a connection to the database.
+    """
+    end = time.monotonic() + 3 * patience_of(GRACE)
+    while look(_is_undecided) and time.monotonic() < end and not stop():
+        time.sleep(min(0.25, patience_of(GRACE) / 10))
+
+
+def bury(connection: Connection, study: str) -> list[Attempt]:
+    """Fail the running attempts of dead workers and return them."""
+    running = rows.running_of(connection, study)
+    known = {row.id: row for row in _all(connection)}  # second: who claims is registered
+    buried = []
+    for attempt, saved in running:
+        reason = _cause_of_death(attempt.worker, attempt.token, known)
+        if reason is not None and rows.update_attempt(
+            connection,
+            study,
+            attempt,
+            was="running",
+            state="failed",
+            reason=reason,
+            saved=saved,
+            ended_at=rows.now(connection),
+            token=None,
+            in_optuna=False,
+        ):
+            buried.append(attempt)
+    sweep(connection)
+    return buried
+
+
+def sweep(connection: Connection) -> None:
+    """Delete the rows of workers that left, are dead or have been silent, and hold nothing."""
+    over = [row.id for row in _all(connection) if row.has_left or not row.is_timely or _cause(row)]
+    if over:
+        swept = set(over) - {who.get("id") for who, _ in _held(connection)}
+        connection.execute(workers.delete().where(workers.c.id.in_(swept)))
+
+
+def _all(connection: Connection) -> list[WorkerRow]:
+    moment = rows.now(connection)
+    query = workers.select().order_by(workers.c.started_at)
+    return [
+        WorkerRow(
+            row.id,
+            identity(row.identity),
+            beat := _number(row.heartbeat_at),
+            moment - beat,
+            _number(row.grace) or GRACE,
+            row.ended_at is not None,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _held(connection: Connection) -> list[tuple[dict[str, Any], str | None]]:
+    """Return who holds running attempts of any study, with the token of each claim."""
+    query = sa.select(attempts.c.worker, attempts.c.token).where(attempts.c.state == "running")
+    return [(identity(row.worker), row.token) for row in connection.execute(query.distinct())]
+
+
+def _is_undecided(connection: Connection) -> bool:
+    known = {row.id: row for row in _all(connection)}
+    for who, token in _held(connection):
+        row = known.get(who.get("id", ""))
+        if _cause_of_death(who, token, known):
+            continue
+        if row is None and "id" in who:
+            return True
+        if row is not None and (not row.is_timely or process.is_gone(row.identity)):
+            return True
+    return False
+
+
+def _cause_of_death(
+    identity: dict[str, Any] | None, token: str | None, known: dict[str, WorkerRow]
+) -> str | None:
+    if identity is None or process.is_surely_gone(identity):
+        return DIED
+    if "id" not in identity:  # an objective of a user's own, which no heart beats for
+        return DIED if process.is_gone(identity) else None
+    if _is_left_behind(identity):
+        return DIED
+    worker = known.get(identity["id"])
+    if worker is not None:
+        return _cause(worker)
+    # Its row was swept while it was silent: if it woke, its next beat makes a new one.
+    unheard = _heard.unchanged_for(f"token {token}", token)
+    return DIED if unheard > patience_of(GRACE) else None
+
+
+def _is_left_behind(identity: dict[str, Any]) -> bool:
+    """Tell whether this very process was that worker, and is it no more: a full disk kept its row."""
+    is_ours = all(identity.get(key) == value for key, value in this_worker().items())
+    return is_ours and identity["id"] not in _present
+
+
+def _cause(worker: WorkerRow) -> str | None:
+    """Return why a worker is dead, or None if it lives as far as we know."""
+    unheard = _heard.unchanged_for(worker.id, worker.heartbeat_at)
+    if worker.has_left or process.is_surely_gone(worker.identity):
+        return DIED
+    is_missed = unheard > patience_of(worker.grace)
+    if is_missed and process.is_gone(worker.identity):
+        return DIED
+    if unheard > worker.grace or (is_missed and not worker.is_timely):
+        return SILENT
+    return None
+
+
+def identity(text: str | None) -> dict[str, Any]:
+    """Return an identity as it was stored; of a damaged one nothing is known."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(stored: Any) -> float:
+    """Return a number as it was stored; a damaged one is 0, which is long ago."""
+    try:
+        found = float(stored)
+    except (TypeError, ValueError):
+        return 0.0
+    return found if math.isfinite(found) else 0.0

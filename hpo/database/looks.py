@@ -1,0 +1,61 @@
+"""What the looks at the test images that a study took say together; `hpo.held_out.looking` takes them.
+
+A look that was begun and never completed is a look, and says nothing.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row
+
+from hpo.database import digests
+from hpo.database.tables import test_looks
+
+if TYPE_CHECKING:  # a report of accuracies does without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def latest(looks: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Return the last look at every replicate of the cell that was looked at last, by replicate.
+
+    Looks at other test images than the last one's say nothing about these, and are left out.
+
+    Args:
+        looks: All of a study, oldest first.
+    """
+    looks = [look for look in looks if look.is_complete]
+    if not looks:
+        return []
+    last = looks[-1]
+    alike = [x for x in looks if (x.cell, x.fingerprint) == (last.cell, last.fingerprint)]
+    found = {look.replicate: look for look in alike}  # a later one replaces an earlier one
+    return [found[replicate] for replicate in sorted(found)]
+
+
+def accuracy(looks: Sequence[Row[Any]]) -> float | None:
+    """Return the test accuracy, a mean over the replicates; None if nobody has looked."""
+    shares = [look.n_right / look.n_images for look in latest(looks)]
+    return sum(shares) / len(shares) if shares else None
+
+
+def hits(looks: Sequence[Row[Any]]) -> "NDArray[np.bool_] | None":
+    """Return which images each replicate got right, (replicates, n); None if bits are missing.
+
+    An older hpo (schema 2) kept no bits.
+    """
+    import numpy as np
+
+    found = latest(looks)
+    if not found or any(look.hits is None for look in found):
+        return None
+    packed = [np.frombuffer(look.hits, np.uint8) for look in found]
+    return np.stack([np.unpackbits(p, count=found[0].n_images).astype(bool) for p in packed])
+
+
+def void(connection: Connection, look: Row[Any]) -> None:
+    """Keep a look whose row is damaged as one that was begun: the next run completes it."""
+    this = test_looks.c.id == look.id
+    blank = {"is_complete": False, "n_right": 0, "hits": None}
+    connection.execute(test_looks.update().where(this).values(blank))
+    digests.seal(connection, test_looks, test_looks.select().where(this))

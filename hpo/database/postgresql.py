@@ -1,0 +1,118 @@
+"""PostgreSQL: how it is connected to, also through a pooler, and how tables are made there.
+
+A pooler gives each transaction any connection, so nothing is asked for at the start of a session
+and nothing is left in one: limits are set in each transaction, statements are not prepared, locks
+end with their transaction.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+
+from hpo.database.locations import shown
+from hpo.database.sqlite_file import LOCK_WAIT
+from hpo.database.waiting import Wait
+from hpo.errors import StorageError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
+OPENING = 0x68706F  #: key of the lock under which tables are made
+OPENING_FOR = 60  #: seconds after which the server frees that lock from a process that stands still
+GIVEN_UP_AFTER = 180.0  #: seconds that we wait for the lock
+IDLE_FOR = 30  #: seconds after which a transaction that stands still is ended by the server
+
+
+def options(url: str) -> dict[str, Any]:
+    """Return what engines for ``url`` are made with."""
+    asked = sa.make_url(url).query
+    arguments: dict[str, Any] = {"prepare_threshold": None}
+    for name, value in {"connect_timeout": 10, "client_encoding": "utf8"}.items():
+        if name not in asked:
+            arguments[name] = value
+    return {"pool_pre_ping": True, "connect_args": arguments}
+
+
+def limit(engine: Engine) -> None:
+    """Let each transaction wait for a lock in short turns, and not stand still for ever.
+
+    So a signal is answered meanwhile, and a process that was suspended in the middle of a
+    transaction does not hold up the others.
+    """
+    text = (
+        f"select set_config('lock_timeout', '{int(1000 * LOCK_WAIT)}ms', true), "
+        f"set_config('idle_in_transaction_session_timeout', '{IDLE_FOR}s', true)"
+    )
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(
+            text
+        )  # not a cursor of the driver's: its errors are known as such
+
+    event.listen(engine, "begin", begun)
+
+
+def opened(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> "RDBStorage":
+    """Open PostgreSQL as Optuna's storage; of several that make tables at once, one does.
+
+    Raises:
+        StorageError: It cannot be reached, or not be written to.
+        Interrupted: ``stop`` said so.
+    """
+    engine = sa.create_engine(url, **options(url))
+    wait = Wait(url, stop, notify, away_for=OPEN_FOR)
+    try:
+        while True:
+            try:
+                with engine.begin() as connection:
+                    are_made = _are_made(connection)
+                    if not are_made and _have_lock(connection, url):
+                        return _with_tables(url)
+                if are_made:
+                    return _with_tables(url)
+            except ImportError:
+                raise
+            except Exception as error:
+                wait.after(error)
+                continue
+            if wait.seconds > GIVEN_UP_AFTER:
+                raise StorageError(
+                    f"Another process has been making tables in {shown(url)} for {GIVEN_UP_AFTER:.0f} "
+                    "seconds. End it, or its transaction, and run the same command again."
+                )
+            wait.held(lambda: "another process that opens it")
+    finally:
+        engine.dispose()
+
+
+def _are_made(connection: Connection) -> bool:
+    """Tell whether Optuna's tables are all there; the row of its revision comes last."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.execute(sa.text("select 1 from alembic_version")).first() is not None
+
+
+def _have_lock(connection: Connection, url: str) -> bool:
+    """Try to get the lock, which is held as long as the transaction; look at what we deal with."""
+    connection.execute(
+        sa.text(f"select set_config('idle_in_transaction_session_timeout', '{OPENING_FOR}s', true)")
+    )
+    encoding = connection.execute(sa.text("show server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise StorageError(
+            f"{shown(url)} stores text as {encoding}; hpo needs UTF8. Make another one, for example "
+            "with createdb -E UTF8 -T template0."
+        )
+    query = sa.text(f"select pg_try_advisory_xact_lock({OPENING})")
+    return bool(connection.execute(query).scalar_one())
+
+
+def _with_tables(url: str) -> "RDBStorage":
+    from hpo.database import optuna_storage
+
+    storage = optuna_storage.opened(url, options(url))
+    limit(storage.engine)
+    return storage

@@ -1,0 +1,370 @@
+"""The statements on our tables; each takes a connection, and the caller's transaction decides.
+
+Actions that write can be repeated: after a commit whose outcome is unknown they find what they
+wrote and change nothing.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hpo.database import damage, digests
+from hpo.database.tables import (
+    CURVE_COLUMNS,
+    LIVE,
+    Attempt,
+    Point,
+    Result,
+    Slot,
+    StoredStudy,
+    UnreadableStudy,
+    attempts,
+    checkpoints,
+    curves,
+    results,
+    studies,
+    test_looks,
+)
+from hpo.errors import DamagedRow, StudyUnreadable, reason_of
+from hpo.experiment.experiment import Experiment
+
+
+def now(connection: Connection) -> float:
+    """Return the time on the database's clock, in seconds; all workers share that one."""
+    if connection.dialect.name == "sqlite":
+        query = "select (julianday('now') - 2440587.5) * 86400.0"
+    else:
+        query = "select extract(epoch from clock_timestamp())::double precision"
+    return float(connection.execute(sa.text(query)).scalar_one())
+
+
+def number(value: float | None) -> float | None:
+    """Return ``value`` if it is finite, else None: what is not a number is stored as nothing."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def insert_study(connection: Connection, stored: StoredStudy) -> None:
+    """Store a new study, unless it is stored already."""
+    if study_by_uuid(connection, stored.uuid) is not None:
+        return
+    connection.execute(
+        studies.insert().values(
+            uuid=stored.uuid,
+            name=stored.name,
+            experiment=json.dumps(stored.experiment.to_json(), sort_keys=True),
+            created_at=now(connection),
+        )
+    )
+
+
+def _study(row: Row[Any]) -> StoredStudy:
+    what = f"The study {row.name!r}"
+    try:
+        if not digests.is_sound(studies, row):
+            raise DamagedRow(what, damage.MISFIT)
+        return StoredStudy(row.uuid, row.name, _experiment(row.experiment, what))
+    except MemoryError:
+        raise
+    except DamagedRow as error:
+        raise StudyUnreadable(row.name, error.fault) from error
+    except Exception as error:  # whatever is wrong with the text
+        raise StudyUnreadable(row.name, reason_of(error)) from error
+
+
+@lru_cache(maxsize=32)
+def _experiment(text: str, what: str) -> Experiment:
+    """Return what a row says; a worker that watches asks for the same ones every second."""
+    experiment = Experiment.from_json(damage.parsed(text, what))
+    experiment.check()
+    return experiment
+
+
+def all_studies(connection: Connection) -> list[StoredStudy]:
+    """Return every study that can be read, oldest first."""
+    return [study for study in _each(connection) if isinstance(study, StoredStudy)]
+
+
+def unreadable_studies(connection: Connection) -> list[UnreadableStudy]:
+    """Return every study that cannot be read, oldest first."""
+    return [study for study in _each(connection) if isinstance(study, UnreadableStudy)]
+
+
+def _each(connection: Connection) -> list[StoredStudy | UnreadableStudy]:
+    query = studies.select().order_by(studies.c.created_at, studies.c.uuid)
+    found: list[StoredStudy | UnreadableStudy] = []
+    for row in connection.execute(query):
+        try:
+            found.append(_study(row))
+        except StudyUnreadable as error:
+            found.append(UnreadableStudy(row.uuid, row.name, error.fault))
+    return found
+
+
+def study_by_uuid(connection: Connection, study: str) -> StoredStudy | None:
+    """Return the study with this uuid, or None.
+
+    Raises:
+        StudyUnreadable: Its row is damaged.
+    """
+    row = connection.execute(studies.select().where(studies.c.uuid == study)).one_or_none()
+    return _study(row) if row else None
+
+
+def studies_by_name(connection: Connection, name: str) -> list[StoredStudy]:
+    """Return the studies of this name that can be read, newest first."""
+    return [study for study in reversed(all_studies(connection)) if study.name == name]
+
+
+def set_experiment(connection: Connection, study: str, experiment: Experiment) -> None:
+    """Replace the stored experiment, for a field that may change: replicates."""
+    text = json.dumps(experiment.to_json(), sort_keys=True)
+    connection.execute(studies.update().where(studies.c.uuid == study).values(experiment=text))
+    seal_study(connection, study)
+
+
+def seal_study(connection: Connection, study: str) -> None:
+    """Give the row of a study, which was changed on purpose, its new digest."""
+    digests.seal(connection, studies, studies.select().where(studies.c.uuid == study))
+
+
+def at(table: sa.Table, study: str, slot: Slot) -> sa.ColumnElement[bool]:
+    """Return the condition for the rows of one slot."""
+    return sa.and_(
+        table.c.study == study, table.c.cell == slot.cell, table.c.replicate == slot.replicate
+    )
+
+
+def attempts_of(
+    connection: Connection,
+    study: str,
+    *,
+    states: Sequence[str] = (),
+    in_optuna: bool | None = None,
+    token: str | None = None,
+    without_trial: bool = False,
+    limit: int | None = None,
+) -> list[Attempt]:
+    """Return attempts in the order of replicate, cell and number."""
+    query = attempts.select().where(attempts.c.study == study)
+    if states:
+        query = query.where(attempts.c.state.in_(states))
+    if in_optuna is not None:
+        query = query.where(attempts.c.in_optuna == in_optuna)
+    if token is not None:
+        query = query.where(attempts.c.token == token)
+    if without_trial:
+        query = query.where(attempts.c.trial_id.is_(None))
+    order = (attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
+    return [attempt_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """Return what a row of `attempts` says."""
+    return Attempt(
+        Slot(row.cell, row.replicate),
+        row.attempt,
+        row.trial_id,
+        row.state,
+        damage.parsed_or_none(row.worker),  # without a holder it counts as left behind
+        row.reason,
+        row.ended_at,
+        row.token,
+        bool(row.alone),
+        row.saved,
+    )
+
+
+_LAST_CHECKPOINT = (
+    sa.select(sa.func.coalesce(sa.func.max(checkpoints.c.n_updates), 0))
+    .where(
+        checkpoints.c.study == attempts.c.study,
+        checkpoints.c.cell == attempts.c.cell,
+        checkpoints.c.replicate == attempts.c.replicate,
+    )
+    .scalar_subquery()
+    .label("last_checkpoint")
+)
+
+
+def running_of(connection: Connection, study: str) -> list[tuple[Attempt, int]]:
+    """Return the running attempts, with the update that their last checkpoint is at."""
+    query = (
+        sa.select(attempts, _LAST_CHECKPOINT)
+        .where(attempts.c.study == study, attempts.c.state == "running")
+        .order_by(attempts.c.replicate, attempts.c.cell)
+    )
+    return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
+
+
+def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Attempt, int]]:
+    """Return the first waiting attempts, with the update that their last checkpoint is at.
+
+    Rows that another transaction is about to claim are passed over (where the database can).
+    """
+    query = (
+        sa.select(attempts, _LAST_CHECKPOINT)
+        .where(attempts.c.study == study, attempts.c.state == "waiting")
+        .order_by(attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=attempts)
+    )
+    return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
+
+
+def progress_of(connection: Connection, study: str) -> tuple[int, int]:
+    """Return how many results there are, and the updates that unfinished trials have saved."""
+    query = (
+        sa.select(_LAST_CHECKPOINT)
+        .select_from(attempts)
+        .where(attempts.c.study == study, attempts.c.state.in_(LIVE))
+    )
+    n_updates = sum(connection.execute(query).scalars())
+    counted = sa.select(sa.func.count()).select_from(results).where(results.c.study == study)
+    return connection.execute(counted).scalar_one(), n_updates
+
+
+def count_attempts(connection: Connection, study: str) -> dict[str, int]:
+    """Return how many attempts are in each state."""
+    query = (
+        sa.select(attempts.c.state, sa.func.count())
+        .where(attempts.c.study == study)
+        .group_by(attempts.c.state)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def ended_slots(connection: Connection, study: str) -> set[Slot]:
+    """Return the slots whose last attempt has ended, so that they must have a result."""
+    query = (
+        sa.select(attempts.c.cell, attempts.c.replicate, attempts.c.state)
+        .where(attempts.c.study == study)
+        .order_by(attempts.c.attempt)
+    )
+    last = {Slot(row.cell, row.replicate): row.state for row in connection.execute(query)}
+    return {slot for slot, state in last.items() if state == "ended"}
+
+
+def update_attempt(
+    connection: Connection, study: str, attempt: Attempt, *, was: str | None = None, **values: Any
+) -> bool:
+    """Change one attempt, if it is in the state ``was``; tell whether it was."""
+    condition = _this(study, attempt)
+    if was is not None:
+        condition = sa.and_(condition, attempts.c.state == was)
+    return connection.execute(attempts.update().where(condition).values(**values)).rowcount == 1
+
+
+def standing(connection: Connection, study: str, attempt: Attempt) -> Attempt | None:
+    """Return an attempt as it is now, locked until the transaction ends; None if it is gone."""
+    query = attempts.select().where(_this(study, attempt)).with_for_update()
+    row = connection.execute(query).one_or_none()
+    return attempt_of(row) if row else None
+
+
+def _this(study: str, attempt: Attempt) -> sa.ColumnElement[bool]:
+    return sa.and_(at(attempts, study, attempt.slot), attempts.c.attempt == attempt.number)
+
+
+def results_of(connection: Connection, study: str) -> list[Result]:
+    """Return the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    return [
+        Result(
+            Slot(row.cell, row.replicate),
+            row.attempt,
+            row.outcome,
+            row.value,
+            row.cycles,
+            row.n_updates,
+        )
+        for row in result_rows(connection, study)
+    ]
+
+
+def counted_slots(connection: Connection, study: str) -> set[Slot]:
+    """Return the slots that have a result, sound or not."""
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
+    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
+
+
+def result_rows(connection: Connection, study: str) -> list[Row[Any]]:
+    """Return the rows of the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    query = results.select().where(results.c.study == study)
+    found = connection.execute(query.order_by(results.c.cell, results.c.replicate))
+    return [damage.check(connection, results, row) for row in found]
+
+
+def result_at(connection: Connection, study: str, slot: Slot) -> Row[Any] | None:
+    """Return the row of one result, or None.
+
+    Raises:
+        DamagedRow: It is not what was written.
+    """
+    row = connection.execute(results.select().where(at(results, study, slot))).one_or_none()
+    return damage.check(connection, results, row) if row else None
+
+
+def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:
+    """Add points to the curves of a slot; what stood from the first of them on is replaced."""
+    rows: list[dict[str, Any]] = [
+        {"study": study, "cell": slot.cell, "replicate": slot.replicate, "n_updates": p.n_updates}
+        | {name: number(value) for name, value in zip(CURVE_COLUMNS, p.values, strict=True)}
+        for p in points
+    ]
+    if rows:
+        forget_curve(connection, study, slot, after=rows[0]["n_updates"] - 1)
+        connection.execute(curves.insert(), rows)
+
+
+def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> None:
+    """Delete the points of a slot that come after so many updates."""
+    later = sa.and_(at(curves, study, slot), curves.c.n_updates > after)
+    connection.execute(curves.delete().where(later))
+
+
+def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
+    """Return the rows of every curve of a study, in the order of updates.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    rows = connection.execute(
+        curves.select()
+        .where(curves.c.study == study)
+        .order_by(curves.c.cell, curves.c.replicate, curves.c.n_updates)
+    )
+    found: dict[Slot, list[Row[Any]]] = {}
+    for row in rows:
+        damage.check(connection, curves, row)
+        found.setdefault(Slot(row.cell, row.replicate), []).append(row)
+    return found
+
+
+def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
+    """Return the digest of the curve of a slot as it stands, for its result."""
+    query = sa.select(curves.c.digest).where(at(curves, study, slot)).order_by(curves.c.n_updates)
+    return digests.of_curve(connection.execute(query).scalars())
+
+
+def looks_of(connection: Connection, study: str) -> list[Row[Any]]:
+    """Return every look at the test images that this study took, oldest first.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    rows = connection.execute(
+        test_looks.select().where(test_looks.c.study == study).order_by(test_looks.c.id)
+    )
+    return [damage.check(connection, test_looks, row) for row in rows]

@@ -1,0 +1,214 @@
+"""Our own tables beside Optuna's, and what a row of each says.
+
+They are the truth of a study: its definition, which attempts there were, what came out of each
+(cell, replicate), its curves and checkpoints. Optuna's tables are brought up to date from them
+(`hpo.mirror.states`). Rows are keyed by the study's uuid, which is ours, because Optuna uses ids again
+after a delete. The statements are in `hpo.database.rows`; older schemas are brought up to this one by
+`hpo.database.migrations`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from hpo.database import digests
+from hpo.experiment.experiment import Experiment
+
+SCHEMA_VERSION = 4
+
+metadata = sa.MetaData()
+
+
+def _digest() -> sa.Column[Any]:
+    """Return the column that tells what was written from what was not, see `hpo.database.digests`."""
+    return sa.Column(digests.NAME, sa.String(64), default=digests.when_inserted)
+
+
+meta = sa.Table(
+    "hpo_meta",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+studies = sa.Table(
+    "hpo_studies",
+    metadata,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(512), nullable=False, index=True),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("optuna_id", sa.Integer),  # Optuna's study that carries our uuid rightly,
+    sa.Column("optuna_name", sa.String(512)),  # and its name; copies carry the uuid too
+    sa.Column("former_name", sa.String(512)),  # that it was made with, if others renamed it
+    _digest(),
+)
+
+
+def _key(*more: sa.Column[Any]) -> list[sa.Column[Any]]:
+    """Return the columns that say whose row it is: study, cell and replicate."""
+    return [
+        sa.Column("study", sa.String(36), primary_key=True),
+        sa.Column("cell", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("replicate", sa.Integer, primary_key=True, autoincrement=False),
+        *more,
+    ]
+
+
+attempts = sa.Table(
+    "hpo_attempts",
+    metadata,
+    *_key(sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False)),
+    sa.Column("state", sa.String(16), nullable=False),  # waiting, running, paused, ended, failed
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("token", sa.String(36)),
+    sa.Column("worker", sa.Text),  # JSON: who holds it, see hpo.machine.process
+    sa.Column("alone", sa.Boolean, nullable=False, server_default=sa.false()),  # shares no stack
+    sa.Column("claimed_at", sa.Double),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("reason", sa.Text),  # why it failed
+    sa.Column("saved", sa.Integer),  # the update of the slot's checkpoint when its worker died
+    sa.Column("in_optuna", sa.Boolean, nullable=False),  # whether Optuna shows this state
+    sa.Index("hpo_attempts_by_state", "study", "state"),
+)
+LIVE = ("waiting", "running", "paused")  #: states of attempts that may still get a result
+results = sa.Table(
+    "hpo_results",
+    metadata,
+    *_key(),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),  # complete, diverged, pruned
+    sa.Column("value", sa.Double),
+    sa.Column("cycles", sa.Integer, nullable=False),
+    sa.Column("n_updates", sa.Integer, nullable=False),
+    sa.Column("hits", sa.LargeBinary, nullable=False),  # a bit for each validation image
+    sa.Column("environment", sa.Text, nullable=False),  # JSON: versions and BLAS
+    _digest(),
+    sa.Column("curve_digest", sa.String(64)),  # of its curve's; none where none was trained
+)
+MEASURES = ("cost", "loss", "accuracy")
+CURVE_COLUMNS = tuple(f"{part}_{m}" for part in ("training", "validation") for m in MEASURES)
+curves = sa.Table(
+    "hpo_curves",
+    metadata,
+    *_key(sa.Column("n_updates", sa.Integer, primary_key=True, autoincrement=False)),
+    *(sa.Column(name, sa.Double) for name in CURVE_COLUMNS),
+    _digest(),
+)
+checkpoints = sa.Table(
+    "hpo_checkpoints",
+    metadata,
+    *_key(sa.Column("n_updates", sa.Integer, primary_key=True, autoincrement=False)),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("environment", sa.Text),  # JSON, of the process that wrote it
+)
+workers = sa.Table(
+    "hpo_workers",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False),  # JSON, see hpo.machine.process
+    sa.Column("started_at", sa.Double, nullable=False),  # on the database's clock, as all times
+    sa.Column("heartbeat_at", sa.Double, nullable=False),
+    sa.Column("grace", sa.Double, nullable=False),  # seconds of silence after which it is dead
+    sa.Column("ended_at", sa.Double),
+)
+leases = sa.Table(
+    "hpo_leases",
+    metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("token", sa.String(36), nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),  # JSON, see hpo.machine.process
+    sa.Column("expires_at", sa.Double, nullable=False),
+)
+test_looks = sa.Table(
+    "hpo_test_looks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("study", sa.String(36), nullable=False, index=True),
+    sa.Column("cell", sa.Integer, nullable=False),
+    sa.Column("replicate", sa.Integer, nullable=False),
+    sa.Column("looked_at", sa.Double, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("n_images", sa.Integer, nullable=False),
+    sa.Column("n_right", sa.Integer, nullable=False),
+    sa.Column("hits", sa.LargeBinary),  # a bit for each test image; none before schema 3
+    # A look is a row before it is taken, so that none is without one whatever happens meanwhile.
+    sa.Column("is_complete", sa.Boolean, nullable=False, default=True, server_default=sa.true()),
+    _digest(),  # last: it is made from what the others are by then
+)
+rungs = sa.Table(
+    "hpo_rungs",
+    metadata,
+    sa.Column("study", sa.String(36), primary_key=True),
+    sa.Column("cycle", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("decided_at", sa.Double, nullable=False),
+    sa.Column("decision", sa.Text, nullable=False),  # JSON: what every cell had, and which go on
+    _digest(),
+)
+OF_SEARCH = (attempts, results, curves, checkpoints, rungs)
+OF_STUDY = (*OF_SEARCH, test_looks)  # looks have keys of their own too, which are no studies
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as our tables hold it."""
+
+    uuid: str
+    name: str
+    experiment: Experiment
+
+
+@dataclass(frozen=True)
+class UnreadableStudy:
+    """A study whose row is damaged, or was written by a newer hpo."""
+
+    uuid: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One (cell, replicate) of a study."""
+
+    cell: int
+    replicate: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial at one slot."""
+
+    slot: Slot
+    number: int  #: from 0
+    trial_id: int | None
+    state: str
+    worker: dict[str, Any] | None = None
+    reason: str | None = None
+    ended_at: float | None = None
+    token: str | None = None
+    alone: bool = False
+    saved: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What counts for one slot."""
+
+    slot: Slot
+    attempt: int
+    outcome: str  #: complete, diverged or pruned
+    value: float | None
+    cycles: int
+    n_updates: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """The curves of one slot at one log point, in the order of `CURVE_COLUMNS`."""
+
+    n_updates: int
+    values: tuple[float, ...]

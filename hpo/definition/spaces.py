@@ -1,0 +1,335 @@
+"""A space to search: which values each parameter may have, who proposes, and what it may cost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from hpo.definition.numbers import came, is_number, plain, several
+from hpo.errors import InvalidDefinition
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Value = float | int | str
+SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
+NORMALISATIONS = ("image", "feature", "none")
+MOST_VALUES = 1000  #: of one number in a grid
+MOST_BUDGET = 10**12  #: updates
+MOST_FINAL = 1000  #: replicates of a finalist
+LONGEST_HALF_CYCLE = 10_000_000  #: updates, and more than enough epochs
+
+
+@dataclass(frozen=True)
+class Real:
+    """A number between two others, on a logarithmic scale if so said."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+    #: How many values the sampler ``grid`` takes from it.
+    n: int = 4
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+    def at(self, place: float) -> float:
+        """Return the value at ``place``, from 0 to 1, in 12 digits unless it is a bound.
+
+        >>> Real(1e-4, 1e-2, logarithmic=True).at(0.5)
+        0.001
+        """
+        if not 0 < place < 1:
+            return float(self.low if place <= 0 else self.high)
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        found = low + place * (high - low)
+        value = float(f"{math.exp(found) if self.logarithmic else found:.12g}")
+        return float(min(max(value, self.low), self.high))
+
+    def place(self, value: Value) -> float:
+        """Return where ``value`` is, from 0 to 1."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return 0.5 if high == low else (self._scaled(float(value)) - low) / (high - low)
+
+    def _scaled(self, value: float) -> float:
+        return math.log(value) if self.logarithmic else float(value)
+
+    def has(self, value: Value) -> bool:
+        """Tell whether ``value`` is one of them."""
+        return not isinstance(value, str) and self.low <= value <= self.high
+
+    def values(self) -> list[Value]:
+        """Return ``n`` values, evenly spaced, or fewer if there are no more."""
+        places = [i / (self.n - 1) for i in range(self.n)] if self.n > 1 else [0.5]
+        return list(dict.fromkeys(map(self.at, places)))
+
+    def in_words(self) -> str:
+        """Return it for people."""
+        scale = ", on a logarithmic scale" if self.logarithmic else ""
+        return f"{self.low:g} to {self.high:g}{scale}"
+
+    def distribution(self) -> "BaseDistribution":
+        """Return it as Optuna has it."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=self.logarithmic)
+
+
+class _Listed:
+    """One of some values, each of which has an equal part of the places from 0 to 1."""
+
+    options: Sequence[Value]
+
+    def at(self, place: float) -> Value:
+        """Return the value at ``place``, from 0 to 1.
+
+        >>> [Whole(450, 1350, 450).at(place) for place in (0, 0.34, 0.99, 1)]
+        [450, 900, 1350, 1350]
+        """
+        n = len(self.options)
+        return self.options[min(max(int(place * n), 0), n - 1)]
+
+    def place(self, value: Value) -> float:
+        """Return the middle of the part of ``value``."""
+        return (self.options.index(value) + 0.5) / len(self.options)
+
+    def has(self, value: Value) -> bool:
+        """Tell whether ``value`` is one of them."""
+        return value in self.options
+
+    def values(self) -> list[Value]:
+        """Return all of them."""
+        return list(self.options)
+
+
+@dataclass(frozen=True)
+class Whole(_Listed):
+    """A number from ``low`` to ``high`` in steps of ``step``, which lead from one to the other."""
+
+    low: int
+    high: int
+    step: int = 1
+
+    @property
+    def options(self) -> range:  # type: ignore[override]  # read-only: it follows from the fields
+        """All of them."""
+        return range(self.low, self.high + 1, self.step)
+
+    def in_words(self) -> str:
+        """Return it for people."""
+        return f"{self.low} to {self.high} in steps of {self.step}"
+
+    def distribution(self) -> "BaseDistribution":
+        """Return it as Optuna has it."""
+        from optuna.distributions import IntDistribution
+
+        return IntDistribution(self.low, self.high, step=self.step)
+
+
+@dataclass(frozen=True)
+class Choice(_Listed):
+    """One of some values without an order."""
+
+    options: tuple[Value, ...]
+
+    def in_words(self) -> str:
+        """Return it for people."""
+        return " or ".join(map(str, self.options))
+
+    def distribution(self) -> "BaseDistribution":
+        """Return it as Optuna has it."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.options)
+
+
+Dimension = Real | Whole | Choice
+
+
+@dataclass(frozen=True)
+class WholeEpochs:
+    """A whole number of epochs, between two others."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What is searched together, by whom, and for how many updates.
+
+    What is left out has the value of the definition in every cell.
+    """
+
+    lambda_: Real
+    eta_max: Real | None = None
+    #: Half a cycle.
+    n_s: WholeEpochs | None = None
+    normalisation: tuple[str, ...] = ()
+    #: Probabilities that an image is mirrored.
+    flip_probability: tuple[float, ...] = ()
+    #: Who proposes: one of `SAMPLERS`.
+    sampler: str = "tpe"
+    #: Updates of all networks together; the search never makes more.
+    budget: int = 300_000
+    #: Proposals in a generation, all made before the first of them is trained.
+    width: int = 8
+    #: The best cells, which in the end get as many more replicates as the rest of the budget pays.
+    finalists: int = 4
+    #: Share of the budget that is kept for them.
+    final_share: float = 0.3
+    #: Definitions whose finished studies tell the sampler where to begin.
+    warm_start: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _settle(self)
+        for name in ("normalisation", "flip_probability", "warm_start"):
+            given = getattr(self, name)
+            if not isinstance(given, str) and given is not None:
+                object.__setattr__(self, name, several(f"{name} of a space", given, MOST_VALUES))
+        _check(self)
+
+    @property
+    def for_search(self) -> float:
+        """Updates that proposals may cost; the rest is for the finalists, if there are two or more."""
+        return self.budget * (1 - self.final_share if self.finalists > 1 else 1)
+
+    def dimensions(self, per_epoch: int) -> dict[str, Dimension]:
+        """Return what is searched, under the names that Optuna shows, with n_s in updates."""
+        n_s = self.n_s
+        found: dict[str, Dimension | None] = {
+            "lambda": self.lambda_,
+            "eta_max": self.eta_max,
+            "n_s": Whole(n_s.low * per_epoch, n_s.high * per_epoch, per_epoch) if n_s else None,
+            "normalisation": Choice(self.normalisation) if self.normalisation else None,
+            "flip_probability": Choice(self.flip_probability) if self.flip_probability else None,
+        }
+        return {name: dimension for name, dimension in found.items() if dimension is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists, numbers and strings."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Space":
+        """Build a space back."""
+        given: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        for name, kind in (("lambda_", Real), ("eta_max", Real), ("n_s", WholeEpochs)):
+            if given.get(name) is not None:
+                given[name] = kind(**given[name])
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """How far a search is; what stands here is settled for good."""
+
+    #: Whether no proposal fits into the budget any more.
+    is_full: bool = False
+    #: Whether the finalists, if there are any, have been chosen.
+    is_over: bool = False
+    finalists: tuple[int, ...] = ()
+    #: Replicates of each finalist.
+    replicates: int = 0
+    #: Parameters and values of earlier studies.
+    warm: tuple[tuple[dict[str, Value], float], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists, numbers and strings."""
+        return vars(self) | {"finalists": list(self.finalists), "warm": list(map(list, self.warm))}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "SearchState":
+        """Build a state back."""
+        warm = tuple((dict(parameters), value) for parameters, value in stored["warm"])
+        return cls(**{**stored, "finalists": tuple(stored["finalists"]), "warm": warm})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Real | WholeEpochs):
+        return vars(value).copy()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check(space: Space) -> None:
+    """Refuse a space in which there is nothing to search.
+
+    Raises:
+        InvalidDefinition: With the field, what it must be, and what it is.
+    """
+    _check_range("lambda_", space.lambda_)
+    if space.eta_max is not None:
+        _check_range("eta_max", space.eta_max)
+    epochs = "whole epochs, 1 or more, the lower first, for example WholeEpochs(1, 4)"
+    _need(space.n_s is None or _are_epochs(space.n_s), "n_s", epochs, space.n_s)
+    _check_lists(space)
+    for name, least, most in (
+        ("budget", 1, MOST_BUDGET),
+        ("width", 1, MOST_VALUES),
+        ("finalists", 0, MOST_VALUES),
+    ):
+        count = getattr(space, name)
+        _need(_is_a(int, count) and count >= least, name, f"a whole number, {least} or more", count)
+        _need(count <= most, name, f"{most:,} or less", count)
+    below = _is_share(space.final_share) and space.final_share < 1
+    _need(below, "final_share", "0 or more and below 1", space.final_share)
+    known = isinstance(space.sampler, str) and space.sampler in SAMPLERS
+    _need(known, "sampler", f"one of {', '.join(SAMPLERS)}", space.sampler)
+    if space.sampler == "cmaes":
+        _need(space.width >= 4, "width", "4 or more for the sampler cmaes", space.width)
+        for name in ("normalisation", "flip_probability"):
+            values = getattr(space, name)
+            _need(not values, name, "left out for the sampler cmaes, which is for numbers", values)
+
+
+def _check_lists(space: Space) -> None:
+    for name, fits, wanted in (
+        (
+            "normalisation",
+            lambda v: isinstance(v, str) and v in NORMALISATIONS,
+            f"of {', '.join(NORMALISATIONS)}",
+        ),
+        ("flip_probability", _is_share, "of 0 to 1"),
+        ("warm_start", lambda value: isinstance(value, str), "of names of definitions"),
+    ):
+        values = getattr(space, name)
+        fit = isinstance(values, tuple) and all(map(fits, values))
+        differ = fit and len(set(values)) == len(values)
+        _need(differ, name, f"a tuple {wanted}, none twice", values)
+
+
+def _check_range(name: str, real: Any) -> None:
+    _need(isinstance(real, Real), name, "a range, for example Real(0.001, 0.1)", real)
+    numbers = _is_a((int, float), real.low) and _is_a((int, float), real.high)
+    ordered = numbers and 0 <= real.low <= real.high and is_number(real.high)
+    _need(ordered, name, "0 or more, the lower bound first", real)
+    _need(real.low > 0 or not real.logarithmic, name, "above 0 on a logarithmic scale", real)
+    few = _is_a(int, real.n) and 1 <= real.n <= MOST_VALUES
+    _need(few, f"n in {name}", f"a whole number, 1 to {MOST_VALUES}", real.n)
+
+
+def _settle(given: Any) -> None:
+    """Make plain numbers and texts of NumPy's in the fields of ``given``."""
+    for field in fields(given):
+        object.__setattr__(given, field.name, plain(getattr(given, field.name)))
+
+
+def _need(holds: bool, name: str, wanted: str, got: Any) -> None:
+    if not holds:
+        raise InvalidDefinition(f"{name} of a space must be {wanted}; {came(name, got)}")
+
+
+def _are_epochs(value: Any) -> bool:
+    known = isinstance(value, WholeEpochs) and _is_a(int, value.low) and _is_a(int, value.high)
+    return known and 1 <= value.low <= value.high <= LONGEST_HALF_CYCLE
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_share(value: Any) -> bool:
+    return _is_a((int, float), value) and 0 <= value <= 1

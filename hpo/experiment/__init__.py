@@ -1,0 +1,1 @@
+"""What is settled: a definition with every number, and the nouns that travel."""

@@ -1,0 +1,191 @@
+"""How a definition becomes an experiment: every quantity that is relative to data or parent is settled."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hpo.definition.checks import MOST_SLOTS, MOST_UPDATES
+from hpo.definition.spaces import SearchState, Space, Value
+from hpo.definition.study import Epochs, StudyDefinition
+from hpo.errors import InvalidDefinition
+from hpo.experiment.experiment import DataFacts, Experiment, Parent
+
+#: Of a recipe, what is the same in all cells of a study.
+COMMON = ("eta_min", "batch_size", "hidden", "loss")
+
+
+def resolve(
+    definition: StudyDefinition,
+    data: DataFacts,
+    parent: Parent | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+    stored_cells: tuple[dict[str, Value], ...] = (),
+) -> Experiment:
+    """Settle every number of ``definition`` for ``data``.
+
+    Args:
+        stored_cells: The grid of a study that exists: it is read back, and never made again.
+
+    Raises:
+        InvalidDefinition: The definition does not fit the data, or the grid its parent.
+    """
+    if definition.inherits_recipe and parent and parent.cell.recipe:
+        definition = replace(definition, **inherited(parent.cell.recipe))
+    per_epoch = data.n_training // definition.batch_size
+    if per_epoch < 1:
+        raise InvalidDefinition(
+            f"The batch size {definition.batch_size} is larger than the training set "
+            f"({data.n_training} images)."
+        )
+    n_s = definition.n_s
+    if isinstance(n_s, Epochs):
+        n_s = max(1, math.floor(n_s.epochs * per_epoch))
+    cells: tuple[dict[str, Value], ...] = ()
+    if definition.space is not None:
+        rates = definition.space.eta_max
+        _check_stability(definition.space.lambda_.high, rates.high if rates else definition.eta_max)
+    elif stored_cells:
+        cells = stored_cells
+    else:
+        cells = _grid(definition, parent, notify)
+    n_updates = _n_updates(definition, n_s, data.n_training, per_epoch)
+    check_size(definition, len(cells), n_updates)
+    earlier: tuple[int, ...] = ()
+    if definition.protocol == "notebook" and definition.continues_order and parent:
+        earlier = parent.experiment.runs_before(len(parent.experiment.lambdas))
+    return Experiment(
+        definition=replace(definition, n_s=n_s),
+        data=data,
+        cells=cells,
+        n_updates=n_updates,
+        parent=parent.cell if parent else None,
+        earlier_runs=earlier,
+        search=SearchState() if definition.space else None,
+    )
+
+
+def check_size(definition: StudyDefinition, n_cells: int, n_updates: int) -> None:
+    """Refuse a study that is larger than any machine could finish.
+
+    Raises:
+        InvalidDefinition: It has too many slots, or a network too many updates.
+    """
+    n_slots = n_cells * definition.replicates
+    if n_slots > MOST_SLOTS:
+        raise InvalidDefinition(
+            f"{definition.name!r} has {n_cells:,} cells with {definition.replicates:,} replicates each, "
+            f"{n_slots:,} trainings; at most {MOST_SLOTS:,} are possible. Give fewer replicates."
+        )
+    if n_updates > MOST_UPDATES:
+        raise InvalidDefinition(
+            f"A network of {definition.name!r} has {n_updates:,} updates; at most {MOST_UPDATES:,} "
+            "are possible. Give shorter or fewer cycles."
+        )
+
+
+def inheritance(experiment: Experiment, cell: int) -> dict[str, Value]:
+    """Return what a derived study takes over from a cell beside lambda; n_s in whole epochs if so."""
+    recipe = experiment.recipe(cell)
+    epochs, rest = divmod(recipe.n_s, experiment.per_epoch)
+    return {
+        **({"n_s": recipe.n_s} if rest else {"epochs": epochs}),
+        "n_cycles": experiment.definition.n_cycles,
+        "eta_max": recipe.eta_max,
+        "normalisation": recipe.normalisation,
+        "flip_probability": recipe.flip_probability,
+        **{name: getattr(experiment.definition, name) for name in COMMON},
+    }
+
+
+def inherited(recipe: dict[str, Value]) -> dict[str, Any]:
+    """Return the fields of a definition that an `inheritance` sets."""
+    given: dict[str, Any] = dict(recipe)
+    if "epochs" in given:
+        given["n_s"] = Epochs(given.pop("epochs"))
+    return given
+
+
+def _grid(
+    definition: StudyDefinition, parent: Parent | None, notify: Callable[[str], None]
+) -> tuple[dict[str, Value], ...]:
+    if definition.grid is None:
+        raise InvalidDefinition(f"{definition.name!r} has neither a grid nor a space.")
+    lambdas = definition.grid.lambdas(
+        parent.cell if parent else None, parent.experiment.lambdas if parent else (), notify
+    )
+    for value in lambdas:
+        _check_stability(value, definition.eta_max)
+    if len(set(lambdas)) != len(lambdas):
+        raise InvalidDefinition(f"The grid of {definition.name!r} has a lambda twice: {lambdas}.")
+    return tuple({"lambda": value} for value in lambdas)
+
+
+def check_budget(experiment: Experiment, space: Space) -> None:
+    """Refuse a search whose budget does not pay for a single cell.
+
+    Raises:
+        InvalidDefinition: It does not.
+    """
+    definition = experiment.definition
+    longest = space.n_s.high * experiment.per_epoch if space.n_s else experiment.n_s
+    needed = 2 * longest * definition.n_cycles * definition.replicates
+    if needed > space.for_search:
+        raise InvalidDefinition(
+            f"A budget of {space.budget:,} updates is too small for {definition.name!r}: one cell may "
+            f"need {needed:,}, and {space.for_search:,.0f} of the budget are for the search. Give more, "
+            "or shorter cycles."
+        )
+    check_size(definition, 1, needed // definition.replicates)
+    shortest = space.n_s.low * experiment.per_epoch if space.n_s else experiment.n_s
+    n_most = space.budget // (2 * shortest * definition.n_cycles)
+    if n_most > MOST_SLOTS:
+        raise InvalidDefinition(
+            f"A budget of {space.budget:,} updates pays for {n_most:,} trainings of {definition.name!r}; "
+            f"at most {MOST_SLOTS:,} are possible. Give less, or longer cycles."
+        )
+
+
+def _check_stability(lambda_: float, eta_max: float) -> None:
+    if not 0 <= lambda_ < math.inf or 1 - 2 * eta_max * lambda_ <= 0:
+        raise InvalidDefinition(
+            f"lambda {lambda_} does not work with eta_max {eta_max}: it must be 0 or more "
+            "and keep 1 - 2 eta lambda above 0. Lower one of them."
+        )
+
+
+def _n_updates(definition: StudyDefinition, n_s: int, n_training: int, per_epoch: int) -> int:
+    """Return whole cycles; in the notebook protocol the whole epochs that fit into them."""
+    if definition.protocol == "standard":
+        return 2 * n_s * definition.n_cycles
+    epochs_per_cycle = 2 * n_s / (n_training / definition.batch_size)
+    return per_epoch * max(1, int(epochs_per_cycle * definition.n_cycles))
+
+
+def differences(stored: Experiment, asked: Experiment) -> list[str]:
+    """Return one line for each thing in which two experiments differ; replicates may grow."""
+    found = []
+    for part in ("definition", "data"):
+        old, new = stored.to_json()[part], asked.to_json()[part]
+        for key in old.keys() | new.keys():
+            if key == "replicates" and new[key] >= old[key]:
+                continue
+            if old.get(key) != new.get(key):
+                name = key if part == "definition" else f"data {key}"
+                found += _difference(name, old.get(key), new.get(key))
+    return sorted(found)
+
+
+def _difference(name: str, old: Any, new: Any) -> list[str]:
+    """Return what differs; of two spaces only the parts that do."""
+    if name == "space" and old and new:
+        parts = [key for key in new if old.get(key) != new[key]]
+        return [
+            line for key in parts for line in _difference(f"space {key}", old.get(key), new[key])
+        ]
+    return [f"{name}: stored {_short(old)}, asked for {_short(new)}"]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,1 @@
+"""The one way to the test images; every look at them is a row."""

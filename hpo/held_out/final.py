@@ -1,0 +1,222 @@
+"""How a study like final ends: its networks see the test images, and the best is written down.
+
+The looks are rows (`hpo.held_out.looking`), so a study that has them is not looked at again; the files are
+made from what is stored, as often as they are asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from hpo.data import prepared
+from hpo.data.sources import Source
+from hpo.database import damage, looks, rows, tables
+from hpo.database.storage import Storage
+from hpo.database.tables import Result, StoredStudy
+from hpo.held_out import looking, model_card
+from hpo.judging import ranking
+from hpo.judging.statistics import Interval, mean_accuracy
+from hpo.machine import files
+from hpo.mirror.study import OpenStudy
+from hpo.training.trainer import Trainer
+from hpo.weights import brightness
+from hpo.weights.file import NPZ, SAFETENSORS, Weights, npz_bytes, safetensors_bytes
+from model.cifar import CLASS_NAMES
+from model.data import Dataset, split
+from model.losses import Loss
+from model.normalisation import Normalisation, feature_statistics
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the test images say of a study: the mean over the replicates of its best cell."""
+
+    cell: int
+    by_replicate: dict[int, float]  #: accuracy of each
+    n_images: int
+    n_looks: int  #: rows, so also those that were taken again
+    n_begun: int  #: of them, those that were begun and never completed
+    n_looks_by_others: int  #: rows of other studies in this database about the same images
+    interval: Interval | None  #: of the mean, at 95 %; None where an older hpo kept no bits
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over the replicates."""
+        return sum(self.by_replicate.values()) / len(self.by_replicate)
+
+    def looks(self) -> str:
+        """Return in words how often the images were looked at."""
+        others = ""
+        if self.n_looks_by_others:
+            others = f", and {self.n_looks_by_others} for other studies in the same database"
+        begun = f" ({self.n_begun} begun and never completed)" if self.n_begun else ""
+        return f"{self.n_looks} for this study{begun}{others}"
+
+    def spread(self) -> str:
+        """Return the interval in words."""
+        if self.interval is None:
+            return (
+                "No 95 % interval: an older hpo kept no bits of its looks; --again takes new ones"
+            )
+        scope = f"over {self.n_images:,} images"
+        n_seeds = len(self.by_replicate)
+        scope += f" and {n_seeds} seeds" if n_seeds > 1 else " alone, as there is only one seed"
+        return f"95 % interval: {self.interval.low:.4f} to {self.interval.high:.4f}, {scope}"
+
+
+def verdict(connection: Connection, study: StoredStudy) -> Verdict | None:
+    """Return what the looks that were taken say, or None if there was none."""
+    taken = rows.looks_of(connection, study.uuid)
+    latest, bits = looks.latest(taken), looks.hits(taken)
+    if not latest:
+        return None
+    table = tables.test_looks.c
+    same_images = table.fingerprint == latest[0].fingerprint
+    others = sa.select(sa.func.count()).where(table.study != study.uuid, same_images)
+    return Verdict(
+        cell=latest[0].cell,
+        by_replicate={look.replicate: look.n_right / look.n_images for look in latest},
+        n_images=latest[0].n_images,
+        n_looks=len(taken),
+        n_begun=sum(not look.is_complete for look in taken),
+        n_looks_by_others=connection.execute(others).scalar_one(),
+        interval=None if bits is None else mean_accuracy(bits),
+    )
+
+
+def show_test_images(
+    storage: Storage, study: OpenStudy, dataset: Dataset, source: Source, *, again: bool = False
+) -> list[looking.Look]:
+    """Show the test images to every replicate of the best cell, if there is one.
+
+    Args:
+        again: Look also where a look was taken before.
+    """
+    trainer = Trainer(study.experiment, dataset)
+    source = prepared.pinned(
+        source, dataset
+    )  # test images from beside these, not from another file
+
+    def shown(result: Result) -> looking.Look:
+        slot = result.slot
+        what = f"the final weights of {study.stored.name}, cell {slot.cell}"
+        if study.experiment.definition.replicates > 1:
+            what += f", replicate {slot.replicate}"
+
+        earlier = looking.taken_before(storage, study.uuid, slot)
+        if earlier is not None and not again:
+            return earlier
+        network = storage.write(lambda c: looking.final_network(c, study.stored, slot))
+
+        def examine(test: Dataset) -> NDArray[np.bool_]:
+            right: NDArray[np.bool_] = trainer.examine(network, test, slot.cell)[1][0]
+            return right
+
+        return looking.look(storage, study.uuid, slot, what, examine, source, again=again)
+
+    best = storage.write(lambda connection: _of_best_cell(connection, study.stored))
+    return [shown(result) for result in best]
+
+
+def write_model(
+    storage: Storage,
+    study: OpenStudy,
+    dataset: Dataset,
+    folder: Path,
+    notify: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Write the weights of the best replicate and their model card; nothing before there was a look.
+
+    Raises:
+        OutputError: The files cannot be written. Nothing is lost by it: they can be made again.
+        NoResult: The weights are not stored any more.
+    """
+    stored = study.stored
+    told = storage.write(lambda connection: verdict(connection, stored))
+    candidates = storage.write(lambda connection: _of_best_cell(connection, stored))
+    best = max(candidates, key=lambda r: (r.value or 0.0, -r.slot.replicate), default=None)
+    if told is None or best is None or best.slot.cell != told.cell:
+        return []
+    weights = storage.write(lambda c: _weights(c, stored, best, told, dataset))
+    contents = {NPZ: npz_bytes(weights)}
+    safe = safetensors_bytes(weights)
+    if safe is None:
+        notify(
+            f"safetensors is not installed, so there is no {SAFETENSORS}, only {NPZ}, which holds the "
+            "same; pip install safetensors and the same command add it."
+        )
+    else:
+        contents[SAFETENSORS] = safe
+    made_in = storage.write(lambda connection: _environment(connection, study.uuid, best))
+    subject = model_card.Subject(
+        study=stored,
+        best=best,
+        values={r.slot.replicate: r.value for r in candidates if r.value is not None},
+        verdict=told,
+        weights=weights,
+        environment=made_in,
+    )
+    text = model_card.text(subject, contents)
+    return files.write(folder, contents | {model_card.NAME: text.encode()})
+
+
+def _of_best_cell(connection: Connection, study: StoredStudy) -> list[Result]:
+    """Return the replicates of the best cell; none if every cell diverged in some replicate."""
+    results = rows.results_of(connection, study.uuid)
+    best = ranking.best_cell(results, study.experiment)
+    return [r for r in results if r.slot.cell == best]
+
+
+def _weights(
+    connection: Connection, study: StoredStudy, best: Result, told: Verdict, dataset: Dataset
+) -> Weights:
+    """Return the network of ``best`` with what a prediction needs."""
+    experiment = study.experiment
+    definition = experiment.definition
+    normalisation = Normalisation(experiment.recipe(best.slot.cell).normalisation)
+    is_feature = normalisation is Normalisation.FEATURE
+    training = split(dataset, definition.n_validation).training
+    origin = {
+        Normalisation.IMAGE: "mean and population deviation of each image over its own values",
+        Normalisation.FEATURE: "mean and population deviation of each value over the "
+        f"{len(training)} training images of {dataset.name}",
+        Normalisation.NONE: "none",
+    }
+    about = {
+        "study": study.name,
+        "cell": str(best.slot.cell),
+        "replicate": str(best.slot.replicate),
+        "lambda": repr(experiment.lambdas[best.slot.cell]),
+        "normalisation_statistics": origin[normalisation],
+        "dataset": dataset.name,
+        "dataset_values": brightness.values(dataset),
+        "dataset_fingerprint": experiment.data.fingerprint,
+        "hpo_version": metadata.version("hpo"),
+        "validation_accuracy": repr(best.value),
+        "test_accuracy": repr(told.by_replicate.get(best.slot.replicate)),
+        "mean_test_accuracy": repr(told.accuracy),
+        "mean_test_accuracy_of": f"{len(told.by_replicate)} replicates; {told.spread()}",
+        "test_looks": str(told.n_looks),
+    }
+    return Weights(
+        network=looking.final_network(connection, study, best.slot),
+        normalisation=normalisation,
+        statistics=feature_statistics(training) if is_feature else None,
+        loss=Loss(definition.loss),
+        image_shape=experiment.data.image_shape,
+        white=brightness.white(dataset),
+        class_names=CLASS_NAMES if dataset.name == "cifar10" else (),
+        about=about,
+    )
+
+
+def _environment(connection: Connection, study: str, result: Result) -> dict[str, str]:
+    """Return the versions that the result was computed with."""
+    row = rows.result_at(connection, study, result.slot)
+    return damage.parsed(row.environment, "The environment of a result") if row else {}

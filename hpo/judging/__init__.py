@@ -1,0 +1,1 @@
+"""Who is best and how sure that is: pure functions of results and bits."""

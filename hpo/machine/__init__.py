@@ -1,0 +1,1 @@
+"""The process and its machine: who we are, what we run on, signals, files written whole."""

@@ -1,0 +1,93 @@
+"""Where Python looks for modules: not where the user happens to be, except while a study is loaded.
+
+What lies in the current folder may be called ``optuna.py`` or ``model.py`` and is not meant for
+us. Python brings that folder in by itself only for ``python -m``, but an empty part of PYTHONPATH,
+as in ``PYTHONPATH=$PYTHONPATH:/mine``, means it too.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OURS = ("hpo", "model", "studies")
+_left_out: list[str] = []  #: what the user put into the path and we took out
+
+
+def keep_to_ours() -> None:
+    """Import nothing from the current folder or from beside the script, from now on."""
+    unwanted = {os.path.realpath(folder) for folder in (current_folder(), _of_script()) if folder}
+    standard = os.path.dirname(os.__file__)
+    n_given = sys.path.index(standard) if standard in sys.path else 0
+    for folder in sys.path[:n_given]:  # what stands behind the standard library was installed
+        if not folder or os.path.realpath(folder) in unwanted:
+            sys.path.remove(folder)
+            _left_out.append(folder)
+    _bind_ours()
+
+
+@contextmanager
+def extended(folder: str) -> Iterator[None]:
+    """Look for modules in ``folder`` too, after all other places, within the block.
+
+    What was imported from there is forgotten afterwards: a neighbour of a study file that is named
+    like a package that we import later must not take its place. Nothing is compiled into files.
+    """
+    _bind_ours()
+    importlib.invalidate_caches()  # a file may have been written this moment
+    path, modules, writes_none = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    added = [entry for entry in (*_left_out, folder) if entry and entry not in path]
+    sys.path.extend(added)
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes_none
+        for entry in added:
+            if entry in sys.path:
+                sys.path.remove(entry)
+        for name in set(sys.modules) - modules:
+            if _lies_in(name.partition(".")[0], added):
+                sys.modules.pop(name, None)
+
+
+def _lies_in(package: str, folders: list[str]) -> bool:
+    """Tell whether a module or package that is imported lies right in one of the folders."""
+    if package in OURS:  # where a checkout is the current folder
+        return False
+    module = sys.modules.get(package)
+    places = list(getattr(module, "__path__", ()))
+    places = places or [getattr(module, "__file__", None) or ""]
+    return any(os.path.dirname(place) in folders for place in places)
+
+
+def _bind_ours() -> None:
+    """Import our packages from beside this one, whatever of their names lies elsewhere."""
+    import importlib.util
+
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    for name in OURS:
+        if name in sys.modules:
+            continue
+        file = os.path.join(root, name, "__init__.py")
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None or not os.path.isfile(file):
+            continue  # installed in another shape: Python finds it
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+
+
+def current_folder() -> str:
+    """Return the current folder, or nothing where it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _of_script() -> str:
+    """Return the folder of the script ``hpo``, which may hold other scripts of the user's."""
+    script = sys.argv[0] if sys.argv else ""
+    return os.path.dirname(os.path.abspath(script)) if os.path.basename(script) == "hpo" else ""

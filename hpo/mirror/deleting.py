@@ -1,0 +1,73 @@
+"""Deleting a study whole: ours and Optuna's in one transaction, under the leases of its planners.
+
+Whoever trains it finds its rows gone at the next write. A process that dies here has deleted
+everything or nothing.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.database import leases, tables
+from hpo.database.storage import Storage
+from hpo.errors import HpoError, StudyNotFound
+from hpo.mirror import identity, optuna_study
+from hpo.mirror import optuna_tables as optunas
+from hpo.mirror.identity import Standing
+from hpo.mirror.study import refuse_others
+
+
+def named(connection: Connection, name: str) -> Standing:
+    """Return the study of this name: also one that cannot be read, or that Optuna has lost.
+
+    Raises:
+        StudyNotFound: There is none of this name; that it was made with one does not count here.
+        ForeignStudy: It is not ours.
+        CopiedStudy: It is somebody's copy of one of ours.
+    """
+    standings = identity.survey(connection)
+    found = identity.named(standings, name, formerly=False)
+    if found is not None:
+        return found
+    refuse_others(connection, name)
+    renamed = identity.named(standings, name)
+    if renamed is not None:
+        raise HpoError(
+            f"The study that was made as {name!r} is called {renamed.name!r} now, because another tool "
+            f"renamed it. `hpo delete {renamed.name}` removes it."
+        )
+    raise StudyNotFound(name, [known.name for known in standings])
+
+
+def delete(storage: Storage, name: str) -> None:
+    """Delete a study of ours, from Optuna's tables and from ours.
+
+    Raises:
+        HpoError: As `named`.
+    """
+    uuid = storage.write(lambda connection: named(connection, name)).uuid
+    with leases.held(storage, "open studies"), leases.held(storage, f"plan {uuid}"):
+        storage.write(lambda connection: _delete(connection, uuid))
+
+
+def _delete(connection: Connection, uuid: str) -> None:
+    """Delete every row; each parent is locked before its children go, so that none is added."""
+    ours, attempts = tables.studies, tables.attempts
+    connection.execute(sa.select(ours.c.uuid).where(ours.c.uuid == uuid).with_for_update())
+    mine = sa.select(attempts.c.cell).where(attempts.c.study == uuid)
+    connection.execute(mine.with_for_update()).all()
+    standing = identity.of(connection, uuid)
+    if standing is not None and standing.shown is not None:
+        _delete_from_optuna(connection, standing.shown.study_id)
+    for table in tables.OF_STUDY:
+        connection.execute(table.delete().where(table.c.study == uuid))
+    connection.execute(ours.delete().where(ours.c.uuid == uuid))
+
+
+def _delete_from_optuna(connection: Connection, study_id: int) -> None:
+    studies, trials = optunas.studies, optunas.trials
+    study = studies.c.study_id == study_id
+    connection.execute(sa.select(studies.c.study_id).where(study).with_for_update()).all()
+    of_study = trials.c.study_id == study_id
+    connection.execute(sa.select(trials.c.trial_id).where(of_study).with_for_update()).all()
+    optuna_study.empty(connection, study_id)
+    connection.execute(studies.delete().where(study))

@@ -1,0 +1,186 @@
+"""Optuna's trials: one for every attempt, made in batches by whoever plans.
+
+A trial and the attempt that knows it commit together, so none is made twice.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.database import rows, tables
+from hpo.database.storage import Storage
+from hpo.database.tables import Attempt
+from hpo.experiment.experiment import Experiment
+from hpo.mirror import optuna_tables as optunas
+from hpo.mirror.identity import shown_as
+from hpo.mirror.states import add_attributes, attribute_rows, set_state, show
+from hpo.mirror.study import OpenStudy
+
+if TYPE_CHECKING:  # a worker does without Optuna, whose import takes longest
+    from optuna.distributions import BaseDistribution
+
+MADE_AT_ONCE = 200  #: trials in one transaction
+ROUNDS = 3  #: showing may find that others took a trial from its attempt, which gets another
+
+
+def make_trials(
+    storage: Storage, study: OpenStudy, keep_going: Callable[[], None] = lambda: None
+) -> None:
+    """Give every attempt its trial, and show all states that Optuna does not; for planners."""
+    storage.write(lambda connection: _settle_surplus_trials(connection, study))
+    for _ in range(ROUNDS):
+        while storage.write(lambda connection: _make_some(connection, study)):
+            keep_going()
+        behind = storage.write(
+            lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
+        )
+        for start in range(0, len(behind), MADE_AT_ONCE):
+            show(storage, study, behind[start : start + MADE_AT_ONCE], with_steps=True)
+            keep_going()
+        if not storage.write(lambda connection: _lacking(connection, study, 1)):
+            return
+
+
+def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
+    """Return the range of every parameter: the space's, or that of a grid's cells.
+
+    A grid's is logarithmic where it spans decades.
+    """
+    from optuna.distributions import FloatDistribution
+
+    space = experiment.definition.space
+    if space is not None:
+        dimensions = space.dimensions(experiment.per_epoch)
+        return {name: dimension.distribution() for name, dimension in dimensions.items()}
+    found: dict[str, BaseDistribution] = {}
+    for name in experiment.cells[0]:
+        values = [float(cell[name]) for cell in experiment.cells]
+        low, high = min(values), max(values)
+        found[name] = FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
+    return found
+
+
+def parameter_rows(
+    experiment: Experiment,
+    ranges: "dict[str, BaseDistribution]",
+    attempt: Attempt,
+    trial_id: int,
+) -> list[dict[str, Any]]:
+    """Return the parameters of an attempt as rows of Optuna's table."""
+    from optuna.distributions import distribution_to_json
+
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": ranges[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(ranges[name]),
+        }
+        for name, value in experiment.cells[attempt.slot.cell].items()
+    ]
+
+
+def surplus_trials(connection: Connection, study: str, study_id: int) -> list[int]:
+    """Return the live trials that stand for no attempt.
+
+    An earlier hpo had Optuna make them, which repeats a commit whose answer was lost.
+    """
+    known = sa.select(tables.attempts.c.trial_id).where(
+        tables.attempts.c.study == study, tables.attempts.c.trial_id.is_not(None)
+    )
+    query = (
+        sa.select(optunas.trials.c.trial_id)
+        .join(optunas.attributes, optunas.attributes.c.trial_id == optunas.trials.c.trial_id)
+        .where(
+            optunas.trials.c.study_id == study_id,
+            optunas.trials.c.state.in_(["WAITING", "RUNNING"]),
+            optunas.attributes.c.key == "attempt",
+            optunas.trials.c.trial_id.not_in(known),
+        )
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _lacking(connection: Connection, study: OpenStudy, limit: int) -> list[Attempt]:
+    return rows.attempts_of(connection, study.uuid, without_trial=True, limit=limit)
+
+
+def _make_some(connection: Connection, study: OpenStudy) -> bool:
+    """Make WAITING trials for some attempts that have none; tell whether there were any."""
+    lacking = _lacking(connection, study, MADE_AT_ONCE)
+    if not lacking:
+        return False
+    # As Optuna does: whoever makes a trial holds the study's row, so that numbers are counted once.
+    study_id = shown_as(connection, study.uuid)
+    mine = optunas.studies.c.study_id == study_id
+    holding = sa.select(optunas.studies.c.study_id).where(mine).with_for_update()
+    if connection.execute(holding).one_or_none() is None:  # deleted; who plans next makes it again
+        return False
+    counting = sa.select(sa.func.count()).where(optunas.trials.c.study_id == study_id)
+    first = connection.execute(counting.select_from(optunas.trials)).scalar_one()
+    made = connection.execute(
+        optunas.trials.insert().returning(optunas.trials.c.trial_id, sort_by_parameter_order=True),
+        [
+            {"study_id": study_id, "number": first + i, "state": "WAITING"}
+            for i in range(len(lacking))
+        ],
+    )
+    trial_ids = list(made.scalars())
+    for table in (optunas.params, optunas.attributes, optunas.values, optunas.steps):
+        # On SQLite a deleted trial's id is used again, and may find rows of its forerunner.
+        connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
+    ranges = distributions(study.experiment)
+    parameters: list[dict[str, Any]] = []
+    attributes: list[dict[str, Any]] = []
+    links = []
+    for attempt, trial_id in zip(lacking, trial_ids, strict=True):
+        parameters += parameter_rows(study.experiment, ranges, attempt, trial_id)
+        attributes += attribute_rows(trial_id, identity(attempt))
+        slot = attempt.slot
+        links.append(
+            {"c": slot.cell, "r": slot.replicate, "n": attempt.number, "trial_id": trial_id}
+        )
+    connection.execute(optunas.params.insert(), parameters)
+    connection.execute(optunas.attributes.insert(), attributes)
+    table = tables.attempts
+    this = sa.and_(
+        table.c.study == study.uuid,
+        table.c.cell == sa.bindparam("c"),
+        table.c.replicate == sa.bindparam("r"),
+        table.c.attempt == sa.bindparam("n"),
+    )
+    # A WAITING trial shows a waiting attempt as it is.
+    is_shown = sa.case((table.c.state == "waiting", sa.true()), else_=sa.false())
+    link = table.update().where(this)
+    connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=is_shown), links)
+    return True
+
+
+def identity(attempt: Attempt) -> dict[str, int]:
+    """Return the attributes that say which attempt a trial shows."""
+    slot = attempt.slot
+    attributes = {"cell": slot.cell, "replicate": slot.replicate, "attempt": attempt.number}
+    return attributes | ({"retry_of": attempt.number - 1} if attempt.number else {})
+
+
+def _settle_surplus_trials(connection: Connection, study: OpenStudy) -> None:
+    """Give trials without an attempt to the one they were made for; one made twice has failed."""
+    lacking = {
+        tuple(identity(attempt).items()): attempt
+        for attempt in rows.attempts_of(connection, study.uuid, without_trial=True)
+    }
+    for trial_id in surplus_trials(connection, study.uuid, study.study_id):
+        found = connection.execute(
+            optunas.attributes.select().where(optunas.attributes.c.trial_id == trial_id)
+        )
+        said = {row.key: json.loads(row.value_json) for row in found}
+        keys = [key for key in ("cell", "replicate", "attempt", "retry_of") if key in said]
+        attempt = lacking.pop(tuple((key, said[key]) for key in keys), None)
+        if attempt is not None:
+            rows.update_attempt(connection, study.uuid, attempt, trial_id=trial_id)
+            continue
+        add_attributes(connection, trial_id, {"reason": "made twice"})
+        set_state(connection, trial_id, "FAIL")

@@ -1,0 +1,1 @@
+"""What must be trained: one live or counted attempt a slot; decides, trains nothing."""

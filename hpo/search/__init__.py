@@ -1,0 +1,1 @@
+"""What is proposed: pure functions of seed and results."""

@@ -1,0 +1,1 @@
+"""From an experiment and images to evaluations: the seam to the model."""

@@ -1,0 +1,1 @@
+"""What is shown: text, pictures, exports; reads and never writes."""

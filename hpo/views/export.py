@@ -1,0 +1,114 @@
+"""Results in canonical form: what they are, and nothing of how or when they came about.
+
+Two runs of one experiment export the same bytes, however often they were interrupted. Numbers
+have full precision; what is not finite is null in JSON and empty in CSV.
+"""
+
+import csv
+import io
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from hpo.database import damage, digests, rows, tables
+from hpo.database.tables import Result, Slot, StoredStudy
+from hpo.definition.spaces import Value
+from hpo.errors import DamagedRow
+from hpo.machine.printable import printable
+
+
+def to_json(connection: Connection, study: StoredStudy) -> str:
+    """Return the study as JSON, one entry for every counted (cell, replicate)."""
+    experiment = study.experiment
+    stored = experiment.to_json()
+    parent = stored["parent"]
+    if parent is not None:
+        del parent["uuid"]  # another one in every storage
+    curves = whole_curves(connection, study)
+    document = {
+        "study": study.name,
+        "definition": stored["definition"]
+        | {key: stored[key] for key in ("n_updates", "parent", "earlier_runs")},
+        "data": {
+            "name": experiment.data.name,
+            "fingerprint": experiment.data.fingerprint,
+            "n_train": experiment.data.n_training,
+            "n_validation": experiment.data.n_validation,
+        },
+        "trials": [
+            _trial(result, experiment.cells[result.slot.cell], curves.get(result.slot, []))
+            for result in rows.results_of(connection, study.uuid)
+        ],
+    }
+    return json.dumps(document, indent=1, allow_nan=False)
+
+
+def to_csv(connection: Connection, study: StoredStudy) -> str:
+    """Return the curves as CSV, one row for every log point."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = study.experiment.parameters
+    writer.writerow(
+        ["cell", "replicate", *map(_plain, names), "state", "update", *tables.CURVE_COLUMNS]
+    )
+    curves = whole_curves(connection, study)
+    for result in rows.results_of(connection, study.uuid):
+        slot = result.slot
+        values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
+        for row in curves.get(slot, []):
+            points = [getattr(row, name) for name in tables.CURVE_COLUMNS]
+            writer.writerow(
+                [slot.cell, slot.replicate, *values, result.outcome, row.n_updates, *points]
+            )
+    return text.getvalue()
+
+
+def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[Row[Any]]]:
+    """Return the curves of a study whose results, curves and trials agree.
+
+    Raises:
+        DamagedRow: A row is not what was written, or is missing.
+    """
+    curves = rows.curves_of(connection, study.uuid)
+    counted = set()
+    for row in rows.result_rows(connection, study.uuid):
+        slot = Slot(row.cell, row.replicate)
+        found = digests.of_curve(point.digest for point in curves.get(slot, []))
+        if slot in counted or found != row.curve_digest:
+            what = damage.named(connection, tables.results, row)
+            raise DamagedRow(what, "points of its curve are missing, or stand there twice")
+        counted.add(slot)
+    lost = {(s.cell, s.replicate) for s in rows.ended_slots(connection, study.uuid) - counted}
+    if lost:
+        cell, replicate = min(lost)
+        what = f"The result of {study.name!r}, cell {cell}, replicate {replicate}"
+        raise DamagedRow(what, "it is missing, although that trial has ended")
+    return curves
+
+
+def _plain(value: Value) -> Value:
+    """Return text that neither a terminal nor a spreadsheet takes for a command."""
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+
+
+def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:
+    def part(name: str) -> dict[str, list[float | None]]:
+        return {m: [getattr(row, f"{name}_{m}") for row in rows] for m in tables.MEASURES}
+
+    return {
+        "cell": result.slot.cell,
+        "replicate": result.slot.replicate,
+        "state": result.outcome,
+        "params": params,
+        "value": result.value,
+        "cycles": result.cycles,
+        "curve": {
+            "update": [row.n_updates for row in rows],
+            "train": part("training"),
+            "validation": part("validation"),
+        },
+    }

@@ -1,0 +1,109 @@
+"""All studies of a database in a few lines: what `hpo list` and `hpo status` print.
+
+A study that cannot be shown is a line that says why, and keeps no other from being shown.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from hpo.database import fleet, rows
+from hpo.database.tables import StoredStudy
+from hpo.errors import is_of_one_study, reason_of
+from hpo.machine.printable import printable
+from hpo.mirror import shelf
+from hpo.views import report
+
+NONE_YET = "No studies yet. `hpo run coarse` starts one."
+
+
+def status(connection: Connection) -> str:
+    """Return a line for every study: how many slots are counted, running, waiting, failed."""
+    header = (
+        f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'pruned':>7} "
+        f"{'diverged':>9}  best"
+    )
+    lines = _each(connection, lambda study: _status_of(connection, study))
+    if not lines:
+        return NONE_YET
+    workers = working(connection)
+    return "\n".join([header, *lines, "", workers] if workers else [header, *lines])
+
+
+def listing(connection: Connection) -> str:
+    """Return a line for every study: its name, data and recipe."""
+    return "\n".join(_each(connection, _listed)) or NONE_YET
+
+
+def _each(connection: Connection, line_of: Callable[[StoredStudy], str]) -> list[str]:
+    """Return the line of every study, and after them what there is to say about any."""
+    found = shelf.look(connection)
+    lines = []
+    for study in found.studies:
+        try:
+            lines.append(line_of(study))
+        except Exception as error:
+            if not is_of_one_study(error):
+                raise
+            lines.append(f"{study.name}: cannot be shown: {reason_of(error)}")
+    return [printable(line) for line in (*lines, *found.remarks)]
+
+
+def _status_of(connection: Connection, study: StoredStudy) -> str:
+    told = report.read(connection, study)
+    states = rows.count_attempts(connection, study.uuid)
+    pruned, diverged = (
+        sum(r.outcome == outcome for r in told.results) for outcome in ("pruned", "diverged")
+    )
+    waiting = states.get("waiting", 0) + states.get("paused", 0)
+    best = "-"
+    if told.best is not None:
+        cell = told.best.slot.cell
+        where = report.short(study.experiment, cell) + report.so_far(study.experiment)
+        best = f"{told.means[cell]:.4f} at {where}"
+    return (
+        f"{study.name:<24} {told.n_slots:>6} {len(told.results):>6} "
+        f"{states.get('running', 0):>8} {waiting:>8} {pruned:>7} {diverged:>9}  {best}"
+    )
+
+
+def _listed(study: StoredStudy) -> str:
+    experiment = study.experiment
+    derived = f", from {experiment.parent.study}" if experiment.parent else ""
+    return (
+        f"{study.name}: {len(experiment.cells)} cells, {report.length(experiment)}, "
+        f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
+    )
+
+
+def working(connection: Connection) -> str:
+    """Return a line for every worker: where it is, when it was heard, what it trains."""
+    held = _held_by_worker(connection)
+    lines = []
+    for worker in fleet.living(connection):
+        who = worker.identity
+        state = f"heard {worker.silent_for:.0f} s ago" if worker.is_alive else "dead"
+        cells = "; ".join(held.get(worker.id, [])) or "nothing held"
+        lines.append(f"worker {who['pid']} on {who['host']}, {state}: {cells}")
+    return "\n".join(map(printable, lines))
+
+
+def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
+    """Return by worker what it trains, with the last finished cycle."""
+    held: dict[str, list[str]] = {}
+    for study in shelf.look(connection).studies:
+        cells: dict[tuple[str, int, int], list[int]] = {}
+        known = range(len(study.experiment.cells))
+        for attempt, done in rows.running_of(connection, study.uuid):
+            if attempt.worker and "id" in attempt.worker and attempt.slot.cell in known:
+                cycle = done // (2 * study.experiment.recipe(attempt.slot.cell).n_s)
+                key = (attempt.worker["id"], attempt.slot.replicate, cycle)
+                cells.setdefault(key, []).append(attempt.slot.cell)
+        for (worker, replicate, cycle), some in cells.items():
+            several = study.experiment.replicates > 1
+            extra = f", replicate {replicate}" if several else ""
+            names = ", ".join(map(str, some))
+            held.setdefault(worker, []).append(
+                f"{study.name} cells {names}{extra}, in cycle {cycle + 1}"
+            )
+    return held

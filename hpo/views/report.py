@@ -1,0 +1,227 @@
+"""What the studies say, as text: the table of cells, the best one, the state of every study."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from hpo.database import looks, rows
+from hpo.database.tables import Result, StoredStudy
+from hpo.definition.grids import ParentCell
+from hpo.errors import NoResult
+from hpo.experiment.experiment import Experiment
+from hpo.judging.ranking import cell_means, compared, winner
+from hpo.machine.printable import printable
+from hpo.search.generations import spent
+from hpo.training.progress import describe, parameters
+
+if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
+    from hpo.judging.judgement import Judgement
+    from hpo.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A study and its counted results."""
+
+    study: StoredStudy
+    results: tuple[Result, ...]
+    test_accuracy: float | None
+    n_test_looks: int
+
+    @property
+    def best(self) -> Result | None:
+        """The best result of the cell with the highest mean over its replicates."""
+        return winner(list(self.results), self.study.experiment)
+
+    @property
+    def means(self) -> dict[int, float]:
+        """Mean value of every cell that is complete in all its replicates."""
+        return cell_means(list(self.results), self.study.experiment)
+
+    @property
+    def n_slots(self) -> int:
+        """Results that the finished study has."""
+        return self.study.experiment.n_slots
+
+
+def read(connection: Connection, study: StoredStudy) -> StudyReport:
+    """Return what is known of ``study``."""
+    taken = rows.looks_of(connection, study.uuid)
+    results = tuple(rows.results_of(connection, study.uuid))
+    return StudyReport(study, results, looks.accuracy(taken), len(taken))
+
+
+def table(report: StudyReport) -> str:
+    """Return a line a cell, and the best one; for a grid as the notebook printed them."""
+    if report.study.experiment.search is not None:
+        return _table_of_search(report)
+    experiment = report.study.experiment
+    several = experiment.definition.replicates > 1
+    by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
+    best, means = report.best, report.means
+    counts = "mean" if several else "0"
+    lines = [f"{report.study.name}: {_heading(report)}"]
+    header = f"{'cell':>4}  {'lambda':<22}"
+    lines.append(header + ("  replicate" if several else "") + "  validation accuracy")
+    for cell, value in enumerate(experiment.lambdas):
+        shown = {
+            str(replicate): _value(by_slot.get((cell, replicate)))
+            for replicate in range(experiment.definition.replicates)
+        }
+        if several:
+            shown["mean"] = f"{means[cell]:.4f}" if cell in means else "-"
+        for row, text in shown.items():
+            middle = f"  {row:>9}" if several else ""
+            is_best = best is not None and best.slot.cell == cell and row == counts
+            mark = "  best" if is_best else ""
+            lines.append(f"{cell:>4}  {value!r:<22}{middle}  {text}{mark}")
+    if best is not None:
+        lines.append(f"Best lambda: {experiment.lambdas[best.slot.cell]!r}")
+    if experiment.definition.inherits_recipe and experiment.parent is not None:
+        lines.append(_inherited(experiment, experiment.parent))
+    if report.test_accuracy is not None:
+        lines.append(f"Test accuracy: {report.test_accuracy:.4f}")
+    return "\n".join(map(printable, lines))
+
+
+def _inherited(experiment: Experiment, parent: ParentCell) -> str:
+    """Return the recipe of a study with a single one, and where it comes from."""
+    recipe = experiment.recipe(0)
+    return (
+        f"Recipe of cell {parent.cell} of {parent.study}: {recipe.n_cycles} cycles of n_s {recipe.n_s}, "
+        f"eta_max {recipe.eta_max:.6g}, normalisation {recipe.normalisation}, flip probability "
+        f"{recipe.flip_probability:g}"
+    )
+
+
+def _table_of_search(report: StudyReport) -> str:
+    """Return a line a cell with all its parameters; of finalists the mean over more seeds."""
+    experiment, best = report.study.experiment, report.best
+    header = ["cell", *experiment.parameters, "updates", "seeds", "validation accuracy"]
+    rows = [header]
+    for cell, own in enumerate(experiment.cells):
+        n = experiment.replicates_of(cell)
+        value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
+        mark = "  best" if best is not None and best.slot.cell == cell else ""
+        shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
+        n_updates = experiment.recipe(cell).n_updates
+        rows.append([str(cell), *shown, str(n_updates), str(n), value + mark])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = [f"{report.study.name}: {_heading(report)}"]
+    for row in rows:
+        start = "  ".join(text.rjust(width) for text, width in zip(row[:-1], widths, strict=False))
+        lines.append(f"{start}  {row[-1]}")
+    if best is not None:
+        lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
+    return "\n".join(map(printable, lines))
+
+
+def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
+    """Return the mean over the seeds that are done, or that one of them diverged."""
+    values = [r.value for r in results if r.outcome == "complete" and r.value is not None]
+    if len(values) < len(results):
+        return next(r.outcome for r in results if r.outcome != "complete")
+    if not values:
+        return "-"
+    mean = f"{math.fsum(values) / len(values):.4f}"
+    return (
+        mean if len(values) == n_replicates else f"{mean}  ({len(values)} of {n_replicates} seeds)"
+    )
+
+
+def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
+    """Return the best cell in words, with what its lead is worth where that is known.
+
+    Raises:
+        NoResult: No cell is complete.
+    """
+    found = report.best
+    if found is None:
+        raise NoResult(
+            f"{report.study.name!r} has no complete cell yet ({len(report.results)} of "
+            f"{report.n_slots} have a result). Run `hpo run {report.study.experiment.definition.name}`."
+        )
+    experiment = report.study.experiment
+    cell = found.slot.cell
+    _, replicates = compared(list(report.results), experiment)
+    mean = f", the mean of {replicates} replicates" if replicates > 1 else ""
+    missing = report.n_slots - len(report.results)
+    what = "cells" if report.n_slots == len(experiment.cells) else "results"
+    so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
+    if experiment.search is not None and not experiment.search.is_over:
+        so_far = f" so far; {length(experiment)}"
+    lines = [
+        f"{report.study.name}: {_named(experiment, cell)} "
+        f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
+    ]
+    if judgement is not None and judgement.best == cell:
+        from hpo.judging.judgement import in_words
+
+        lines += in_words(judgement, experiment)
+    out = {r.slot.cell: r.outcome for r in report.results if r.outcome != "complete"}
+    if out:
+        names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        cells = "cell" if len(names) == 1 else "cells"
+        lines.append(f"not compared, and never the best: {cells} {', '.join(names[:10])}{more}")
+    if report.test_accuracy is not None:
+        looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
+        lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")
+    return "\n".join(map(printable, lines))
+
+
+def failures(experiment: Experiment, plan: "Plan") -> list[str]:
+    """Return a line for every slot that failed too often."""
+    return [f"{describe(experiment, slot)}: {reason}" for slot, reason in plan.failed.items()]
+
+
+def _named(experiment: Experiment, cell: int) -> str:
+    """Return a cell with its parameters: of a grid its lambda in full."""
+    if experiment.search is None:
+        return f"lambda {experiment.lambdas[cell]!r} (cell {cell})"
+    return f"cell {cell} ({parameters(experiment, cell)})"
+
+
+def short(experiment: Experiment, cell: int) -> str:
+    """Return a cell in as few words as can be: of a grid its lambda."""
+    is_grid = experiment.search is None
+    return f"lambda {experiment.lambdas[cell]:.6g}" if is_grid else f"cell {cell}"
+
+
+def so_far(experiment: Experiment) -> str:
+    """Return that a search may find better, if it is not over."""
+    is_over = experiment.search is None or experiment.search.is_over
+    return "" if is_over else ", so far"
+
+
+def length(experiment: Experiment) -> str:
+    """Return in words how long the cells are trained."""
+    space, search = experiment.definition.space, experiment.search
+    if space is None or search is None:
+        return f"{experiment.n_updates} updates each"
+    if not search.is_over:
+        return (
+            f"{spent(experiment):,} of {space.budget:,} updates planned by {space.sampler} so far"
+        )
+    within = f" of {space.budget:,}" if spent(experiment) <= space.budget else ""  # replicates grew
+    return f"{spent(experiment):,}{within} updates by {space.sampler}"
+
+
+def _heading(report: StudyReport) -> str:
+    experiment = report.study.experiment
+    return (
+        f"{len(report.results)} of {report.n_slots} done, {length(experiment)}, "
+        f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
+    )
+
+
+def _value(result: Result | None) -> str:
+    if result is None:
+        return "-"
+    if result.outcome == "pruned" and result.value is None:
+        return "pruned with its cell" if result.slot.replicate else "pruned without a value"
+    shown = result.outcome if result.value is None else f"{result.value:.4f}"
+    after = f" after cycle {result.cycles}" if result.cycles else ""
+    return f"{shown}  pruned{after}" if result.outcome == "pruned" else shown

@@ -1,0 +1,153 @@
+"""What a stack has reached, written in one transaction: curves, checkpoints, results, rungs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hpo.database import checkpoints, rows, tables
+from hpo.database.storage import Storage
+from hpo.database.tables import Attempt
+from hpo.definition.pruning import parse
+from hpo.mirror.study import OpenStudy
+from hpo.planning import rungs
+from hpo.workers.claims import Claim
+from model.stack import Stack
+from model.training import Evaluation
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a network's training ended."""
+
+    outcome: str
+    value: float | None
+    hits: bytes = b""  #: a bit for each validation image
+
+
+@dataclass
+class Written:
+    """What became of the networks at a log point."""
+
+    lost: list[int] = field(default_factory=list)  #: cells that another worker was given
+    paused: list[int] = field(default_factory=list)  #: cells that wait at a rung, or are decided
+    decided: list[Attempt] = field(default_factory=list)  #: of the whole study, by this write
+
+
+def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
+    """Return how the networks ended that did: at their last update, or by divergence."""
+    found = {}
+    finite = np.isfinite(evaluation.training.cost) & np.isfinite(evaluation.validation.cost)
+    packed = np.packbits(evaluation.hits, axis=1)
+    for place, cell in enumerate(evaluation.keys):
+        hits = packed[place].tobytes()
+        if not finite[place]:
+            found[cell] = Ending("diverged", None, hits)
+        elif evaluation.update >= study.experiment.recipe(cell).n_updates:
+            value = float(evaluation.validation.accuracy[place])
+            found[cell] = Ending("complete", value, hits)
+    return found
+
+
+def write(
+    storage: Storage,
+    study: OpenStudy,
+    held: Claim,
+    stack: Stack,
+    n_updates: int,
+    endings: dict[int, Ending],
+    cycles: Mapping[int, int],
+) -> Written:
+    """Write what the networks that ended, or ended a cycle, have, and whatever that decides.
+
+    Args:
+        cycles: Cells whose cycle ends after ``n_updates``, with its number.
+    """
+    experiment = study.experiment
+    cells = sorted({*endings, *cycles})
+    contents = {
+        cell: checkpoints.pack(
+            stack.network(cell),
+            checkpoints.label(study.uuid, experiment, held.attempts[cell].slot, n_updates),
+        )
+        for cell in cells
+        if cell not in endings or endings[cell].outcome == "complete"
+    }
+    synchronous = parse(experiment.definition.pruner).is_synchronous
+
+    def action(connection: Connection) -> Written:
+        written = Written()
+        if synchronous:
+            rungs.lock(connection, study.uuid)
+        cycle = n_updates // (2 * experiment.n_s)
+        known = rungs.decisions(connection, study.uuid) if synchronous else {}
+        at_rung = rungs.has_rung(experiment, n_updates) and cycle not in known
+        for cell in cells:
+            attempt = held.attempts[cell]
+            present = rows.standing(connection, study.uuid, attempt)
+            if present is None or present.token != held.token:
+                written.lost.append(cell)
+                continue
+            if present.state != "running":  # this very transaction was committed, its answer lost
+                if cell not in endings:
+                    written.paused.append(cell)
+                continue
+            rows.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
+            if cell in contents:
+                keep = 1 if cell in endings else checkpoints.KEPT
+                slot, content = attempt.slot, contents[cell]
+                made_in = held.environment(cell)
+                checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
+            if cell in endings:
+                _end(connection, study, held, cell, n_updates, endings[cell])
+            elif at_rung:
+                rows.update_attempt(
+                    connection, study.uuid, attempt, state=rungs.PAUSED, in_optuna=False
+                )
+                written.paused.append(cell)
+            elif cycle in known and cell not in known[cycle]:  # trained again after it was cut
+                rungs.end_pruned(connection, study.stored, attempt, cycle)
+                written.paused.append(cell)
+        if synchronous:
+            written.decided = rungs.decide(connection, study.stored)
+        if endings:
+            checkpoints.keep_best(connection, study.uuid)
+        return written
+
+    written = storage.write(action)
+    for cell in cells:
+        held.unwritten[cell] = []
+    return written
+
+
+def _end(
+    connection: Connection,
+    study: OpenStudy,
+    held: Claim,
+    cell: int,
+    n_updates: int,
+    ending: Ending,
+) -> None:
+    attempt = held.attempts[cell]
+    if ending.outcome == "diverged":
+        checkpoints.forget(connection, study.uuid, attempt.slot)
+    connection.execute(
+        tables.results.insert().values(
+            study=study.uuid,
+            cell=attempt.slot.cell,
+            replicate=attempt.slot.replicate,
+            attempt=attempt.number,
+            outcome=ending.outcome,
+            value=ending.value,
+            cycles=n_updates // (2 * study.experiment.recipe(attempt.slot.cell).n_s),
+            n_updates=n_updates,
+            hits=ending.hits,
+            environment=held.environment(cell),
+            curve_digest=rows.digest_of_curve(connection, study.uuid, attempt.slot),
+        )
+    )
+    moment = rows.now(connection)
+    rows.update_attempt(
+        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
+    )

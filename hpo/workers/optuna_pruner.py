@@ -1,0 +1,101 @@
+"""Optuna's pruners at the ends of our cycles, and our rungs as an Optuna pruner."""
+
+import optuna
+import sqlalchemy as sa
+from optuna.pruners import BasePruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection
+
+from hpo.database import rows, tables
+from hpo.database.storage import Storage
+from hpo.definition.pruning import Pruning, optuna_pruner
+from hpo.mirror.identity import shown_as
+from hpo.mirror.study import OpenStudy
+from hpo.planning import rungs
+from hpo.workers.claims import Claim
+from hpo.workers.cycle_end import Ending
+
+
+class OptunasPruner:
+    """Asks one of Optuna's pruners about each trial, and counts those that it cuts."""
+
+    def __init__(self, storage: Storage, study: OpenStudy, pruning: Pruning) -> None:
+        self._storage = storage
+        self._study = study
+        self._pruner = optuna_pruner(pruning)
+        self._optunas: tuple[int, Study] | None = None  # with its id
+
+    def cut(self, held: Claim, cells: list[int], cycle: int) -> dict[int, Ending]:
+        """Ask about ``cells``, whose values at the end of ``cycle`` Optuna has been told."""
+        if cycle not in rungs.cycles_with_rung(self._study.experiment):
+            return {}
+        optunas, trial_ids = self._as_shown(held, cells)
+        if optunas is None:
+            return {}
+        chosen = [cell for cell in cells if self._is_cut(optunas, trial_ids[cell])]
+
+        def write(connection: Connection) -> dict[int, Ending]:
+            ended = {}
+            for cell in chosen:
+                attempt = held.attempts[cell]
+                present = rows.standing(connection, self._study.uuid, attempt)
+                if present is None or present.token != held.token:
+                    continue  # lost meanwhile; whoever holds it asks for himself
+                if present.state == "running":
+                    rungs.end_pruned(connection, self._study.stored, attempt, cycle)
+                ended[cell] = Ending("pruned", None)
+            return ended
+
+        return self._storage.write(write) if chosen else {}
+
+    def _as_shown(
+        self, held: Claim, cells: list[int]
+    ) -> tuple[Study | None, dict[int, int | None]]:
+        """Return Optuna's study as it is now, and the trials in it: others may have renamed it."""
+
+        def look(connection: Connection) -> tuple[int | None, str, dict[int, int | None]]:
+            study_id = shown_as(connection, self._study.uuid)
+            names = sa.select(tables.studies.c.optuna_name)
+            mine = names.where(tables.studies.c.uuid == self._study.uuid)
+            name = connection.execute(mine).scalar_one_or_none() or ""
+            found: dict[int, int | None] = {}
+            for cell in cells:
+                present = rows.standing(connection, self._study.uuid, held.attempts[cell])
+                found[cell] = present.trial_id if present else None
+            return study_id, name, found
+
+        study_id, name, trial_ids = self._storage.write(look)
+        if study_id is None:
+            return None, trial_ids
+        if self._optunas is None or self._optunas[0] != study_id:
+            opened = optuna.load_study(
+                study_name=name, storage=self._storage.optuna, pruner=self._pruner
+            )
+            self._optunas = study_id, opened
+        return self._optunas[1], trial_ids
+
+    def _is_cut(self, optunas: Study, trial_id: int | None) -> bool:
+        if trial_id is None:
+            return False
+        try:
+            trial = self._storage.retried(lambda: self._storage.optuna.get_trial(trial_id))
+            return self._storage.retried(lambda: self._pruner.prune(optunas, trial))
+        except KeyError:  # deleted from Optuna between two looks; the next cycle asks again
+            return False
+
+
+class RungPruner(BasePruner):
+    """Synchronous successive halving as an Optuna pruner: it reads what the rungs decided."""
+
+    def __init__(self, storage: Storage, study: OpenStudy) -> None:
+        self._storage = storage
+        self._study = study
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial's cell was cut after the cycle that it reported last."""
+        del study
+        uuid = self._study.uuid
+        known = self._storage.write(lambda connection: rungs.decisions(connection, uuid))
+        chosen = known.get(trial.last_step) if trial.last_step is not None else None
+        return chosen is not None and trial.user_attrs["cell"] not in chosen

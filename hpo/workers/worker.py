@@ -1,0 +1,247 @@
+"""Claim, train, write, tell: what one process does for a study until nothing is waiting.
+
+Every write checks the claim's token in its own transaction, so a worker that lost its claim
+cannot write. Curve rows and the checkpoint of a cycle are written when it ends, together with
+what ended there; Optuna is told afterwards.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from hpo.database import rows, tables
+from hpo.database.fleet import Holders, holders
+from hpo.database.storage import Interrupted, Storage
+from hpo.database.tables import Point
+from hpo.definition.pruning import parse
+from hpo.errors import HpoError
+from hpo.mirror import states
+from hpo.mirror import study as studies
+from hpo.mirror.study import OpenStudy
+from hpo.planning.plan import plan
+from hpo.training.phases import Phases
+from hpo.training.progress import Progress
+from hpo.training.trainer import Trainer
+from hpo.workers import pace as sharing
+from hpo.workers.claims import Claim, claim, fail, give_back, give_some_back, resume
+from hpo.workers.cycle_end import endings_of, write
+from hpo.workers.silence import wait_for
+from model.training import Evaluation
+
+if TYPE_CHECKING:
+    from hpo.workers.optuna_pruner import OptunasPruner
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
+
+
+def work(
+    storage: Storage,
+    study: OpenStudy,
+    trainer: Trainer,
+    progress: Progress,
+    stop: Callable[[], bool],
+    identity: dict[str, Any],
+    n_workers: int = 1,
+    phases: Phases | None = None,
+) -> None:
+    """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
+
+    What others hold is waited for, because it comes back here if they die.
+
+    Raises:
+        StudyDeleted: Somebody deleted the study.
+    """
+    phases = phases or Phases(time.time())
+    stop = storage.or_lost(stop)
+    width = _fair_width(storage, study, trainer, n_workers)
+    is_search = study.experiment.search is not None
+    regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
+    if is_search:  # whoever watches may know fewer cells
+        progress.grew(study.experiment)
+    phases.lap("start")
+    while not stop():
+        study = _present(storage, study, trainer, progress)
+        if regroups:  # after a rung or a generation, those who go on are shared out anew
+            width = _fair_width(storage, study, trainer, n_workers)
+        held = claim(storage, study, width, identity)
+        phases.lap("database")
+        if held is None:
+            goes_on = _await_others(storage, study, progress, stop, identity["id"])
+            phases.lap("waiting")
+            if not goes_on:
+                return
+            continue
+        try:
+            resume(storage, study, held, progress)
+            phases.lap("database")
+            if held.attempts:
+                _train(storage, study, trainer, held, progress, stop, phases)
+        except Interrupted:
+            pass
+        except HpoError:  # the database, which every other cell would meet too
+            raise
+        except Exception as error:  # this training; the next one may go better
+            is_short = isinstance(error, MemoryError)
+            needs = f"This training needs more memory than there is: {error}"
+            progress.warn(needs if is_short else traceback.format_exc().rstrip())
+            fail(storage, study, held, f"{type(error).__name__}: {error}")
+        finally:
+            give_back(storage, study, held)
+            phases.lap("database")
+    storage.check()
+
+
+def _present(storage: Storage, study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
+    """Return the study with the cells that a search has added to it."""
+    if study.experiment.search is None:
+        return study
+    now = studies.present(storage, study)
+    trainer.follow(now.experiment)
+    if now.experiment != study.experiment:
+        progress.grew(now.experiment)
+    return now
+
+
+def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
+    """Return how many slots to claim so that all workers have equal stacks in every round."""
+    counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    total = sum(counts.get(state, 0) for state in tables.LIVE)
+    rounds = max(1, -(-total // (n_workers * trainer.width)))
+    return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
+
+
+def _await_others(
+    storage: Storage,
+    study: OpenStudy,
+    progress: Progress,
+    stop: Callable[[], bool],
+    worker: str,
+) -> bool:
+    """Wait until something is waiting again, then tell so; tell no when nothing is left."""
+
+    def look(connection: Connection) -> tuple[Holders, dict[str, int]]:
+        counts = rows.count_attempts(connection, study.uuid)
+        if counts.get("running") and not counts.get("waiting"):
+            sharing.say_idle(connection, study.uuid, worker)
+        return holders(connection, study.uuid), counts
+
+    pause = FIRST_PAUSE
+    told: set[str] = set()
+    try:
+        while not stop():
+            others, counts = storage.write(look)
+            if others.some_died:
+                plan(storage, study)
+                continue
+            if counts.get("waiting"):
+                return True
+            if not counts.get("running"):
+                return _left_over(storage, study, counts)
+            for missed in others.missed:
+                if missed.id not in told:
+                    told.add(missed.id)
+                    progress.warn(wait_for(missed))
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)
+    finally:
+        storage.finish(lambda c: sharing.no_longer_idle(c, study.uuid, worker))
+    return False
+
+
+def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
+    """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
+    if not counts:
+        studies.present(storage, study)  # unless it was deleted
+    is_grid = study.experiment.search is None
+    if is_grid and not counts.get("failed") and not counts.get("paused"):
+        now = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
+        if now is None or now.experiment.began_with is None:  # what it grew by may be due
+            return False
+    plan(storage, study)
+    after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    # What another worker has claimed already is waited for.
+    return bool(after.get("waiting") or after.get("running"))
+
+
+def _train(
+    storage: Storage,
+    study: OpenStudy,
+    trainer: Trainer,
+    held: Claim,
+    progress: Progress,
+    stop: Callable[[], bool],
+    phases: Phases,
+) -> None:
+    slots = [attempt.slot for attempt in held.attempts.values()]
+    held.unwritten = {slot.cell: [] for slot in slots}
+    starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
+    stack, go = trainer.start(slots, starts, held.n_updates)
+    progress.claimed(slots, held.n_updates)
+    pace = sharing.Pace(held.n_updates)
+    pruner = _pruner(storage, study)
+    phases.lap("prepare")
+    for evaluation in go(stop, phases.lap):
+        endings = endings_of(study, evaluation)
+        _remember(held, evaluation, progress)
+        cycles = _cycles_ended(study, evaluation)
+        if not endings and not cycles:
+            continue
+        trainer.check()
+        written = write(storage, study, held, stack, evaluation.update, endings, cycles)
+        lost = written.lost
+        if lost:
+            studies.present(storage, study)  # else it was deleted, and nobody has them
+            progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
+        going_on = [cell for cell in cycles if cell not in lost and cell not in endings]
+        if going_on:
+            attempts = [held.attempts[cell] for cell in going_on]
+            states.report_cycle(storage, study, attempts, evaluation.update)
+            if pruner is not None:
+                endings |= pruner.cut(held, going_on, cycles[going_on[0]])
+        over = list(dict.fromkeys([*lost, *endings, *written.paused]))
+        ended = {cell: held.attempts.pop(cell) for cell in over}
+        stack.drop(over)
+        shown = [ended[cell] for cell in over if cell not in lost]
+        states.show(storage, study, [*shown, *written.decided])
+        for cell, ending in endings.items():
+            if cell not in lost:
+                progress.ended(ended[cell].slot, ending.outcome, ending.value)
+        for attempt in written.decided:
+            if attempt.state == "ended":
+                progress.ended(attempt.slot, "pruned", None)
+        if cycles:
+            shared = pace.surplus(storage, study, held.attempts, set(cycles), evaluation.update)
+            stack.drop(shared)
+            give_some_back(storage, study, held, shared)
+        phases.lap("database")
+
+
+def _pruner(storage: Storage, study: OpenStudy) -> "OptunasPruner | None":
+    """Return who cuts at the end of a cycle without waiting for others; None if nobody does."""
+    pruning = parse(study.experiment.definition.pruner)
+    if not pruning.is_optunas:
+        return None
+    from hpo.workers.optuna_pruner import (
+        OptunasPruner,  # with Optuna, which takes a worker long to import
+    )
+
+    return OptunasPruner(storage, study, pruning)
+
+
+def _cycles_ended(study: OpenStudy, evaluation: Evaluation) -> dict[int, int]:
+    """Return the cells whose cycle ends at this log point, with its number."""
+    found = {
+        cell: study.experiment.recipe(cell).cycle_end(evaluation.update) for cell in evaluation.keys
+    }
+    return {cell: cycle for cell, cycle in found.items() if cycle is not None}
+
+
+def _remember(held: Claim, evaluation: Evaluation, progress: Progress) -> None:
+    parts = (evaluation.training, evaluation.validation)
+    for place, cell in enumerate(evaluation.keys):
+        values = tuple(float(getattr(p, m)[place]) for p in parts for m in tables.MEASURES)
+        held.unwritten[cell].append(Point(evaluation.update, values))
+        progress.advanced(held.attempts[cell].slot, evaluation.update, values[-1])

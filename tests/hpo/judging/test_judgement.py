@@ -1,0 +1,335 @@
+"""What `hpo best` says of stored results, from bits that were put into a real database."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from hpo.database import rows, tables
+from hpo.database.storage import Storage
+from hpo.database.tables import Result, Slot, StoredStudy
+from hpo.definition.grids import Values
+from hpo.definition.study import StudyDefinition
+from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.resolution import resolve
+from hpo.judging import ranking
+from hpo.judging.chances import Separation
+from hpo.judging.judgement import Judgement, hits_of, in_words, judge
+from hpo.judging.statistics import Interval, layout_of
+from hpo.views import report
+
+N_IMAGES = 1003  # not whole bytes
+LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0)
+DATA = DataFacts(
+    name="digits",
+    fingerprint="a" * 64,
+    n_training=1200,
+    n_validation=N_IMAGES,
+    d=64,
+    n_classes=10,
+    image_shape=(8, 8),
+)
+Bits = NDArray[np.bool_]
+#: Outcome and bits of each slot; a share of right answers stands for random bits.
+Contents = Mapping[tuple[int, int], tuple[str, float | Bits | bytes]]
+Fill = Callable[..., StoredStudy]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
+    yield opened
+    opened.close()
+
+
+def bits(share: float, cell: int, replicate: int) -> Bits:
+    """Return bits that the networks of a replicate have in common but for a few."""
+    hardness = np.random.default_rng(0).random(N_IMAGES)
+    own = np.random.default_rng((1, cell, replicate)).normal(0, 0.05, N_IMAGES)
+    found: Bits = hardness + own < share
+    return found
+
+
+@pytest.fixture
+def fill(storage: Storage) -> Fill:
+    def store(contents: Contents, replicates: int = 1) -> StoredStudy:
+        definition = StudyDefinition(name="mine", grid=Values(LAMBDAS), n_s=10, eta_max=0.1)
+        experiment = resolve(replace(definition, replicates=replicates), DATA)
+
+        def write(connection: sa.Connection) -> StoredStudy:
+            stored = StoredStudy("a uuid", "mine-digits", experiment)
+            rows.insert_study(connection, stored)
+            for (cell, replicate), (outcome, what) in contents.items():
+                right = bits(what, cell, replicate) if isinstance(what, float) else what
+                packed = right if isinstance(right, bytes) else np.packbits(right).tobytes()
+                value = None if isinstance(right, bytes) else float(right.mean())
+                row = {
+                    "study": stored.uuid,
+                    "cell": cell,
+                    "replicate": replicate,
+                    "attempt": 0,
+                    "outcome": outcome,
+                    "value": value if outcome == "complete" else None,
+                    "cycles": 2,
+                    "n_updates": 40,
+                    "hits": packed,
+                    "environment": "{}",
+                }
+                connection.execute(tables.results.insert().values(row))
+            return stored
+
+        return storage.write(write)
+
+    return store
+
+
+def complete(*shares: float, replicates: int = 1) -> Contents:
+    """Return cells with these shares of right answers."""
+    return {
+        (cell, replicate): ("complete", share)
+        for cell, share in enumerate(shares)
+        for replicate in range(replicates)
+    }
+
+
+def judged(storage: Storage, stored: StoredStudy) -> Judgement:
+    found = storage.write(lambda connection: judge(connection, stored))
+    assert found is not None
+    return found
+
+
+def told(storage: Storage, stored: StoredStudy) -> list[str]:
+    """Return what `hpo best` prints."""
+
+    def action(connection: sa.Connection) -> str:
+        return report.best(report.read(connection, stored), judge(connection, stored))
+
+    return storage.write(action).splitlines()
+
+
+def test_bits_come_back_as_they_were_stored(storage: Storage, fill: Fill) -> None:
+    expected = bits(0.5, 2, 1)
+    stored = fill(
+        {
+            (2, 1): ("complete", expected),
+            (0, 0): ("complete", 0.5),
+            (1, 0): ("diverged", 0.1),
+            (3, 0): ("pruned", 0.4),
+            (1, 1): ("complete", b""),  # of an objective of the user's own
+        },
+        2,
+    )
+
+    found = storage.write(lambda connection: hits_of(connection, stored))
+
+    assert list(found) == [Slot(0, 0), Slot(2, 1)]
+    assert found[Slot(2, 1)].dtype == np.bool_
+    assert found[Slot(2, 1)].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {},
+        {(0, 0): ("complete", b""), (1, 0): ("complete", b"")},
+        {(0, 0): ("diverged", 0.5), (1, 0): ("pruned", 0.5)},
+    ],
+)
+def test_without_bits_there_is_nothing_to_judge(
+    storage: Storage, fill: Fill, contents: Contents
+) -> None:
+    stored = fill(contents)
+
+    assert storage.write(lambda connection: judge(connection, stored)) is None
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "pruned"])
+def test_a_cell_that_did_not_end_never_wins(storage: Storage, fill: Fill, outcome: str) -> None:
+    contents = dict(complete(0.5, 0.9, 0.52, 0.3, replicates=2))
+    contents[1, 1] = (outcome, 0.9)
+    stored = fill(contents, 2)
+
+    found = judged(storage, stored)
+
+    assert (found.best, found.n_compared) == (2, 3)
+    assert 1 not in found.contenders
+    lines = told(storage, stored)
+    assert lines[0].startswith("mine-digits: lambda 0.1 (cell 2) with validation accuracy 0.")
+    assert f"not compared, and never the best: cell 1 ({outcome})" in lines
+
+
+def test_a_cell_waits_for_all_its_replicates(storage: Storage, fill: Fill) -> None:
+    contents = dict(complete(0.5, 0.9, 0.52, 0.3, replicates=3))
+    del contents[1, 2]
+    stored = fill(contents, 3)
+
+    assert judged(storage, stored).n_compared == 3
+    assert told(storage, stored)[0].endswith(
+        ", the mean of 3 replicates so far; 1 of 12 results are missing"
+    )
+
+
+def test_the_winner_has_the_highest_mean_not_the_highest_result(
+    storage: Storage, fill: Fill
+) -> None:
+    shares = {(0, 0): 0.60, (0, 1): 0.50, (1, 0): 0.57, (1, 1): 0.57}
+    contents = {slot: ("complete", share) for slot, share in shares.items()}
+    diverged = {(cell, replicate): ("diverged", 0.1) for cell in (2, 3) for replicate in (0, 1)}
+    stored = fill(contents | diverged, 2)
+
+    assert judged(storage, stored).best == 1
+    parent = storage.write(lambda connection: ranking.finished_best(connection, stored))
+    assert parent.slot.cell == 1
+    lines = storage.write(lambda c: report.table(report.read(c, stored))).splitlines()
+    (marked,) = [line.split() for line in lines if line.endswith("best")]
+    assert marked[:3] == ["1", "0.01", "mean"]
+
+
+def test_one_replicate_speaks_of_images_only(storage: Storage, fill: Fill) -> None:
+    stored = fill(complete(0.5, 0.51, 0.505, 0.2))
+
+    found = judged(storage, stored)
+
+    assert not found.accuracy.covers_seeds
+    assert found.separation is None
+    assert told(storage, stored)[1].endswith(
+        "for other images only: one replicate says nothing of other seeds"
+    )
+
+
+def test_several_replicates_compare_the_contenders(storage: Storage, fill: Fill) -> None:
+    stored = fill(complete(0.506, 0.51, 0.508, 0.2, replicates=4), 4)
+
+    found = judged(storage, stored)
+
+    assert (found.best, set(found.contenders)) == (1, {0, 1, 2})
+    assert found.contenders[1].value == 0
+    assert 0 < found.contenders[0].value < found.contenders[0].high
+    assert sum(found.chances.values()) == pytest.approx(1)
+    assert max(found.chances, key=lambda cell: found.chances[cell]) == 1
+    assert 0 < found.accuracy.value - found.corrected < 0.01
+    assert found.separation is not None
+    assert found.n_replicates == 4
+
+
+def test_a_judgement_goes_by_the_cells_of_the_study(storage: Storage, fill: Fill) -> None:
+    contents = dict(complete(0.5, 0.51, 0.505, 0.51))
+    contents[0, 0] = ("diverged", 0.5)
+    contents[3, 0] = contents[2, 0]  # cells 1, 2 and 3 are compared
+
+    found = judged(storage, fill(contents))
+
+    assert (found.best, set(found.contenders)) == (1, {1, 2, 3})
+    assert found.parsimonious == 3  # the largest lambda
+
+
+def test_a_clear_winner_is_told_from_every_other_cell(storage: Storage, fill: Fill) -> None:
+    lines = told(storage, fill(complete(0.2, 0.9, 0.3, 0.1)))
+
+    assert lines[-1] == "it can be told from every other cell at 95 %"
+
+
+def test_a_study_of_one_cell_has_an_interval_only(storage: Storage, fill: Fill) -> None:
+    lines = told(storage, fill(complete(0.8, replicates=3), 3))
+
+    assert len(lines) == 2
+    assert lines[1].endswith("for other images and other seeds")
+
+
+def test_a_judgement_is_the_same_every_time(storage: Storage, fill: Fill) -> None:
+    stored = fill(complete(0.5, 0.51, 0.505, 0.2, replicates=2), 2)
+
+    assert judged(storage, stored) == judged(storage, stored)
+
+
+@given(arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 9))))
+def test_stored_values_and_bits_have_the_same_winner(hits: Bits) -> None:
+    results = [
+        Result(Slot(cell, replicate), 0, "complete", float(hits[cell, replicate].mean()), 2, 40)
+        for cell in range(hits.shape[0])
+        for replicate in range(hits.shape[1])
+    ]
+
+    definition = StudyDefinition(name="mine", grid=Values(LAMBDAS), eta_max=0.1)
+    experiment = resolve(replace(definition, replicates=hits.shape[1]), DATA)
+    assert ranking.best_cell(results, experiment) == layout_of(hits).best
+
+
+def interval(value: float, covers_seeds: bool = True) -> Interval:
+    return Interval(value, value - 0.004, value + 0.006, 0.0025, 20, covers_seeds)
+
+
+JUDGEMENT = Judgement(
+    n_replicates=3,
+    n_images=5000,
+    n_compared=4,
+    best=1,
+    accuracy=interval(0.522),
+    corrected=0.5194,
+    contenders={0: interval(0.002), 1: Interval(0, 0, 0, 0, 4999, True), 2: interval(0.001)},
+    chances={0: 0.2, 1: 0.45, 2: 0.35},
+    parsimonious=2,
+    separation=Separation(0.005, 6, 0.0013),
+)
+
+
+def over(*lambdas: float) -> Experiment:
+    """Return the experiment of a grid."""
+    return resolve(StudyDefinition(name="mine", grid=Values(lambdas), eta_max=0.01), DATA)
+
+
+def test_a_judgement_in_words() -> None:
+    assert in_words(JUDGEMENT, over(*LAMBDAS)) == [
+        "95 % interval 0.5180 to 0.5280, for other images and other seeds",
+        "corrected for having been chosen from 4 cells: 0.5194",
+        "lambda 0.001 and 0.1 cannot be told from it at 95 %; 6 more replicates would separate a "
+        "difference of 0.5 points",
+        "cell  lambda      chance of being the best  points behind (95 % interval, each alone)",
+        "   1  0.01                            45 %",
+        "   2  0.1                             35 %  0.10 (-0.30 to 0.70)",
+        "   0  0.001                           20 %  0.20 (-0.20 to 0.80)",
+        "largest lambda within one standard error of the best: 0.1 (cell 2)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("separation", "words"),
+    [
+        (Separation(0.005, 1, 0.001), "1 more replicate would separate a difference of 0.5 points"),
+        (Separation(0.005, 0, 0.001), "a difference of 0.5 points would show"),
+        (
+            Separation(0.005, None, 0.0062),
+            "no number of replicates separates a difference of 0.5 points, because 5000 images "
+            "alone leave 0.62 open: more images are needed",
+        ),
+        (
+            Separation(0.005, None, 0.00499),
+            "more than 1000 more replicates would separate a difference of 0.5 points",
+        ),
+        (None, "a second replicate would tell how many more separate a difference of 0.5 points"),
+    ],
+)
+def test_what_would_separate_the_contenders(separation: Separation | None, words: str) -> None:
+    found = in_words(replace(JUDGEMENT, separation=separation), over(*LAMBDAS))
+
+    assert found[2] == f"lambda 0.001 and 0.1 cannot be told from it at 95 %; {words}"
+
+
+def test_many_contenders_are_summed_up() -> None:
+    cells = range(15)
+    chances = {cell: (0.3 if cell == 1 else 0.05) for cell in cells}
+    contenders = dict.fromkeys(cells, interval(0.001))
+    many = replace(JUDGEMENT, n_compared=15, chances=chances, contenders=contenders)
+
+    lines = in_words(many, over(*map(float, cells)))
+
+    assert lines[2].startswith("lambda 0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more cannot be told")
+    assert [line.split()[0] for line in lines[4:14]] == ["1", "0", *"23456789"]
+    assert lines[14] == "and 5 more with a chance of 25 % together"

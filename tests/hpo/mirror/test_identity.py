@@ -1,0 +1,451 @@
+"""What users' tools do to Optuna's study of ours: copy, rename, delete, replace it.
+
+After each, every command works, results are ours, and a second repair finds nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from hpo.commands import running
+from hpo.commands.doctor import examine
+from hpo.database import rows, tables
+from hpo.database.storage import Storage
+from hpo.database.tables import Slot
+from hpo.definition.grids import Values
+from hpo.definition.spaces import Real, Space
+from hpo.definition.study import StudyDefinition
+from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound
+from hpo.experiment.experiment import Experiment
+from hpo.mirror import deleting, identity
+from hpo.mirror import optuna_tables as optunas
+from hpo.mirror import study as studies
+from hpo.mirror.study import OpenStudy
+from hpo.training.progress import Story
+from hpo.views import overview
+from hpo.views.export import to_json
+from model.data import digits
+
+FOUR = StudyDefinition(
+    name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=5, n_cycles=2, batch_size=100
+)
+Change = Callable[[Storage, str], None]
+
+
+class Quiet(Story):
+    """Says nothing; does something in the middle of the training."""
+
+    def __init__(self, then: Callable[[], None] | None = None, at: int = 30) -> None:
+        super().__init__()
+        self._then, self._at, self._n = then, at, 0
+
+    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+        self._n += 1
+        if self._then is not None and self._n == self._at:
+            self._then()
+
+    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
+    def claimed(self, slots: Any, n_updates: int) -> None: ...
+    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
+    def grew(self, experiment: Experiment) -> None: ...
+
+
+@pytest.fixture
+def storage(url: str) -> Iterator[Storage]:
+    opened = Storage(url)
+    yield opened
+    opened.close()
+
+
+def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
+    outcome = running.run(FOUR, digits(), storage, watcher or Quiet(), lambda: False, **options)
+    assert outcome.n_missing == 0
+    return outcome.study
+
+
+def exported(storage: Storage, uuid: str) -> str:
+    def read(connection: sa.Connection) -> str:
+        stored = rows.study_by_uuid(connection, uuid)
+        assert stored is not None
+        return to_json(connection, stored).replace(stored.name, "NAME")
+
+    return storage.write(read)
+
+
+def wrong(url: str, *, repair: bool = False) -> list[str]:
+    return [finding.text for finding in examine(url, repair=repair) if finding.is_open]
+
+
+def optunas_names(storage: Storage) -> list[str]:
+    return sorted(optuna.get_all_study_names(storage.optuna))
+
+
+def states(storage: Storage, name: str) -> list[TrialState]:
+    return [t.state for t in optuna.load_study(study_name=name, storage=storage.optuna).trials]
+
+
+def is_shown(storage: Storage, study: OpenStudy) -> None:
+    """Optuna's study of ours has a complete trial with our value for every attempt of ours."""
+    attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))
+    results = {r.slot: r.value for r in storage.write(lambda c: rows.results_of(c, study.uuid))}
+    standing = storage.write(lambda c: identity.of(c, study.uuid))
+    assert standing is not None
+    assert standing.shown is not None
+    assert standing.is_recorded
+    shown = optuna.load_study(study_name=standing.shown.name, storage=storage.optuna)
+    trials = {trial._trial_id: trial for trial in shown.trials}
+    for attempt in attempts:
+        assert attempt.trial_id is not None
+        assert trials[attempt.trial_id].state is TrialState.COMPLETE
+        assert trials[attempt.trial_id].value == results[attempt.slot]
+    assert len(trials) == len(attempts)
+
+
+def copy(storage: Storage, source: str, target: str) -> None:
+    optuna.copy_study(
+        from_study_name=source,
+        from_storage=storage.optuna,
+        to_storage=storage.optuna,
+        to_study_name=target,
+    )
+
+
+def rename(storage: Storage, source: str, target: str) -> None:
+    """Do what optuna-dashboard does."""
+    old = optuna.load_study(study_name=source, storage=storage.optuna)
+    new = optuna.create_study(study_name=target, storage=storage.optuna, directions=old.directions)
+    new.add_trials(old.get_trials(deepcopy=False))
+    for key, value in old.user_attrs.items():
+        new.set_user_attr(key, value)
+    storage.optuna.delete_study(old._study_id)
+
+
+def rename_in_place(storage: Storage, source: str, target: str) -> None:
+    table = optunas.studies
+    change = table.update().where(table.c.study_name == source).values(study_name=target)
+    storage.write(lambda connection: connection.execute(change))
+
+
+def forget(storage: Storage, name: str) -> None:
+    optuna.delete_study(study_name=name, storage=storage.optuna)
+
+
+def replace_by_another(storage: Storage, name: str) -> None:
+    forget(storage, name)
+    other = optuna.create_study(study_name=name, storage=storage.optuna)
+    for _ in range(6):  # on SQLite they get ids of the trials that were deleted
+        other.ask()
+
+
+def forget_by_halves(storage: Storage, name: str) -> None:
+    """Delete the row of the study alone, as SQLite lets one do, and begin another with its id."""
+    if storage.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL does not let a study go before its trials")
+    table = optunas.studies
+    gone = table.delete().where(table.c.study_name == name)
+    storage.write(lambda connection: connection.execute(gone))
+
+
+#: What others do to the study "four-digits", and the name that it has in Optuna afterwards.
+CHANGES: dict[str, tuple[Change, str, str]] = {
+    "copied": (lambda s, n: copy(s, n, "backup"), "four-digits", "four-digits"),
+    "copied twice": (
+        lambda s, n: (copy(s, n, "backup"), copy(s, "backup", "again"))[0],
+        "four-digits",
+        "four-digits",
+    ),
+    "renamed": (lambda s, n: rename(s, n, "mine"), "mine", "mine"),
+    "renamed with an odd name": (lambda s, n: rename(s, n, "my, study!"), *2 * ("my, study!",)),
+    "renamed there and back": (
+        lambda s, n: (rename(s, n, "mine"), rename(s, "mine", n))[0],
+        "four-digits",
+        "four-digits",
+    ),
+    "renamed in place": (lambda s, n: rename_in_place(s, n, "mine"), "mine", "mine"),
+    "deleted": (forget, "four-digits", "four-digits"),
+    "deleted by halves": (forget_by_halves, "four-digits", "four-digits"),
+    "replaced": (replace_by_another, "four-digits", "four-digits-hpo"),
+    "deleted, restored from a copy": (
+        lambda s, n: (copy(s, n, "backup"), forget(s, n), copy(s, "backup", n))[0],
+        "four-digits",
+        "four-digits",
+    ),
+    "deleted with two copies left": (
+        lambda s, n: (copy(s, n, "one"), copy(s, n, "two"), forget(s, n))[0],
+        "four-digits",
+        "four-digits",
+    ),
+}
+
+
+#: In every run of the tests; the rest is for the long ones.
+OFTEN = ("copied", "renamed", "deleted", "replaced")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((kind, change), id=f"{change}-{kind}", marks=marks)
+        for kind in ("sqlite", "postgresql")
+        for change in CHANGES
+        for marks in [() if kind == "sqlite" and change in OFTEN else pytest.mark.exhaustive]
+    ]
+)
+def changed(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A kind of database, and what others do to the study in it."""
+    found: tuple[str, str] = request.param
+    return found
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database: SQLite unless `changed` wants the other one."""
+    wants = "changed" in request.fixturenames and request.getfixturevalue("changed")
+    if not wants or wants[0] == "sqlite":
+        return f"sqlite:///{tmp_path / 'hpo.db'}"
+    address: str = request.getfixturevalue("postgresql_url")
+    return address
+
+
+@pytest.fixture
+def change(changed: tuple[str, str]) -> tuple[Change, str, str]:
+    return CHANGES[changed[1]]
+
+
+def test_what_others_did_before_a_run_neither_splits_nor_loses_a_study(
+    storage: Storage, url: str, change: tuple[Change, str, str]
+) -> None:
+    act, name, shown = change
+    study = run(storage)
+    before = exported(storage, study.uuid)
+    act(storage, "four-digits")
+    others = {n: states(storage, n) for n in optunas_names(storage) if n not in (name, shown)}
+
+    for look in (overview.status, overview.listing):
+        assert f"{name}" in storage.write(look)
+    again = run(storage)
+
+    assert again.uuid == study.uuid
+    assert again.stored.name == name
+    assert exported(storage, study.uuid) == before
+    is_shown(storage, again)
+    assert shown in optunas_names(storage)
+    assert {n: states(storage, n) for n in others} == others
+    assert storage.write(lambda c: len(rows.all_studies(c))) == 1
+    assert wrong(url) == []
+    assert wrong(url, repair=True) == []
+
+
+def test_what_others_did_is_repaired_once_and_for_all(
+    storage: Storage, url: str, change: tuple[Change, str, str]
+) -> None:
+    act, name, _ = change
+    study = run(storage)
+    before = exported(storage, study.uuid)
+    act(storage, "four-digits")
+
+    assert wrong(url, repair=True) == []
+    assert wrong(url) == []
+    assert wrong(url, repair=True) == []
+
+    assert exported(storage, study.uuid) == before
+    is_shown(storage, study)
+    assert studies.names(storage) == [name]
+
+
+def test_what_others_did_during_a_run_neither_splits_nor_loses_a_study(
+    storage: Storage, url: str, change: tuple[Change, str, str]
+) -> None:
+    act, name, _ = change
+    undisturbed = run(storage, name="undisturbed")
+
+    study = run(storage, Quiet(lambda: act(storage, "four-digits")))
+
+    assert exported(storage, study.uuid) == exported(storage, undisturbed.uuid)
+    assert study.stored.name == name
+    is_shown(storage, study)
+    assert wrong(url) == []
+    assert storage.write(lambda c: len(rows.all_studies(c))) == 2
+
+
+def test_deleting_takes_ours_alone_and_frees_its_name(
+    storage: Storage, url: str, change: tuple[Change, str, str]
+) -> None:
+    act, name, shown = change
+    keeper = run(storage, name="keeper")
+    kept = exported(storage, keeper.uuid)
+    run(storage)
+    act(storage, "four-digits")
+    others = {
+        n: states(storage, n)
+        for n in optunas_names(storage)
+        if n not in (name, shown) or (n == name and n != shown)
+    }
+
+    deleting.delete(storage, name)
+
+    assert {n: states(storage, n) for n in optunas_names(storage)} == others
+    for table in tables.OF_STUDY:
+        found = storage.write(lambda c, t=table: set(c.execute(sa.select(t.c.study)).scalars()))
+        assert found <= {keeper.uuid}
+    assert exported(storage, keeper.uuid) == kept
+    assert wrong(url) == []
+    with pytest.raises(HpoError):
+        deleting.delete(storage, name)
+    if name not in others:
+        fresh = run(storage, name=name if name.isalnum() else None)
+        is_shown(storage, fresh)
+
+
+@pytest.mark.parametrize("target", ["backup", "four-digits-2"])
+def test_a_copy_is_named_and_never_touched(storage: Storage, url: str, target: str) -> None:
+    study = run(storage)
+    copy(storage, "four-digits", target)
+
+    sentence = f"{target!r} in this storage is a copy of 'four-digits' .* is left untouched"
+    with pytest.raises(CopiedStudy, match=sentence):
+        deleting.delete(storage, target)
+    with pytest.raises(CopiedStudy, match=sentence):
+        run(storage, name=target)
+
+    for told in (
+        storage.write(overview.status),
+        storage.write(overview.listing),
+        "\n".join(finding.text for finding in examine(url)),
+    ):
+        assert f"{target}: another tool's copy of four-digits" in told
+    assert states(storage, target) == [TrialState.COMPLETE] * 4
+    deleting.delete(storage, "four-digits")
+    assert states(storage, target) == [TrialState.COMPLETE] * 4
+    with pytest.raises(ForeignStudy):
+        studies.find(storage, target)
+    assert storage.write(lambda c: rows.study_by_uuid(c, study.uuid)) is None
+
+
+def test_a_renamed_study_answers_to_both_names_but_is_deleted_by_its_own(
+    storage: Storage,
+) -> None:
+    study = run(storage)
+    rename(storage, "four-digits", "mine")
+    said: list[str] = []
+
+    for name in ("mine", "four-digits"):
+        assert storage.write(lambda c, n=name: studies.stored(c, n)).uuid == study.uuid
+    found = studies.find(storage, "four-digits", said.append)
+    assert found is not None
+    assert (found.uuid, found.stored.name) == (study.uuid, "mine")
+    assert said == ["Another tool renamed 'four-digits': it is called 'mine' now."]
+    assert studies.find(storage, "mine", said.append) == found
+    assert len(said) == 1
+    with pytest.raises(HpoError, match="is called 'mine' now.*`hpo delete mine` removes it"):
+        deleting.delete(storage, "four-digits")
+    with pytest.raises(StudyNotFound):
+        deleting.delete(storage, "nothing")
+
+
+def test_a_deleted_study_is_said_to_be_shown_again(storage: Storage) -> None:
+    run(storage)
+    forget(storage, "four-digits")
+    said: list[str] = []
+
+    run(storage, notify=said.append)
+
+    assert said == [
+        "Another tool deleted 'four-digits' from Optuna's tables; it is shown there again, and nothing "
+        "is lost."
+    ]
+
+
+def test_a_study_keeps_its_name_if_the_new_one_is_taken_by_another_of_ours(
+    storage: Storage, url: str
+) -> None:
+    first, second = run(storage, name="first"), run(storage, name="second")
+    forget(storage, "second")
+    rename(storage, "first", "second")
+
+    assert run(storage, name="second").uuid == second.uuid
+    assert run(storage, name="first").uuid == first.uuid
+    assert wrong(url) == []
+    assert sorted(studies.names(storage)) == ["first", "second"]
+
+
+def test_a_direction_that_others_changed_or_deleted_is_set_again(
+    storage: Storage, url: str
+) -> None:
+    study = run(storage)
+    table = optunas.directions
+    for change in (table.delete(), table.update().values(direction="MINIMIZE")):
+        storage.write(lambda connection, c=change: connection.execute(c))
+        run(storage)
+        shown = optuna.load_study(study_name="four-digits", storage=storage.optuna)
+        assert shown.direction is optuna.study.StudyDirection.MAXIMIZE
+        assert shown.best_value == max(
+            r.value or 0 for r in storage.write(lambda c: rows.results_of(c, study.uuid))
+        )
+
+
+def test_a_trial_of_somebody_else_with_an_old_id_of_ours_is_left_as_it_is(
+    storage: Storage,
+) -> None:
+    """SQLite gives ids of deleted trials to the next ones; a worker still knows them as its own."""
+
+    def act() -> None:
+        forget(storage, "four-digits")
+        other = optuna.create_study(study_name="other", storage=storage.optuna)
+        for _ in range(6):
+            other.ask()
+
+    study = run(storage, Quiet(act))
+
+    assert states(storage, "other") == [TrialState.RUNNING] * 6
+    is_shown(storage, study)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
+@pytest.mark.parametrize("pruner", ["median:n_startup_trials=1", "halving", "threshold:lower=0.9"])
+def test_a_pruned_study_goes_on_whatever_others_do_to_it(
+    tmp_path: Path, act: str, pruner: str
+) -> None:
+    definition = dataclasses.replace(FOUR, pruner=pruner, n_cycles=4)
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    with Storage(url) as storage:
+        for at in (10, 45, 90):
+            change, _, _ = CHANGES[act]
+            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            outcome = running.run(definition, digits(), storage, watcher, lambda: False)
+            assert outcome.n_missing == 0
+            assert outcome.after.failed == {}
+            assert wrong(url) == []
+            deleting.delete(storage, outcome.study.stored.name)
+            for left in optunas_names(storage):
+                forget(storage, left)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("act", ["renamed", "deleted", "replaced", "copied"])
+def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
+    tmp_path: Path, act: str
+) -> None:
+    space = Space(lambda_=Real(1e-5, 1e-1, True), budget=600, width=4, sampler="tpe")
+    search = StudyDefinition(name="four", space=space, n_s=5, n_cycles=3, batch_size=100)
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    with Storage(url) as storage:
+        alone = running.run(
+            search, digits(), storage, Quiet(), lambda: False, name="undisturbed"
+        ).study
+        for at in (10, 100, 200):
+            change, _, _ = CHANGES[act]
+            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            outcome = running.run(search, digits(), storage, watcher, lambda: False)
+            assert exported(storage, outcome.study.uuid) == exported(storage, alone.uuid)
+            assert wrong(url) == []
+            deleting.delete(storage, outcome.study.stored.name)
+            for left in optunas_names(storage):
+                if left != "undisturbed":
+                    forget(storage, left)
