@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rooms
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(
@@ -70,6 +71,53 @@ def test_arrows_point_one_way(room: str, forbidden: set[str]) -> None:
     ]
 
     assert not wrong
+
+
+def test_each_room_imports_what_it_may() -> None:
+    wrong = [
+        reason
+        for (room, target), reasons in rooms.arrows().items()
+        if target not in rooms.MAY_IMPORT[room].split()
+        for reason in reasons
+    ]
+
+    assert not wrong
+
+
+def test_no_arrow_is_allowed_that_nothing_needs() -> None:
+    allowed = {(a, b) for a, named in rooms.MAY_IMPORT.items() for b in named.split()}
+
+    assert allowed == set(rooms.arrows())
+
+
+def test_rooms_and_modules_stand_in_layers_without_a_circle() -> None:
+    assert len(rooms.MAY_IMPORT) <= 18
+    assert len(rooms.layers(set(rooms.arrows()))) <= 10
+    assert rooms.layers(rooms.between_modules())  # raises where there is a circle
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    for folder in {path.parent for path in FILES if path.parts[0] == "hpo"}:
+        assert ast.get_docstring(tree(folder / "__init__.py")), folder
+
+
+@pytest.mark.parametrize(
+    ("library", "admitted"),
+    [
+        ("optuna", {"search", "mirror", "definition", "database", "health", "workers"}),
+        ("sqlalchemy", set(rooms.MAY_IMPORT) - {"machine", "definition", "data", "weights"}),
+        ("matplotlib", {"views"}),
+        ("typer", {"cli"}),
+    ],
+)
+def test_a_library_is_known_to_some_rooms_only(library: str, admitted: set[str]) -> None:
+    users = {
+        path.parts[1]
+        for path in FILES
+        if path.parts[0] == "hpo" and any(m.split(".")[0] == library for m in imported(path))
+    }
+
+    assert users <= admitted
 
 
 def test_the_model_imports_nothing_but_numpy_scipy_and_the_standard_library() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli.options import open_source
-from hpo.training.progress import say, tell
+from hpo.machine.console import say, tell
 
 app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
 Spec = Annotated[

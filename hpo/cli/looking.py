@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
-from hpo.training.progress import say, tell
+from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,13 +30,12 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo best coarse
     """
-    from hpo.judging import judgement
     from hpo.mirror.study import stored
     from hpo.views import report
 
     def told(connection: "Connection") -> str:
         found = stored(connection, study)
-        return report.best(report.read(connection, found), judgement.judge(connection, found))
+        return report.best(report.read(connection, found), report.judged(connection, found))
 
     tell(_read(storage, told))
 

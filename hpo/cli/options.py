@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.training.progress import say
+from hpo.machine.console import say
 
 if TYPE_CHECKING:
     from hpo.data.sources import Source

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.training.progress import say, tell
+from hpo.machine.console import say, tell
 
 SHOWN = 20  #: faults that are told one by one
 

@@ -22,7 +22,8 @@ from hpo.cli.options import (
     Workers,
     open_source,
 )
-from hpo.training.progress import Story, say, tell
+from hpo.machine.console import say, tell
+from hpo.views.story import Story
 
 if TYPE_CHECKING:
     from hpo.commands.running import Outcome
@@ -214,13 +215,14 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
 def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folder: Path) -> None:
     """Print what the test images say, and write the best network with its model card."""
     from hpo.held_out import final
+    from hpo.held_out.verdict import verdict
 
-    verdict = storage.write(lambda connection: final.verdict(connection, study.stored))
-    if verdict is None:
+    found = storage.write(lambda connection: verdict(connection, study.stored))
+    if found is None:
         say("No cell came to its end in every replicate, so nothing was shown the test images.")
         return
-    tell(verdict.spread())
-    tell(f"Looks at the test images: {verdict.looks()}")
+    tell(found.spread())
+    tell(f"Looks at the test images: {found.looks()}")
     for path in final.write_model(storage, study, dataset, folder, say):
         say(f"Wrote {path}")
 

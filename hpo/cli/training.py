@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import Data, open_source
-from hpo.training.progress import say, tell
+from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
     from hpo.data.sources import Source

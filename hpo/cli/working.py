@@ -18,7 +18,8 @@ from hpo.cli.options import (
     StudyName,
     open_source,
 )
-from hpo.training.progress import Story, say, tell
+from hpo.machine.console import say, tell
+from hpo.views.story import Story
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from hpo.database import rows
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
-from hpo.database.tables import LIVE, Slot, StoredStudy
+from hpo.database.tables import LIVE
 from hpo.errors import (
     DataUnavailable,
     StudyDeleted,
@@ -21,11 +21,13 @@ from hpo.errors import (
     is_of_one_study,
     reason_of,
 )
-from hpo.mirror import correction, shelf
+from hpo.experiment.records import Slot, StoredStudy
+from hpo.mirror import shelf
 from hpo.mirror import study as studies
+from hpo.planning import correction
 from hpo.planning.plan import plan, slots_of
-from hpo.training.progress import Story
 from hpo.training.trainer import Trainer
+from hpo.views.story import Story
 from hpo.workers.worker import work
 from model.data import Dataset
 

@@ -15,15 +15,16 @@ from hpo.data import prepared
 from hpo.data.sources import Source
 from hpo.database import rows
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import Slot
 from hpo.definition import lookup
 from hpo.definition.study import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
+from hpo.experiment.records import Slot
 from hpo.held_out import final, looking
 from hpo.judging.ranking import best_result
+from hpo.machine.console import say
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story, say
 from hpo.training.single import Settings, Trained, train_once
+from hpo.views.story import Story
 from model.data import Dataset
 from model.gradient_check import check_gradients
 from model.normalisation import Inputs, Normalisation

@@ -13,16 +13,14 @@ from hpo.database.fleet import GRACE, Membership
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import StoredStudy
-from hpo.definition.checks import check_name
-from hpo.definition.study import StudyDefinition, study_name
+from hpo.definition.study import StudyDefinition, check_name, study_name
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.machine.cores import usable_cores
-from hpo.mirror import correction
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.planning import parents, warm_start
+from hpo.planning import correction, parents, warm_start
 from hpo.planning.plan import Plan, plan, stands
 from hpo.search.proposals import check_installed
 from hpo.training.phases import Phases

@@ -27,7 +27,7 @@ from hpo.data.sources import Kept, Seal, Source, cache_folder
 from hpo.errors import DataChanged
 from hpo.machine import cache
 from hpo.machine.cache import FACTS, MARK
-from hpo.training.progress import say
+from hpo.machine.console import say
 from model.data import Dataset, Statistics
 from model.normalisation import image_statistics
 

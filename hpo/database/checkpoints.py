@@ -20,9 +20,10 @@ from sqlalchemy import Connection
 
 from hpo.database import rows
 from hpo.database.rows import at
-from hpo.database.tables import Slot, checkpoints, results
+from hpo.database.tables import checkpoints, results
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from model.network import Network
 
 KEPT = 2  #: checkpoints of a slot that is being trained

@@ -28,8 +28,9 @@ from sqlalchemy import Connection
 
 from hpo.database import rows
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import Attempt, attempts, workers
+from hpo.database.tables import attempts, workers
 from hpo.errors import HpoError
+from hpo.experiment.records import Attempt
 from hpo.machine import process
 from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings

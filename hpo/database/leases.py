@@ -23,9 +23,9 @@ from hpo.database.storage import Interrupted, Storage
 from hpo.database.tables import leases
 from hpo.errors import HpoError
 from hpo.machine import process
+from hpo.machine.console import say
 from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings
-from hpo.training.progress import say
 
 DURATION = 60.0  #: seconds
 PAUSE = 0.05  #: seconds between two tries

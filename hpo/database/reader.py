@@ -25,7 +25,7 @@ from hpo.database.sqlite_file import (
 )
 from hpo.database.waiting import Wait
 from hpo.errors import NotWrittenYet, StorageError
-from hpo.training.progress import say
+from hpo.machine.console import say
 
 T = TypeVar("T")
 

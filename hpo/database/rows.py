@@ -17,12 +17,6 @@ from hpo.database import damage, digests
 from hpo.database.tables import (
     CURVE_COLUMNS,
     LIVE,
-    Attempt,
-    Point,
-    Result,
-    Slot,
-    StoredStudy,
-    UnreadableStudy,
     attempts,
     checkpoints,
     curves,
@@ -32,6 +26,7 @@ from hpo.database.tables import (
 )
 from hpo.errors import DamagedRow, StudyUnreadable, reason_of
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Attempt, Point, Result, Slot, StoredStudy, UnreadableStudy
 
 
 def now(connection: Connection) -> float:

@@ -26,8 +26,8 @@ from hpo.database.migrations import migrate
 from hpo.database.sqlite_file import SqliteFile, refuse_foreign_log
 from hpo.database.waiting import Wait
 from hpo.errors import StorageError
+from hpo.machine.console import say
 from hpo.machine.signals import Interrupted as Interrupted
-from hpo.training.progress import say
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

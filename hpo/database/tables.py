@@ -7,13 +7,11 @@ after a delete. The statements are in `hpo.database.rows`; older schemas are bro
 `hpo.database.migrations`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from hpo.database import digests
-from hpo.experiment.experiment import Experiment
 
 SCHEMA_VERSION = 4
 
@@ -150,65 +148,3 @@ rungs = sa.Table(
 )
 OF_SEARCH = (attempts, results, curves, checkpoints, rungs)
 OF_STUDY = (*OF_SEARCH, test_looks)  # looks have keys of their own too, which are no studies
-
-
-@dataclass(frozen=True)
-class StoredStudy:
-    """A study as our tables hold it."""
-
-    uuid: str
-    name: str
-    experiment: Experiment
-
-
-@dataclass(frozen=True)
-class UnreadableStudy:
-    """A study whose row is damaged, or was written by a newer hpo."""
-
-    uuid: str
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One (cell, replicate) of a study."""
-
-    cell: int
-    replicate: int
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One trial at one slot."""
-
-    slot: Slot
-    number: int  #: from 0
-    trial_id: int | None
-    state: str
-    worker: dict[str, Any] | None = None
-    reason: str | None = None
-    ended_at: float | None = None
-    token: str | None = None
-    alone: bool = False
-    saved: int | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What counts for one slot."""
-
-    slot: Slot
-    attempt: int
-    outcome: str  #: complete, diverged or pruned
-    value: float | None
-    cycles: int
-    n_updates: int
-
-
-@dataclass(frozen=True)
-class Point:
-    """The curves of one slot at one log point, in the order of `CURVE_COLUMNS`."""
-
-    n_updates: int
-    values: tuple[float, ...]

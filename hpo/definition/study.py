@@ -5,15 +5,39 @@ around the parent's best cell). An `hpo.experiment.experiment.Experiment` is wha
 `hpo.experiment.resolution.resolve` makes of it for one data set.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from hpo.definition.checks import PROTOCOLS, TRAIN_METRICS, check, settle
-from hpo.definition.grids import Grid
-from hpo.definition.numbers import plain
-from hpo.definition.spaces import Space
+from hpo.definition.grids import AroundBest, Best, Grid
+from hpo.definition.numbers import came, is_number, plain, shown, whole, within
+from hpo.definition.pruning import NONE, parse
+from hpo.definition.spaces import LONGEST_HALF_CYCLE, Space
+from hpo.errors import InvalidDefinition
 
 NOTEBOOK_SEED = 65465168
-__all__ = ["NOTEBOOK_SEED", "PROTOCOLS", "TRAIN_METRICS", "Epochs", "StudyDefinition"]
+PROTOCOLS = ("standard", "notebook")
+TRAIN_METRICS = ("running", "full")
+CHOICES = {
+    "loss": ("cross-entropy", "binary-cross-entropy"),
+    "normalisation": ("image", "feature", "none"),
+    "dtype": ("float32", "float64"),
+    "train_metrics": TRAIN_METRICS,
+    "protocol": PROTOCOLS,
+}
+#: Whole numbers from 1, with the largest that makes sense on any machine.
+COUNTS = {
+    "n_cycles": 10_000,
+    "batch_size": 1_000_000,
+    "hidden": 100_000,
+    "n_validation": 100_000_000,
+    "replicates": 10_000,
+}
+MOST_SLOTS = 100_000  #: cells times replicates of a study
+MOST_UPDATES = 10**9  #: of one network
+HIGHEST_RATE = 1e15
+SEEDS = 2**32
+LONGEST_NAME = 200  #: characters; the database has room for 512, with suffixes
+TRUTHS = ("inherits_recipe", "continues_order", "evaluates_test")
 
 
 @dataclass(frozen=True)
@@ -70,8 +94,8 @@ class StudyDefinition:
     evaluates_test: bool = False
 
     def __post_init__(self) -> None:
-        settle(self)
-        check(self)
+        _settle(self)
+        _check(self)
 
     def in_protocol(self, protocol: str) -> "StudyDefinition":
         """Return this definition in ``protocol``; the notebook's settles what it did."""
@@ -100,3 +124,120 @@ def suffixed(name: str, data_name: str, protocol: str) -> str:
     """Add the suffixes for data other than CIFAR-10 and for the notebook protocol."""
     data = "" if data_name == "cifar10" else f"-{data_name}"
     return name + data + ("-notebook" if protocol == "notebook" else "")
+
+
+def _settle(definition: StudyDefinition) -> None:
+    """Make plain numbers and texts of NumPy's, where the definition is built."""
+    for field in fields(definition):
+        given = getattr(definition, field.name)
+        value = plain(given)
+        if value is not given:
+            object.__setattr__(definition, field.name, value)
+
+
+def _check(definition: StudyDefinition) -> None:
+    """Refuse a definition that describes no study.
+
+    Raises:
+        InvalidDefinition: With the field, what it must be, and what it is.
+    """
+    check_name(definition.name)
+    if (definition.grid is None) == (definition.space is None):
+        raise InvalidDefinition(f"{definition.name!r} needs a grid or a space, and not both.")
+    if definition.space is None:
+        _check_grid(definition)
+    else:
+        _check_space(definition)
+    for field, most in COUNTS.items():
+        whole(field, getattr(definition, field), 1, most)
+    _check_n_s(definition.n_s)
+    for field, known in CHOICES.items():
+        value = getattr(definition, field)
+        if not isinstance(value, str) or value not in known:
+            raise InvalidDefinition(
+                f"{field} must be one of {', '.join(known)}; got {shown(value)}."
+            )
+    for field in TRUTHS:
+        value = getattr(definition, field)
+        if not isinstance(value, bool):
+            raise InvalidDefinition(f"{field} must be True or False, {came(field, value)}")
+    if definition.parent is not None:
+        check_name(definition.parent, "The parent of a study is a name, which")
+    _check_rates(definition.eta_min, definition.eta_max)
+    probability = definition.flip_probability
+    if not is_number(probability) or not 0 <= probability <= 1:
+        told = came("flip_probability", probability)
+        raise InvalidDefinition(f"The flip probability must be 0 to 1, {told}")
+    seed = definition.seed
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise InvalidDefinition(f"The seed must be 0 to {SEEDS - 1}, {came('seed', seed)}")
+    if parse(definition.pruner).name != NONE and definition.protocol == "notebook":
+        raise InvalidDefinition("The notebook protocol prunes nothing; its pruner is none.")
+    if definition.protocol == "notebook" and (probability or definition.replicates > 1):
+        raise InvalidDefinition(
+            "The notebook protocol has no flips and one replicate; use the standard one."
+        )
+
+
+def check_name(name: Any, what: str = "A study's name") -> None:
+    """Refuse a study name that is awkward to type, or longer than the database has room for."""
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise InvalidDefinition(f"{what} has letters, digits, - and _, got {shown(name)}.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidDefinition(
+            f"{what} has at most {LONGEST_NAME} characters, got {len(name)}. Choose a shorter one."
+        )
+
+
+def _check_grid(definition: StudyDefinition) -> None:
+    if not isinstance(definition.grid, Grid):
+        raise InvalidDefinition(
+            f"The grid of {definition.name!r} must be one of hpo.definition.grids, for example "
+            f"Values((0.001, 0.01)); got {shown(definition.grid)}."
+        )
+    if isinstance(definition.grid, AroundBest | Best) and definition.parent is None:
+        raise InvalidDefinition(
+            f"The grid of {definition.name!r} needs a parent study, but none is named. Set parent=..."
+        )
+
+
+def _check_space(definition: StudyDefinition) -> None:
+    name, space = definition.name, definition.space
+    if not isinstance(space, Space):
+        raise InvalidDefinition(
+            f"The space of {name!r} must be a hpo.definition.spaces.Space; got {shown(space)}."
+        )
+    if definition.protocol == "notebook":
+        raise InvalidDefinition(f"{name!r} searches a space, which the notebook did not do.")
+    if parse(definition.pruner).name != NONE:
+        raise InvalidDefinition(
+            f"{name!r} searches a space, in which cells of other lengths cannot be compared at a rung; "
+            "its pruner is none."
+        )
+    if definition.evaluates_test:
+        raise InvalidDefinition(
+            f"{name!r} searches a space, so it cannot look at the test images; derive a study with a grid "
+            "of its Best() from it, as final is."
+        )
+    if space.eta_max is not None and is_number(definition.eta_min):
+        _check_rates(definition.eta_min, space.eta_max.low)
+
+
+def _check_n_s(n_s: Any) -> None:
+    if not isinstance(n_s, Epochs):
+        whole("n_s", n_s, 1, LONGEST_HALF_CYCLE)
+        return
+    epochs = n_s.epochs
+    if not is_number(epochs) or epochs <= 0:
+        told = came("epochs", epochs)
+        raise InvalidDefinition(f"n_s must be at least 1 update, more than 0 epochs, {told}")
+    within("n_s in epochs", epochs, 0, LONGEST_HALF_CYCLE)
+
+
+def _check_rates(eta_min: Any, eta_max: Any) -> None:
+    numbers = is_number(eta_min) and is_number(eta_max)
+    if not numbers or not 0 <= eta_min <= eta_max or not 0 < eta_max <= HIGHEST_RATE:
+        raise InvalidDefinition(
+            f"The learning rates must satisfy 0 <= eta_min <= eta_max <= {HIGHEST_RATE:g} with eta_max "
+            f"above 0, got eta_min={shown(eta_min)}, eta_max={shown(eta_max)}."
+        )

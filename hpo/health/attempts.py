@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import rows
-from hpo.database.tables import LIVE, StoredStudy, attempts
+from hpo.database.tables import LIVE, attempts
+from hpo.experiment.records import StoredStudy
 from hpo.health.digests import AGAIN
 from hpo.health.finding import Finding
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import checkpoints, rows, tables
-from hpo.database.tables import Slot, StoredStudy
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.health.finding import Finding
 
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import checkpoints, damage, digests, looks, rows, tables
-from hpo.database.tables import LIVE, Slot, StoredStudy
+from hpo.database.tables import LIVE
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.health.finding import Finding
 
 AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again

@@ -6,8 +6,9 @@ from hpo.database import rows
 from hpo.database.storage import Storage
 from hpo.errors import is_of_one_study, reason_of
 from hpo.health.finding import Finding
-from hpo.mirror import correction, identity
+from hpo.mirror import identity
 from hpo.mirror import study as studies
+from hpo.planning import correction
 from hpo.planning.plan import plan
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from hpo.database import rows
-from hpo.database.tables import Attempt, StoredStudy
+from hpo.experiment.records import Attempt, StoredStudy
 from hpo.health.finding import Finding
 from hpo.mirror import agreement, identity
 from hpo.mirror.agreement import Comparison
-from hpo.mirror.correction import listed, numbered
+from hpo.planning.correction import listed, numbered
 
 
 def record(connection: Connection, study: StoredStudy) -> list[Finding]:

@@ -5,23 +5,21 @@ made from what is stored, as often as they are asked for.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hpo.data import prepared
 from hpo.data.sources import Source
-from hpo.database import damage, looks, rows, tables
+from hpo.database import damage, rows
 from hpo.database.storage import Storage
-from hpo.database.tables import Result, StoredStudy
+from hpo.experiment.records import Result, StoredStudy
 from hpo.held_out import looking, model_card
+from hpo.held_out.verdict import Verdict, verdict
 from hpo.judging import ranking
-from hpo.judging.statistics import Interval, mean_accuracy
 from hpo.machine import files
 from hpo.mirror.study import OpenStudy
 from hpo.training.trainer import Trainer
@@ -31,63 +29,6 @@ from model.cifar import CLASS_NAMES
 from model.data import Dataset, split
 from model.losses import Loss
 from model.normalisation import Normalisation, feature_statistics
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the test images say of a study: the mean over the replicates of its best cell."""
-
-    cell: int
-    by_replicate: dict[int, float]  #: accuracy of each
-    n_images: int
-    n_looks: int  #: rows, so also those that were taken again
-    n_begun: int  #: of them, those that were begun and never completed
-    n_looks_by_others: int  #: rows of other studies in this database about the same images
-    interval: Interval | None  #: of the mean, at 95 %; None where an older hpo kept no bits
-
-    @property
-    def accuracy(self) -> float:
-        """The mean over the replicates."""
-        return sum(self.by_replicate.values()) / len(self.by_replicate)
-
-    def looks(self) -> str:
-        """Return in words how often the images were looked at."""
-        others = ""
-        if self.n_looks_by_others:
-            others = f", and {self.n_looks_by_others} for other studies in the same database"
-        begun = f" ({self.n_begun} begun and never completed)" if self.n_begun else ""
-        return f"{self.n_looks} for this study{begun}{others}"
-
-    def spread(self) -> str:
-        """Return the interval in words."""
-        if self.interval is None:
-            return (
-                "No 95 % interval: an older hpo kept no bits of its looks; --again takes new ones"
-            )
-        scope = f"over {self.n_images:,} images"
-        n_seeds = len(self.by_replicate)
-        scope += f" and {n_seeds} seeds" if n_seeds > 1 else " alone, as there is only one seed"
-        return f"95 % interval: {self.interval.low:.4f} to {self.interval.high:.4f}, {scope}"
-
-
-def verdict(connection: Connection, study: StoredStudy) -> Verdict | None:
-    """Return what the looks that were taken say, or None if there was none."""
-    taken = rows.looks_of(connection, study.uuid)
-    latest, bits = looks.latest(taken), looks.hits(taken)
-    if not latest:
-        return None
-    table = tables.test_looks.c
-    same_images = table.fingerprint == latest[0].fingerprint
-    others = sa.select(sa.func.count()).where(table.study != study.uuid, same_images)
-    return Verdict(
-        cell=latest[0].cell,
-        by_replicate={look.replicate: look.n_right / look.n_images for look in latest},
-        n_images=latest[0].n_images,
-        n_looks=len(taken),
-        n_begun=sum(not look.is_complete for look in taken),
-        n_looks_by_others=connection.execute(others).scalar_one(),
-        interval=None if bits is None else mean_accuracy(bits),
-    )
 
 
 def show_test_images(

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Row
 from hpo.data.sources import Source
 from hpo.database import checkpoints, digests, leases, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot, StoredStudy
 from hpo.errors import NoResult
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.machine.process import this_worker
 from model.data import Dataset
 from model.network import Network

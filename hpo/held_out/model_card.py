@@ -4,15 +4,12 @@ import hashlib
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from hpo.database.tables import Result, StoredStudy
+from hpo.experiment.records import Result, StoredStudy
+from hpo.held_out.verdict import Verdict
 from hpo.weights.file import NPZ, Weights, digest
 from model.losses import Loss
 from model.normalisation import Normalisation
-
-if TYPE_CHECKING:
-    from hpo.held_out.final import Verdict
 
 NAME = "model-card.md"
 
@@ -24,7 +21,7 @@ class Subject:
     study: StoredStudy
     best: Result  #: whose network it is
     values: Mapping[int, float]  #: validation accuracy of every replicate of its cell
-    verdict: "Verdict"
+    verdict: Verdict
     weights: Weights
     environment: Mapping[str, str]  #: that it was trained in
 

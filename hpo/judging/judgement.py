@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
-from hpo.database import rows
-from hpo.database.tables import Slot, StoredStudy
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.judging import chances as winner
 from hpo.judging import statistics
 from hpo.judging.ranking import compared
@@ -42,32 +40,22 @@ class Judgement:
     unchosen: float | None = None
 
 
-def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np.bool_]]:
-    """Return which validation images every complete network got right, shape (images,) each.
+def judge(
+    study: StoredStudy, results: list[Result], hits_of: dict[Slot, NDArray[np.bool_]]
+) -> Judgement | None:
+    """Compare the complete cells of a study; None if there is none, or no bits to compare.
 
-    Results without bits are left out: those that an objective of the user's own brought.
+    Args:
+        hits_of: Which validation images each network got right, as `hpo.database.hits` reads them.
     """
-    n_images = study.experiment.data.n_validation
-    return {
-        Slot(row.cell, row.replicate): np.unpackbits(
-            np.frombuffer(row.hits, np.uint8), count=n_images
-        ).astype(np.bool_)
-        for row in rows.result_rows(connection, study.uuid)
-        if row.outcome == "complete" and len(row.hits) == (n_images + 7) // 8
-    }
-
-
-def judge(connection: Connection, study: StoredStudy) -> Judgement | None:
-    """Compare the complete cells of a study; None if there is none, or no bits to compare."""
-    found = hits_of(connection, study)
     experiment = study.experiment
     lambdas = experiment.lambdas
     n_base = experiment.definition.replicates
-    chosen, n_replicates = compared(rows.results_of(connection, study.uuid), experiment)
-    cells = [c for c in chosen if all(Slot(c, r) in found for r in range(n_replicates))]
+    chosen, n_replicates = compared(results, experiment)
+    cells = [c for c in chosen if all(Slot(c, r) in hits_of for r in range(n_replicates))]
     if not cells or study.experiment.data.n_validation < 2:
         return None
-    hits = np.array([[found[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
+    hits = np.array([[hits_of[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
     layout = statistics.layout_of(hits)
     close = statistics.contenders(layout)
     behind = statistics.behind_best(layout)

@@ -3,12 +3,8 @@
 import math
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
-from hpo.database import rows
-from hpo.database.tables import Result, StoredStudy
-from hpo.errors import ParentUnfinished
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Result
 
 
 def best_result(results: list[Result]) -> Result | None:
@@ -75,33 +71,3 @@ def winner(results: list[Result], experiment: Experiment) -> Result | None:
     """Return the best result of the best cell, for those who need one network of it."""
     cell = best_cell(results, experiment)
     return best_result([r for r in results if r.slot.cell == cell])
-
-
-def finished_best(connection: Connection, study: StoredStudy) -> Result:
-    """Return the best result of the best cell of a finished study.
-
-    Raises:
-        ParentUnfinished: Cells are missing, or every one diverged.
-    """
-    results = rows.results_of(connection, study.uuid)
-    experiment = study.experiment
-    n_slots = experiment.n_slots
-    missing = n_slots - len(results)
-    what = "cells" if n_slots == len(experiment.cells) else "results"
-    command = f"`hpo run {experiment.definition.name}`"
-    if experiment.search is not None and not experiment.search.is_over:
-        raise ParentUnfinished(
-            f"{study.name!r} is not finished: its budget is not spent yet. Run {command} with the same "
-            "--storage, --data, --seed, --sampler and --budget first."
-        )
-    if missing:
-        raise ParentUnfinished(
-            f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
-            f"missing. Run {command} with the same --storage, --data and --protocol first."
-        )
-    best = winner(results, experiment)
-    if best is None:
-        raise ParentUnfinished(
-            f"Every cell of {study.name!r} diverged, so it has no best one. Lower eta_max."
-        )
-    return best

@@ -9,7 +9,7 @@ import sys
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hpo.training.progress import say
+from hpo.machine.console import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -1,6 +1,6 @@
 """Whether Optuna's record of a study says what our tables say, trial by trial.
 
-Others may write there too. Looking takes a statement a table; `hpo.mirror.correction` mends. A trial that
+Others may write there too. Looking takes a statement a table; `hpo.planning.correction` mends. A trial that
 stands for no attempt of ours is *foreign*: it was enqueued, added, or made by an objective of
 somebody's own. It is never trained and never counted.
 """
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import fleet, leases, rows, tables
-from hpo.database.tables import Attempt, Result, Slot, StoredStudy
+from hpo.experiment.records import Attempt, Result, Slot, StoredStudy
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import trials
 from hpo.mirror.states import OWN, TOLD, Shown, expected

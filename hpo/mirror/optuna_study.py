@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database.tables import StoredStudy, attempts
+from hpo.database.tables import attempts
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import StoredStudy
 from hpo.mirror import identity
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import UUID_ATTRIBUTE, Carrier

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from hpo.database import rows
-from hpo.database.tables import StoredStudy, UnreadableStudy
+from hpo.experiment.records import StoredStudy, UnreadableStudy
 from hpo.mirror import identity
 from hpo.mirror.identity import Standing
 

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import damage, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Attempt, Result
+from hpo.experiment.records import Attempt, Result
 from hpo.mirror import identity
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import decisions, rows
 from hpo.database.onlooker import Onlooker
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
-from hpo.database.tables import StoredStudy, studies
+from hpo.database.tables import studies
 from hpo.definition.pruning import parse
 from hpo.errors import CopiedStudy, DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_size, differences
 from hpo.mirror import identity, optuna_study
-from hpo.planning import rungs
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
     """
 
     def write(connection: Connection) -> StoredStudy:
-        rungs.lock(connection, study.uuid)
+        decisions.lock(connection, study.uuid)
         stored = stored_now(connection, study)
         grown = _grown(stored, replicates)
         if grown != stored.experiment:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Attempt
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Attempt
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import add_attributes, attribute_rows, set_state, show

@@ -8,6 +8,7 @@ from hpo.definition.grids import ParentCell
 from hpo.definition.study import StudyDefinition, suffixed
 from hpo.errors import ParentUnfinished, StudyUnreadable
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
+from hpo.experiment.records import Result, StoredStudy
 from hpo.experiment.resolution import inheritance
 from hpo.judging import ranking
 from hpo.mirror import study as studies
@@ -39,7 +40,7 @@ def chosen(
 
     def read(connection: Connection) -> Parent:
         stored = studies.stored(connection, wanted)
-        best, lambdas = ranking.finished_best(connection, stored), stored.experiment.lambdas
+        best, lambdas = finished_best(connection, stored), stored.experiment.lambdas
         chosen = best.slot.cell if cell is None else cell
         if chosen >= len(lambdas):
             raise ParentUnfinished(
@@ -93,3 +94,33 @@ def check(study: OpenStudy, parent_name: str | None, cell: int | None) -> None:
             f"{name!r} is derived from {derived}, so --cell {cell} is for another study. "
             "Give that one a name with --name."
         )
+
+
+def finished_best(connection: Connection, study: StoredStudy) -> Result:
+    """Return the best result of the best cell of a finished study.
+
+    Raises:
+        ParentUnfinished: Cells are missing, or every one diverged.
+    """
+    results = rows.results_of(connection, study.uuid)
+    experiment = study.experiment
+    n_slots = experiment.n_slots
+    missing = n_slots - len(results)
+    what = "cells" if n_slots == len(experiment.cells) else "results"
+    command = f"`hpo run {experiment.definition.name}`"
+    if experiment.search is not None and not experiment.search.is_over:
+        raise ParentUnfinished(
+            f"{study.name!r} is not finished: its budget is not spent yet. Run {command} with the same "
+            "--storage, --data, --seed, --sampler and --budget first."
+        )
+    if missing:
+        raise ParentUnfinished(
+            f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
+            f"missing. Run {command} with the same --storage, --data and --protocol first."
+        )
+    best = ranking.winner(results, experiment)
+    if best is None:
+        raise ParentUnfinished(
+            f"Every cell of {study.name!r} diverged, so it has no best one. Lower eta_max."
+        )
+    return best

@@ -14,15 +14,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import leases, rows
+from hpo.database import decisions, leases, rows
 from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.storage import Storage
-from hpo.database.tables import LIVE, Attempt, Slot, StoredStudy, attempts
+from hpo.database.tables import LIVE, attempts
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Attempt, Slot, StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror import trials
 from hpo.mirror.study import OpenStudy
-from hpo.planning import rungs
+from hpo.planning import growth, rungs
 from hpo.search import generations
 
 MAX_FAILURES = 3  #: attempts at a slot that may fail one after the other for one reason
@@ -56,7 +57,7 @@ def plan(storage: Storage, study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
     with leases.held(storage, f"plan {study.uuid}") as renew:
         made = storage.write(lambda connection: _plan(connection, study))
-        while made.n_counted == made.n_slots and generations.extend(storage, study):
+        while made.n_counted == made.n_slots and growth.extend(storage, study):
             renew()
             made = storage.write(lambda connection: _plan(connection, study))
         trials.make_trials(storage, studies.present(storage, study), renew)
@@ -94,7 +95,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     counted = rows.counted_slots(connection, study.uuid)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
-    rungs.lock(connection, study.uuid)
+    decisions.lock(connection, study.uuid)
     rungs.decide(connection, stored, failed)
     missing = _due(experiment, [s for s in slots if s not in counted and s not in failed])
     counted |= _count_cut(connection, stored, missing, made)
@@ -151,7 +152,7 @@ def _count_cut(
     connection: Connection, study: StoredStudy, missing: list[Slot], made: list[Attempt]
 ) -> set[Slot]:
     """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
-    known = rungs.decisions(connection, study.uuid).values()
+    known = decisions.decided(connection, study.uuid).values()
     live = {attempt.slot for attempt in made if attempt.state in LIVE}
     cut = {
         slot

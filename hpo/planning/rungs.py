@@ -16,13 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
-from hpo.database import checkpoints, damage, rows, tables
-from hpo.database.tables import Attempt, Slot, StoredStudy
+from hpo.database import checkpoints, decisions, rows, tables
 from hpo.definition.pruning import parse
-from hpo.errors import DamagedRow
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Attempt, Slot, StoredStudy
 
 PAUSED = "paused"  #: state of an attempt that waits at a rung
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
@@ -51,26 +50,6 @@ def has_rung(experiment: Experiment, n_updates: int) -> bool:
     return synchronous and rest == 0 and cycle in cycles_with_rung(experiment)
 
 
-def decisions(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
-    """Return the cells that go on after each decided rung, by cycle."""
-    query = tables.rungs.select().where(tables.rungs.c.study == study)
-    return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
-
-
-def _survivors(connection: Connection, row: Row[Any]) -> tuple[int, ...]:
-    what = damage.named(connection, tables.rungs, damage.check(connection, tables.rungs, row))
-    found = damage.parsed(row.decision, what).get("survivors")
-    if not isinstance(found, list) or not all(isinstance(cell, int) for cell in found):
-        raise DamagedRow(what, "it does not say which cells go on")
-    return tuple(found)
-
-
-def lock(connection: Connection, study: str) -> None:
-    """Let no other transaction write a value at a rung until this one ends."""
-    row = sa.select(tables.studies.c.uuid).where(tables.studies.c.uuid == study)
-    connection.execute(row.with_for_update())
-
-
 def decide(
     connection: Connection, study: StoredStudy, given_up: Collection[Slot] = ()
 ) -> list[Attempt]:
@@ -86,7 +65,7 @@ def decide(
         return []
     study = rows.study_by_uuid(connection, study.uuid) or study  # it may have grown
     experiment = study.experiment
-    known = decisions(connection, study.uuid)
+    known = decisions.decided(connection, study.uuid)
     live: tuple[int, ...] = tuple(range(len(experiment.cells)))
     touched: list[Attempt] = []
     for cycle in cycles_with_rung(experiment):

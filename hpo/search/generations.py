@@ -1,48 +1,16 @@
 """The search of a space: generation after generation within a budget, then a race of the best.
 
 What comes next is a pure function of the definition and of the results of everything before it,
-and is settled only when all of those are there. It is stored whole; the planner makes its trials.
+and is settled only when all of those are there. It is stored whole (`hpo.planning.growth`).
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
-from hpo.database import rows
-from hpo.database.storage import Storage
-from hpo.database.tables import Result, StoredStudy
 from hpo.definition.spaces import MOST_FINAL, SearchState
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Result
 from hpo.judging.ranking import cell_means
-from hpo.mirror.study import OpenStudy
-
-
-def extend(storage: Storage, study: OpenStudy) -> bool:
-    """Add what the search wants next; tell whether there was something.
-
-    Call it under the plan lock. Nothing happens while a result is missing.
-    """
-
-    def read(connection: Connection) -> tuple[StoredStudy | None, list[Result]]:
-        stored = rows.study_by_uuid(connection, study.uuid)
-        return stored, rows.results_of(connection, study.uuid)
-
-    stored, results = storage.write(read)
-    if stored is None or stored.experiment.search is None or stored.experiment.search.is_over:
-        return False
-    before = stored.experiment
-    if len(results) < before.n_slots:
-        return False
-    after = grown(before, results)
-
-    def write(connection: Connection) -> None:
-        now = rows.study_by_uuid(connection, study.uuid)
-        if now is not None and now.experiment == before:
-            rows.set_experiment(connection, study.uuid, after)
-
-    storage.write(write)
-    return True
 
 
 def grown(experiment: Experiment, results: Sequence[Result]) -> Experiment:

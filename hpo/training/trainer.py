@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from hpo.database.tables import Slot
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DataChanged
 from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.records import Slot
 from model.data import Dataset, Split, Statistics, split
 from model.losses import Loss
 from model.network import Network

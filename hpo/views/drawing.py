@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from hpo.database import checkpoints, rows, tables
-from hpo.database.tables import Result, Slot, StoredStudy
 from hpo.definition.spaces import Space
 from hpo.errors import NoResult
+from hpo.experiment.records import Result, Slot, StoredStudy, parameters
 from hpo.held_out import looking
 from hpo.judging.ranking import base_means, compared
-from hpo.training.progress import parameters
 from hpo.training.single import Trained
 from hpo.views import plots, search_plots
 from hpo.views.report import StudyReport, read

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from hpo.database import damage, digests, rows, tables
-from hpo.database.tables import Result, Slot, StoredStudy
 from hpo.definition.spaces import Value
 from hpo.errors import DamagedRow
+from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.machine.printable import printable
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from hpo.database import fleet, rows
-from hpo.database.tables import StoredStudy
 from hpo.errors import is_of_one_study, reason_of
+from hpo.experiment.records import StoredStudy
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
 from hpo.views import report

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from hpo.database import looks, rows
-from hpo.database.tables import Result, StoredStudy
 from hpo.definition.grids import ParentCell
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Result, StoredStudy, describe, parameters
 from hpo.judging.ranking import cell_means, compared, winner
 from hpo.machine.printable import printable
 from hpo.search.generations import spent
-from hpo.training.progress import describe, parameters
 
 if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
     from hpo.judging.judgement import Judgement
@@ -129,6 +128,14 @@ def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
     return (
         mean if len(values) == n_replicates else f"{mean}  ({len(values)} of {n_replicates} seeds)"
     )
+
+
+def judged(connection: Connection, study: StoredStudy) -> "Judgement | None":
+    """Return what the stored results of a study are worth; None where there is nothing to compare."""
+    from hpo.database.hits import hits_of
+    from hpo.judging.judgement import judge
+
+    return judge(study, rows.results_of(connection, study.uuid), hits_of(connection, study))
 
 
 def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:

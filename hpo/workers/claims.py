@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from hpo.database import checkpoints, damage, rows
 from hpo.database.checkpoints import Checkpoint
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import Attempt, Point
 from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Attempt, Point
 from hpo.machine.environment import environment
 from hpo.mirror import states as record
 from hpo.mirror.study import OpenStudy

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Connection
 
-from hpo.database import checkpoints, rows, tables
+from hpo.database import checkpoints, decisions, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Attempt
 from hpo.definition.pruning import parse
+from hpo.experiment.records import Attempt
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
 from hpo.workers.claims import Claim
@@ -79,9 +79,9 @@ def write(
     def action(connection: Connection) -> Written:
         written = Written()
         if synchronous:
-            rungs.lock(connection, study.uuid)
+            decisions.lock(connection, study.uuid)
         cycle = n_updates // (2 * experiment.n_s)
-        known = rungs.decisions(connection, study.uuid) if synchronous else {}
+        known = decisions.decided(connection, study.uuid) if synchronous else {}
         at_rung = rungs.has_rung(experiment, n_updates) and cycle not in known
         for cell in cells:
             attempt = held.attempts[cell]

@@ -30,15 +30,15 @@ from sqlalchemy import Connection
 from hpo.database import rows, tables
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
-from hpo.database.tables import Attempt
 from hpo.errors import NoResult
+from hpo.experiment.records import Attempt
 from hpo.machine.environment import environment
-from hpo.mirror import correction
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import states as record
 from hpo.mirror import study as studies
 from hpo.mirror.agreement import SURPLUS
 from hpo.mirror.study import OpenStudy
+from hpo.planning import correction
 from hpo.planning.plan import plan
 from hpo.workers.objective import Ending, ending_of
 

@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
-from hpo.database import rows, tables
+from hpo.database import decisions, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.pruning import Pruning, optuna_pruner
 from hpo.mirror.identity import shown_as
@@ -96,6 +96,6 @@ class RungPruner(BasePruner):
         """Tell whether the trial's cell was cut after the cycle that it reported last."""
         del study
         uuid = self._study.uuid
-        known = self._storage.write(lambda connection: rungs.decisions(connection, uuid))
+        known = self._storage.write(lambda connection: decisions.decided(connection, uuid))
         chosen = known.get(trial.last_step) if trial.last_step is not None else None
         return chosen is not None and trial.user_attrs["cell"] not in chosen

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from hpo.database import rows, tables
 from hpo.database.fleet import Holders, holders
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import Point
 from hpo.definition.pruning import parse
 from hpo.errors import HpoError
+from hpo.experiment.records import Point
 from hpo.mirror import states
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy

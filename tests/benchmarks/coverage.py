@@ -199,8 +199,8 @@ def main(n: int) -> None:
 
 def show_fit(url: str, study: str) -> None:
     """Print what `latent.py` holds, from a study with several replicates."""
+    from hpo.database.hits import hits_of
     from hpo.database.reader import read_once
-    from hpo.judging.judgement import hits_of
     from hpo.mirror.study import stored
 
     found = read_once(url, lambda connection: hits_of(connection, stored(connection, study)))

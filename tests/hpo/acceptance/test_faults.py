@@ -27,11 +27,11 @@ from sqlalchemy.exc import OperationalError
 from hpo.commands import doctor, running
 from hpo.database import checkpoints, rows, tables
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import Slot, StoredStudy
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.mirror.study import OpenStudy
 from hpo.training.phases import Phases
 from hpo.views.export import to_json

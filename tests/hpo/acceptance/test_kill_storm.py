@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from hpo.database import rows, tables
 from hpo.database.reader import Reader, read_once
-from hpo.database.tables import Slot
+from hpo.experiment.records import Slot
 from hpo.mirror.study import stored
 from hpo.views.export import to_json
 

@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 from hpo.commands import running
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot, StoredStudy
 from hpo.definition.grids import AroundBest, Best, Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DefinitionChanged, ForeignStudy, NoResult, ParentUnfinished, StudyNotFound
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.machine.process import this_worker
 from hpo.mirror import deleting, study
 from hpo.mirror import states as record

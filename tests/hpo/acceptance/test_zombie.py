@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError
 from hpo.commands import doctor, running
 from hpo.database import fleet, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror.study import OpenStudy
 from hpo.training.phases import Phases
 from hpo.views.export import to_json

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.definition.checks import check_name
+from hpo.definition.study import check_name
 from model.npz import LONGEST_NAME, npz_name
 
 LONG = "long-" * 40

@@ -15,7 +15,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.held_out import final
-from hpo.training.progress import Story
+from hpo.views.story import Story
 from hpo.weights.file import read
 from model.data import digits, digits_test
 

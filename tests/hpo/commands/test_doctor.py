@@ -15,11 +15,11 @@ from hpo.commands.doctor import examine
 from hpo.database import rows, tables
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.training.phases import Phases

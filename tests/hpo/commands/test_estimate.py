@@ -12,8 +12,8 @@ from hpo.definition.grids import Best, Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DefinitionChanged, ParentUnfinished
 from hpo.experiment.resolution import resolve
-from hpo.training.progress import Story
 from hpo.training.trainer import facts
+from hpo.views.story import Story
 from model.data import digits
 
 DEFINITION = StudyDefinition(name="mine", grid=Values((1e-3, 1e-2)), n_s=10, n_cycles=2)

@@ -13,15 +13,15 @@ from hpo.commands import joining, running
 from hpo.commands.doctor import examine
 from hpo.database import digests, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StudyNotFound, StudyUnreadable
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import deleting
-from hpo.training.progress import Story
 from hpo.views import overview
+from hpo.views.story import Story
 from model.data import digits
 
 FOUR = StudyDefinition(

@@ -21,10 +21,10 @@ from hpo.database import checkpoints, rows, tables
 from hpo.database.checkpoints import Damaged, pack, unpack
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.experiment.resolution import resolve
 from hpo.held_out import looking
 from hpo.mirror.study import OpenStudy

@@ -14,14 +14,13 @@ from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.database import digests, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DamagedRow
-from hpo.judging import judgement
+from hpo.experiment.records import Slot
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story
-from hpo.views import export
+from hpo.views import export, report
+from hpo.views.story import Story
 from model.data import digits
 
 HALVED = StudyDefinition(
@@ -145,7 +144,7 @@ def test_a_damaged_result_is_not_judged(storage: Storage) -> None:
     execute(storage, of_cell(results, 3).values(value=0.999))
 
     with pytest.raises(DamagedRow, match="The result of 'halved-digits', cell 3, replicate 0"):
-        storage.write(lambda connection: judgement.judge(connection, study.stored))
+        storage.write(lambda connection: report.judged(connection, study.stored))
 
 
 @pytest.mark.parametrize("text", ['{"survivors": [0]}', "[" * 100_000, '{"survivors": 7}', "NaN"])

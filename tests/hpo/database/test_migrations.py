@@ -14,11 +14,11 @@ from hpo.commands import doctor, running
 from hpo.database import digests, migrations, rows, tables
 from hpo.database.reader import Reader, read_once
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DefinitionChanged, StorageError
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.training.phases import Phases
 from hpo.views.export import to_json
 from model.data import digits

@@ -72,7 +72,7 @@ def _answers(port: int) -> bool:
 
 def test_a_study_is_run_through_a_pooler_of_transactions(pooled: str) -> None:
     from hpo.commands import running
-    from hpo.training.progress import Story
+    from hpo.views.story import Story
     from model.data import digits
 
     with Storage(pooled) as storage, Storage(pooled) as other:

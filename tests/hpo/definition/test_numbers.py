@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.definition.checks import COUNTS
 from hpo.definition.grids import AroundBest, Linear, Logarithmic, Values, grid_to_json
 from hpo.definition.numbers import plain, shown
 from hpo.definition.spaces import Real, Space, WholeEpochs
-from hpo.definition.study import Epochs, StudyDefinition
+from hpo.definition.study import COUNTS, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment
 from hpo.experiment.resolution import check_budget, resolve

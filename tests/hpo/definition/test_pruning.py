@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.database.tables import StoredStudy
 from hpo.definition import pruning as pruners
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DefinitionChanged, InvalidDefinition
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.mirror.study import OpenStudy, compare
 from hpo.training.trainer import facts

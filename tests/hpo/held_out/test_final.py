@@ -16,9 +16,11 @@ from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult, OutputError
 from hpo.held_out import final
+from hpo.held_out.verdict import Verdict
+from hpo.held_out.verdict import verdict as read_verdict
 from hpo.judging.statistics import mean_accuracy
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story
+from hpo.views.story import Story
 from hpo.weights.file import NPZ, SAFETENSORS, read
 from hpo.weights.prediction import Pictures, predict
 from model.data import Dataset, digits, digits_test
@@ -52,8 +54,8 @@ def looks(storage: Storage, study: OpenStudy) -> list[sa.Row]:
     return storage.write(lambda connection: rows.looks_of(connection, study.uuid))
 
 
-def verdict(storage: Storage, study: OpenStudy) -> final.Verdict:
-    found = storage.write(lambda connection: final.verdict(connection, study.stored))
+def verdict(storage: Storage, study: OpenStudy) -> Verdict:
+    found = storage.write(lambda connection: read_verdict(connection, study.stored))
     assert found is not None
     return found
 
@@ -198,7 +200,7 @@ def test_a_study_that_diverged_shows_and_writes_nothing(
     study = run(grid=Values((0.0,)), eta_max=1e12)
 
     assert final.show_test_images(storage, study, digits(), DIGITS) == []
-    assert storage.write(lambda connection: final.verdict(connection, study.stored)) is None
+    assert storage.write(lambda connection: read_verdict(connection, study.stored)) is None
     assert final.write_model(storage, study, digits(), tmp_path / "model") == []
     assert not (tmp_path / "model").exists()
 

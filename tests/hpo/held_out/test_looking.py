@@ -15,12 +15,12 @@ from hpo.data.sources import Source
 from hpo.database import digests, tables
 from hpo.database import rows as stored_rows
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult
+from hpo.experiment.records import Slot
 from hpo.held_out import looking
-from hpo.training.progress import Story
+from hpo.views.story import Story
 from model.data import Dataset, digits, digits_test
 
 DIGITS = Source(spec="digits", name="digits")

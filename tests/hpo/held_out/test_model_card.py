@@ -15,7 +15,9 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.held_out import final
-from hpo.training.progress import Story
+from hpo.held_out.verdict import Verdict
+from hpo.held_out.verdict import verdict as read_verdict
+from hpo.views.story import Story
 from hpo.weights.file import NPZ, Weights, read
 from model.data import digits, digits_test
 from model.network import forward
@@ -28,7 +30,7 @@ class Written:
 
     folder: Path
     card: str
-    verdict: final.Verdict
+    verdict: Verdict
     weights: Weights
 
 
@@ -51,7 +53,7 @@ def written(
     )
     study = running.run(definition, dataset, storage, Story(), lambda: False).study
     final.show_test_images(storage, study, dataset, source)
-    verdict = storage.write(lambda connection: final.verdict(connection, study.stored))
+    verdict = storage.write(lambda connection: read_verdict(connection, study.stored))
     final.write_model(storage, study, dataset, tmp_path / "model")
     card = (tmp_path / "model" / "model-card.md").read_text()
     assert verdict is not None

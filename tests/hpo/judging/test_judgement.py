@@ -13,16 +13,18 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from hpo.database import rows, tables
+from hpo.database.hits import hits_of
 from hpo.database.storage import Storage
-from hpo.database.tables import Result, Slot, StoredStudy
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.judging import ranking
 from hpo.judging.chances import Separation
-from hpo.judging.judgement import Judgement, hits_of, in_words, judge
+from hpo.judging.judgement import Judgement, in_words
 from hpo.judging.statistics import Interval, layout_of
+from hpo.planning import parents
 from hpo.views import report
 
 N_IMAGES = 1003  # not whole bytes
@@ -100,7 +102,7 @@ def complete(*shares: float, replicates: int = 1) -> Contents:
 
 
 def judged(storage: Storage, stored: StoredStudy) -> Judgement:
-    found = storage.write(lambda connection: judge(connection, stored))
+    found = storage.write(lambda connection: report.judged(connection, stored))
     assert found is not None
     return found
 
@@ -109,7 +111,7 @@ def told(storage: Storage, stored: StoredStudy) -> list[str]:
     """Return what `hpo best` prints."""
 
     def action(connection: sa.Connection) -> str:
-        return report.best(report.read(connection, stored), judge(connection, stored))
+        return report.best(report.read(connection, stored), report.judged(connection, stored))
 
     return storage.write(action).splitlines()
 
@@ -147,7 +149,7 @@ def test_without_bits_there_is_nothing_to_judge(
 ) -> None:
     stored = fill(contents)
 
-    assert storage.write(lambda connection: judge(connection, stored)) is None
+    assert storage.write(lambda connection: report.judged(connection, stored)) is None
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "pruned"])
@@ -185,7 +187,7 @@ def test_the_winner_has_the_highest_mean_not_the_highest_result(
     stored = fill(contents | diverged, 2)
 
     assert judged(storage, stored).best == 1
-    parent = storage.write(lambda connection: ranking.finished_best(connection, stored))
+    parent = storage.write(lambda connection: parents.finished_best(connection, stored))
     assert parent.slot.cell == 1
     lines = storage.write(lambda c: report.table(report.read(c, stored))).splitlines()
     (marked,) = [line.split() for line in lines if line.endswith("best")]

@@ -13,10 +13,10 @@ from hpo.commands.doctor import examine
 from hpo.database import rows, tables
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.agreement import compare
 from hpo.mirror.states import TOLD

@@ -13,16 +13,16 @@ from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.database import leases, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import ForeignStudy, StudyDeleted, StudyNotFound
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import deleting, optuna_tables
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story
 from hpo.views.export import to_json
+from hpo.views.story import Story
 from model.data import digits
 
 FOUR = StudyDefinition(

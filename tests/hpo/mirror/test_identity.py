@@ -17,19 +17,19 @@ from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import deleting, identity
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story
 from hpo.views import overview
 from hpo.views.export import to_json
+from hpo.views.story import Story
 from model.data import digits
 
 FOUR = StudyDefinition(

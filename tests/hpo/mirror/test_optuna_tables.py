@@ -14,7 +14,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.mirror import optuna_tables
-from hpo.training.progress import Story
+from hpo.views.story import Story
 from model.data import digits
 
 TINY = StudyDefinition(name="tiny", grid=Values((1e-3, 1e-2)), n_s=5, n_cycles=2)

@@ -13,13 +13,12 @@ import pytest
 from hpo.commands import doctor, running
 from hpo.data.sources import Source
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition
+from hpo.experiment.records import Slot
 from hpo.mirror.study import grow, present
-from hpo.planning import rungs
-from hpo.training.progress import Story
 from hpo.views.export import to_json
+from hpo.views.story import Story
 from model.data import digits
 
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -204,7 +203,7 @@ def test_a_cell_that_was_cut_is_cut_in_what_the_study_grew_by(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     outcome = run(url, 1, Growing(5, lambda: submit(url, 3)))
     storage = Storage(url)
-    decisions = storage.write(lambda c: rungs.decisions(c, outcome.study.uuid))
+    decisions = storage.write(lambda c: decisions.decided(c, outcome.study.uuid))
     storage.close()
 
     assert sorted(decisions) == [1, 2]

@@ -10,10 +10,10 @@ import pytest
 from hpo.commands import running
 from hpo.database import fleet, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Slot
 from hpo.mirror import study as studies
 from hpo.planning import plan
 from hpo.planning.plan import MAX_FAILURES, MAX_FAILURES_IN_ALL, retry, stands

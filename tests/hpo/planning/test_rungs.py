@@ -21,18 +21,18 @@ from sqlalchemy.engine import Engine
 
 from hpo.commands import doctor, running
 from hpo.data.sources import Source
-from hpo.database import rows, tables
+from hpo.database import decisions, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot, StoredStudy
 from hpo.definition.grids import Logarithmic, Values
 from hpo.definition.study import StudyDefinition
+from hpo.experiment.records import Point, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
 from hpo.planning.plan import plan
-from hpo.training.progress import Story
 from hpo.training.trainer import facts
 from hpo.views.export import to_json
+from hpo.views.story import Story
 from hpo.workers.optuna_pruner import RungPruner
 from model.data import digits
 
@@ -139,9 +139,9 @@ def arrive(connection: sa.Connection, slot: Slot, cycle: int) -> None:
     n_updates = 2 * EXPERIMENT.n_s * cycle
     (attempt,) = [a for a in rows.attempts_of(connection, "some") if a.slot == slot]
     values = (0.0, 0.0, 0.0, 0.0, 0.0, accuracy(slot, cycle))
-    rows.append_curve(connection, "some", slot, [tables.Point(n_updates, values)])
+    rows.append_curve(connection, "some", slot, [Point(n_updates, values)])
     rows.update_attempt(connection, "some", attempt, state=rungs.PAUSED)
-    rungs.lock(connection, "some")
+    decisions.lock(connection, "some")
     rungs.decide(connection, STORED)
 
 
@@ -170,7 +170,7 @@ def played(engine: Engine, rng: random.Random) -> tuple[Any, Any]:
             slot = rng.choice(movable)
             done[slot] += 1
             arrive(connection, slot, done[slot])
-        known = rungs.decisions(connection, "some")
+        known = decisions.decided(connection, "some")
         results = [
             (r.slot, r.outcome, r.value, r.cycles) for r in rows.results_of(connection, "some")
         ]
@@ -301,7 +301,7 @@ def test_a_cell_that_fails_again_and_again_holds_nobody_up(
     storage.close()
     assert list(outcome.after.failed) == [Slot(0, 0)]
     assert outcome.n_counted == 9
-    assert read(url, lambda c: 0 not in rungs.decisions(c, outcome.study.uuid)[1])
+    assert read(url, lambda c: 0 not in decisions.decided(c, outcome.study.uuid)[1])
 
 
 # --- deaths at a rung

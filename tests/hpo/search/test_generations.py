@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hpo.commands import joining, running
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Result, Slot
 from hpo.definition.grids import Best, Values
 from hpo.definition.spaces import Real, Space, WholeEpochs
 from hpo.definition.study import StudyDefinition
@@ -27,18 +26,20 @@ from hpo.errors import (
     StudyDeleted,
 )
 from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.records import Result, Slot
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.judging import ranking
 from hpo.machine.process import this_worker
 from hpo.mirror import deleting, study
 from hpo.mirror.study import OpenStudy
+from hpo.planning import parents
 from hpo.planning.plan import plan
 from hpo.search import generations
 from hpo.training import trainer
 from hpo.training.phases import Phases
-from hpo.training.progress import Story
 from hpo.training.trainer import Trainer
 from hpo.views.export import to_csv, to_json
+from hpo.views.story import Story
 from hpo.workers import worker
 from hpo.workers.claims import claim, resume
 from hpo.workers.grid_sampler import GridSampler
@@ -554,7 +555,7 @@ FINAL = StudyDefinition(
 @pytest.mark.long
 def test_a_derived_study_has_the_recipe_of_its_parents_cell(storage: Storage, run: Run) -> None:
     parent = run().study
-    best = storage.write(lambda c: ranking.finished_best(c, parent.stored)).slot.cell
+    best = storage.write(lambda c: parents.finished_best(c, parent.stored)).slot.cell
     recipe = parent.experiment.recipe(best)
 
     derived = run(FINAL).study.experiment

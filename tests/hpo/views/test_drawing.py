@@ -12,15 +12,15 @@ from matplotlib.image import imread
 from hpo.commands import running
 from hpo.database import checkpoints, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Slot, StoredStudy
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space, WholeEpochs
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.held_out import looking
-from hpo.training.progress import Story
 from hpo.training.single import Settings, train_once
 from hpo.views import drawing, plots, report, search_plots
+from hpo.views.story import Story
 from model.data import Dataset, digits, split
 
 DATASET = digits()

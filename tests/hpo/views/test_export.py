@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from hpo.commands import running
 from hpo.database import digests, rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Point, Result, Slot
 from hpo.definition.grids import AroundBest, Values
 from hpo.definition.study import StudyDefinition
+from hpo.experiment.records import Point, Result, Slot
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
-from hpo.training.progress import Story
 from hpo.views import export
+from hpo.views.story import Story
 from model.data import digits
 
 PARENT = StudyDefinition(name="broad", grid=Values((1e-2, 1e-4, 1e-3)), n_s=20, n_cycles=1)

@@ -9,14 +9,15 @@ import sqlalchemy as sa
 
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Result, Slot, StoredStudy
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult, ParentUnfinished
 from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.judging import ranking
 from hpo.mirror import optuna_study
+from hpo.planning import parents
 from hpo.views import overview, report
 
 DEFINITION = StudyDefinition(name="mine", grid=Values((1e-3, 1e-2, 1e-1)), n_s=10)
@@ -290,7 +291,7 @@ def test_an_unfinished_parent_says_how_many_cells_are_missing(
 
     sentence = rf"'mine-digits' is not finished: {n} of its 3 cells are missing. Run `hpo run mine`"
     with pytest.raises(ParentUnfinished, match=sentence):
-        storage.write(lambda connection: ranking.finished_best(connection, stored))
+        storage.write(lambda connection: parents.finished_best(connection, stored))
 
 
 def test_with_replicates_more_trials_can_be_missing_than_there_are_cells(
@@ -299,11 +300,11 @@ def test_with_replicates_more_trials_can_be_missing_than_there_are_cells(
     stored = fill({0: 0.5}, replicates=2)
 
     with pytest.raises(ParentUnfinished, match="5 of its 6 "):
-        storage.write(lambda connection: ranking.finished_best(connection, stored))
+        storage.write(lambda connection: parents.finished_best(connection, stored))
 
 
 def test_a_parent_whose_cells_all_diverged_has_no_best(storage: Storage, fill: Fill) -> None:
     stored = fill({0: None, 1: None, 2: None})
 
     with pytest.raises(ParentUnfinished, match="Every cell of 'mine-digits' diverged"):
-        storage.write(lambda connection: ranking.finished_best(connection, stored))
+        storage.write(lambda connection: parents.finished_best(connection, stored))

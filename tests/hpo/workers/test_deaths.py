@@ -19,8 +19,8 @@ from hpo.definition.study import StudyDefinition
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import ALONE_AFTER, plan, retry
-from hpo.training.progress import Story
 from hpo.training.trainer import Trainer
+from hpo.views.story import Story
 from hpo.workers.claims import claim
 from hpo.workers.silence import wait_for
 from hpo.workers.worker import work

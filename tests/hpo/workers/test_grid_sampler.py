@@ -19,10 +19,10 @@ from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.database.tables import Result
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
 from hpo.definition.study import StudyDefinition
+from hpo.experiment.records import Result
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import MAX_FAILURES, plan, stands

@@ -20,7 +20,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import HpoError, WorkersDie
-from hpo.training.progress import Story
+from hpo.views.story import Story
 from hpo.workers import pool, stopped
 from hpo.workers.member import Member
 from hpo.workers.stopped import Warden

@@ -1,0 +1,29 @@
+"""Rungs as they are stored: which cells go on after each, and the lock under which they are decided."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hpo.database import damage, tables
+from hpo.errors import DamagedRow
+
+
+def decided(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
+    """Return the cells that go on after each decided rung, by cycle."""
+    query = tables.rungs.select().where(tables.rungs.c.study == study)
+    return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
+
+
+def _survivors(connection: Connection, row: Row[Any]) -> tuple[int, ...]:
+    what = damage.named(connection, tables.rungs, damage.check(connection, tables.rungs, row))
+    found = damage.parsed(row.decision, what).get("survivors")
+    if not isinstance(found, list) or not all(isinstance(cell, int) for cell in found):
+        raise DamagedRow(what, "it does not say which cells go on")
+    return tuple(found)
+
+
+def lock(connection: Connection, study: str) -> None:
+    """Let no other transaction write a value at a rung until this one ends."""
+    row = sa.select(tables.studies.c.uuid).where(tables.studies.c.uuid == study)
+    connection.execute(row.with_for_update())

@@ -1,0 +1,36 @@
+"""A search that grows: its next generation, stored once all results of the one before are there."""
+
+from sqlalchemy import Connection
+
+from hpo.database import rows
+from hpo.database.storage import Storage
+from hpo.experiment.records import Result, StoredStudy
+from hpo.mirror.study import OpenStudy
+from hpo.search.generations import grown
+
+
+def extend(storage: Storage, study: OpenStudy) -> bool:
+    """Add what the search wants next; tell whether there was something.
+
+    Call it under the plan lock. Nothing happens while a result is missing.
+    """
+
+    def read(connection: Connection) -> tuple[StoredStudy | None, list[Result]]:
+        stored = rows.study_by_uuid(connection, study.uuid)
+        return stored, rows.results_of(connection, study.uuid)
+
+    stored, results = storage.write(read)
+    if stored is None or stored.experiment.search is None or stored.experiment.search.is_over:
+        return False
+    before = stored.experiment
+    if len(results) < before.n_slots:
+        return False
+    after = grown(before, results)
+
+    def write(connection: Connection) -> None:
+        now = rows.study_by_uuid(connection, study.uuid)
+        if now is not None and now.experiment == before:
+            rows.set_experiment(connection, study.uuid, after)
+
+    storage.write(write)
+    return True
