@@ -1,7 +1,6 @@
 """Which order of magnitude of lambda? Eight values from 1e-5 to 1e-1, evenly spaced in log10."""
 
-from hpo.definition.grids import Values
-from hpo.definition.study import Epochs, StudyDefinition
+from hpo import Epochs, StudyDefinition, Values
 
 STUDY = StudyDefinition(
     name="coarse",

@@ -1,7 +1,6 @@
 """How good is the winner? The best cell's recipe, trained on nearly all images, then tested once."""
 
-from hpo.definition.grids import Best
-from hpo.definition.study import StudyDefinition
+from hpo import Best, StudyDefinition
 
 STUDY = StudyDefinition(
     name="final",

@@ -1,7 +1,6 @@
 """Which lambda exactly? Ten evenly spaced values between the neighbours of the coarse best."""
 
-from hpo.definition.grids import AroundBest
-from hpo.definition.study import Epochs, StudyDefinition
+from hpo import AroundBest, Epochs, StudyDefinition
 
 STUDY = StudyDefinition(
     name="fine",

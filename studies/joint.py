@@ -1,7 +1,6 @@
 """Which recipe? Lambda, eta_max, n_s, normalisation and mirrored images together, within a budget."""
 
-from hpo.definition.spaces import Real, Space, WholeEpochs
-from hpo.definition.study import StudyDefinition
+from hpo import Real, Space, StudyDefinition, WholeEpochs
 
 STUDY = StudyDefinition(
     name="joint",

@@ -22,6 +22,8 @@ from hpo.machine.search_path import OURS, current_folder, keep_to_ours  # noqa: 
 
 keep_to_ours()  # before anything else is imported
 
+from typing import Annotated  # noqa: E402
+
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
@@ -43,7 +45,15 @@ app.add_typer(data.app, name="data")
 
 
 @app.callback()
-def _without_command(context: typer.Context) -> None:
+def _without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        import hpo
+
+        typer.echo(f"hpo {hpo.__version__}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -192,8 +192,8 @@ def check_name(name: Any, what: str = "A study's name") -> None:
 def _check_grid(definition: StudyDefinition) -> None:
     if not isinstance(definition.grid, Grid):
         raise InvalidDefinition(
-            f"The grid of {definition.name!r} must be one of hpo.definition.grids, for example "
-            f"Values((0.001, 0.01)); got {shown(definition.grid)}."
+            f"The grid of {definition.name!r} must be one of hpo's, for example "
+            f"hpo.Values((0.001, 0.01)); got {shown(definition.grid)}."
         )
     if isinstance(definition.grid, AroundBest | Best) and definition.parent is None:
         raise InvalidDefinition(
@@ -204,9 +204,7 @@ def _check_grid(definition: StudyDefinition) -> None:
 def _check_space(definition: StudyDefinition) -> None:
     name, space = definition.name, definition.space
     if not isinstance(space, Space):
-        raise InvalidDefinition(
-            f"The space of {name!r} must be a hpo.definition.spaces.Space; got {shown(space)}."
-        )
+        raise InvalidDefinition(f"The space of {name!r} must be a hpo.Space; got {shown(space)}.")
     if definition.protocol == "notebook":
         raise InvalidDefinition(f"{name!r} searches a space, which the notebook did not do.")
     if parse(definition.pruner).name != NONE:

@@ -114,8 +114,7 @@ def write_study(workplace: Path) -> WriteStudy:
         settings = {"n_s": 10, "n_cycles": 2} | fields
         told = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
         (workplace / f"{name}.py").write_text(
-            "from hpo.definition.study import Epochs, StudyDefinition\n"
-            "from hpo.definition.grids import AroundBest, Best, Linear, Logarithmic, Values\n\n"
+            "from hpo import AroundBest, Best, Epochs, Linear, Logarithmic, StudyDefinition, Values\n\n"
             f"STUDY = StudyDefinition(\n    name={name!r},\n    grid={grid},\n{told})\n"
         )
         return f"{name}.py"
