@@ -5,6 +5,7 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported, so it comes first
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,11 +15,28 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as behind nohup and `&`, and then in children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Prepared images of this session's and earlier tests, apart from the user's own.
 os.environ["HPO_CACHE"] = str(Path(tempfile.gettempdir()) / f"hpo-tests-{os.getuid()}")
 
+collect_ignore_glob = ["hpo/database/databases/*"]  # scripts for the versions that they belong to
+
 settings.register_profile("hpo", deadline=None, derandomize=True, database=None)
 settings.load_profile("hpo")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave PostgreSQL to the long tests where SQLite stands for both in the others."""
+    for item in items:
+        if item.get_closest_marker("sqlite_first") and isinstance(item, pytest.Function):
+            callspec = getattr(item, "callspec", None)
+            if callspec is not None and callspec.params.get("url") == "postgresql":
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session", autouse=True)

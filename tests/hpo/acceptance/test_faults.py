@@ -330,6 +330,7 @@ def test_a_process_that_dies_between_two_commits_to_postgresql_loses_nothing(
     assert len(endings) >= 40 / step
 
 
+@pytest.mark.long
 @every(47)
 def test_a_lost_connection_is_survived_by_the_run_itself(
     new_postgresql: Callable[[], str], step: int, whole: str

@@ -26,6 +26,8 @@ from hpo.training.phases import Phases
 from hpo.views.export import to_json
 from model.data import digits
 
+pytestmark = pytest.mark.sqlite_first
+
 SCRIPT = Path(sys.executable).with_name("hpo")
 GRACE = 1.5
 LONG = StudyDefinition(

@@ -157,6 +157,7 @@ def test_another_budget_is_another_study(storage: str, command: Command) -> None
     assert "space budget: stored 12000, asked for 5000" in answer.sentence
 
 
+@pytest.mark.long
 def test_interrupted_it_says_what_is_left_and_goes_on(workplace: Path, finished: Path) -> None:
     with subprocess.Popen(
         [SCRIPT, *RUN], cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

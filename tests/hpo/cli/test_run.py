@@ -127,7 +127,9 @@ def test_searching_never_reads_the_test_images(
     assert command("run", "fine", "--data", "digits").status == 0
 
 
-@pytest.mark.parametrize("test_batch", ["missing", "poisoned"])
+@pytest.mark.parametrize(
+    "test_batch", ["missing", pytest.param("poisoned", marks=pytest.mark.long)]
+)
 def test_searching_on_cifar10_never_opens_the_test_batch(
     test_batch: str, cifar10_folder: Path, command: Command, write_study: Command, workplace: Path
 ) -> None:
@@ -460,7 +462,10 @@ def started(workplace: Path, *arguments: str, after: str) -> Iterator["subproces
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
+)
 def test_a_signal_gives_back_what_is_not_done_and_the_same_command_goes_on(
     number: signal.Signals,
     status: int,
@@ -518,6 +523,7 @@ def test_an_interrupted_study_exports_the_bytes_of_one_that_was_not(
     assert command("export", name).out == whole
 
 
+@pytest.mark.long
 def test_after_kill_9_the_same_command_goes_on(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
@@ -551,6 +557,7 @@ def test_a_killed_study_says_how_many_cells_are_missing(
     assert "so far; 3 of 4 cells are missing" in command("best", "long-digits-notebook").out
 
 
+@pytest.mark.long
 def test_two_processes_that_start_together_share_the_cells(
     command: Command, write_study: Command, workplace: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_notebooks_overfitting_check(command: Command) -> None:
     assert answer.out.endswith("after 400 of 400 updates\n")
 
 
+@pytest.mark.long
 def test_one_cycle_and_three_as_in_the_notebook(cifar10_folder: Path, command: Command) -> None:
     answer = command(
         *("train", "--data", cifar10_folder, "--lambda", "0.01", "--n-s", "50", "--cycles", "1"),

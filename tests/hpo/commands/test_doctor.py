@@ -27,6 +27,8 @@ from hpo.views.export import to_json
 from hpo.workers.claims import claim
 from model.data import digits
 
+pytestmark = pytest.mark.sqlite_first
+
 FOUR = StudyDefinition(
     name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=10, n_cycles=2, batch_size=100
 )

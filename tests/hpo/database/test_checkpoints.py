@@ -36,6 +36,8 @@ from hpo.workers.claims import claim, give_back, resume
 from model.data import digits
 from model.network import Network
 
+pytestmark = pytest.mark.sqlite_first
+
 LAMBDAS = (1e-4, 1e-3, 1e-2, 1e-1)
 FOUR = StudyDefinition(
     name="four", grid=Values(LAMBDAS[:3]), n_s=10, n_cycles=4, batch_size=100, hidden=8
@@ -338,10 +340,8 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [r if r == "standard" else pytest.param(r, marks=pytest.mark.long) for r in RECIPES],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_interrupted_at_every_cycle_and_taken_over_each_time_the_bits_are_the_same(
     tmp_path: Path, recipe: str
 ) -> None:

@@ -17,6 +17,8 @@ from hpo.mirror.study import OpenStudy
 from hpo.workers.claims import claim
 from model.data import digits
 
+pytestmark = pytest.mark.sqlite_first
+
 FOUR = StudyDefinition(
     name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=10, n_cycles=2, batch_size=100
 )

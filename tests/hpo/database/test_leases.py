@@ -16,6 +16,8 @@ from hpo.database.leases import held
 from hpo.database.storage import Interrupted, Storage
 from hpo.machine.process import this_worker
 
+pytestmark = pytest.mark.sqlite_first
+
 NAME = "plan a study"
 
 

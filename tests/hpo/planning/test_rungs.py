@@ -36,6 +36,8 @@ from hpo.views.story import Story
 from hpo.workers.optuna_pruner import RungPruner
 from model.data import digits
 
+pytestmark = pytest.mark.sqlite_first
+
 HALVED = StudyDefinition(
     name="halved", grid=Logarithmic(-5, -1, 10), n_s=10, n_cycles=3, batch_size=50, pruner="halving"
 )
@@ -214,7 +216,7 @@ def test_forty_percent_of_the_updates_of_fine_are_saved(undisturbed: str) -> Non
     assert sum(cycles) == 18  # of 30
 
 
-@pytest.mark.parametrize("n_workers", [1, 2, 4])
+@pytest.mark.parametrize("n_workers", [1, 2, pytest.param(4, marks=pytest.mark.long)])
 def test_the_number_of_workers_changes_nothing(url: str, undisturbed: str, n_workers: int) -> None:
     assert exported(url, run(url, n_workers=n_workers)) == undisturbed
 
@@ -342,7 +344,11 @@ def dies(url: str, n: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(9, id="sampled"), pytest.param(1, marks=pytest.mark.exhaustive, id="all")]
+    "step",
+    [
+        pytest.param(9, marks=pytest.mark.long, id="sampled"),
+        pytest.param(1, marks=pytest.mark.exhaustive, id="all"),
+    ],
 )
 def test_a_death_between_any_two_commits_changes_no_decision(
     tmp_path: Any, undisturbed: str, step: int

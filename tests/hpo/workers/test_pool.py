@@ -110,6 +110,7 @@ def test_cells_are_shared_out_evenly_in_stacks(folder: Path) -> None:
     assert sorted(int(n) for cells in trained for n in cells.split(", ")) == list(range(24))
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_replaced_and_its_cells_are_trained_by_another(
     folder: Path,
 ) -> None:
