@@ -187,7 +187,7 @@ def inside(place: Path, arguments: list[str]) -> None:
     order = ["-p", "no:cacheprovider", "--random-order", f"--random-order-seed={SEED}"]
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     settings += ["--basetemp", str(place / WITH_SPACE / "tests")]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *order, *settings, *here]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "3", *order, *settings, *here]
     os.execv(command[0], command)
 
 
