@@ -1,6 +1,13 @@
 """Hyperparameter optimisation of the two-layer classifier: Optuna studies over the shared model.
 
-What a study is made of is here by name, and loaded when it is asked for:
+What a notebook or a script needs is here by name, and loaded when it is asked for::
+
+    import hpo
+
+    study = hpo.run("coarse", data="digits", storage="sqlite:///hpo.db")
+    study.best  # Cell(index=3, parameters={'lambda': ...}, accuracy=..., replicates=1)
+    study.judgement()  # contenders, intervals, chances
+    hpo.load("coarse-digits", storage="sqlite:///hpo.db").plot("pictures")
 
 >>> import hpo
 >>> hpo.StudyDefinition(name="mine", grid=hpo.Values((1e-4, 1e-3))).batch_size
@@ -10,6 +17,18 @@ What a study is made of is here by name, and loaded when it is asked for:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
+    from hpo.commands.doctor import examine as examine
+    from hpo.commands.predicting import predict as predict
+    from hpo.commands.request import Request as Request
+    from hpo.commands.results import Cell as Cell
+    from hpo.commands.results import Study as Study
+    from hpo.commands.studies import delete as delete
+    from hpo.commands.studies import load as load
+    from hpo.commands.studies import retry as retry
+    from hpo.commands.studies import run as run
+    from hpo.commands.studies import studies as studies
+    from hpo.commands.studies import submit as submit
+    from hpo.commands.studies import work as work
     from hpo.definition.grids import AroundBest as AroundBest
     from hpo.definition.grids import Best as Best
     from hpo.definition.grids import Linear as Linear
@@ -21,6 +40,11 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.definition.study import Epochs as Epochs
     from hpo.definition.study import StudyDefinition as StudyDefinition
     from hpo.errors import HpoError as HpoError
+    from hpo.experiment.records import Point as Point
+    from hpo.experiment.records import Result as Result
+    from hpo.health.finding import Finding as Finding
+    from hpo.judging.judgement import Judgement as Judgement
+    from hpo.training.progress import Progress as Progress
     from hpo.workers.grid_sampler import GridSampler as GridSampler
 
     __version__: str
@@ -28,16 +52,33 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
 _PLACES = {
     "AroundBest": "hpo.definition.grids",
     "Best": "hpo.definition.grids",
+    "Cell": "hpo.commands.results",
     "Epochs": "hpo.definition.study",
+    "Finding": "hpo.health.finding",
     "GridSampler": "hpo.workers.grid_sampler",
     "HpoError": "hpo.errors",
+    "Judgement": "hpo.judging.judgement",
     "Linear": "hpo.definition.grids",
     "Logarithmic": "hpo.definition.grids",
+    "Point": "hpo.experiment.records",
+    "Progress": "hpo.training.progress",
     "Real": "hpo.definition.spaces",
+    "Request": "hpo.commands.request",
+    "Result": "hpo.experiment.records",
     "Space": "hpo.definition.spaces",
+    "Study": "hpo.commands.results",
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",
     "WholeEpochs": "hpo.definition.spaces",
+    "delete": "hpo.commands.studies",
+    "examine": "hpo.commands.doctor",
+    "load": "hpo.commands.studies",
+    "predict": "hpo.commands.predicting",
+    "retry": "hpo.commands.studies",
+    "run": "hpo.commands.studies",
+    "studies": "hpo.commands.studies",
+    "submit": "hpo.commands.studies",
+    "work": "hpo.commands.studies",
 }
 __all__ = [*_PLACES, "__version__"]  # strings all
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "health": "errors machine experiment database mirror planning",
     "views": "errors machine definition data experiment judging training database search mirror "
     "planning held_out",
-    "commands": "errors machine definition data experiment judging training database search mirror "
+    "commands": "errors machine definition data weights experiment judging training database search mirror "
     "planning held_out workers health views",
     "cli": "errors machine definition data weights training database mirror planning held_out "
     "workers views commands",

@@ -183,7 +183,11 @@ def test_only_final_and_reproduce_look_at_the_test_images() -> None:
     showers = {str(p) for p in FILES if "show_test_images" in names(p)}
 
     assert lookers == {"hpo/held_out/final.py", "hpo/commands/reproduce.py"}
-    assert showers == {"hpo/cli/searching.py", "hpo/commands/reproduce.py"}
+    assert showers == {
+        "hpo/cli/searching.py",
+        "hpo/commands/reproduce.py",
+        "hpo/commands/studies.py",
+    }
 
 
 def test_of_the_command_line_only_run_shows_the_test_images() -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -89,8 +89,7 @@ def run(
     from hpo.workers.member import Reserve
 
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
-        definition = with_options(
-            lookup.definition(study),
+        definition = lookup.definition(study).changed(
             protocol,
             train_metrics=train_metrics,
             seed=seed,
@@ -285,27 +284,3 @@ def reproduce(
             return stop.exit_status
     tell(reproduction.table(figures))
     return 0 if all(figure.matches for figure in figures) else 1
-
-
-def with_options(
-    definition: "StudyDefinition", protocol: str | None, **given: str | int | None
-) -> "StudyDefinition":
-    """Return the definition as the options of a command change it; None changes nothing."""
-    from dataclasses import replace
-
-    from hpo.definition.study import PROTOCOLS
-    from hpo.errors import InvalidDefinition
-
-    protocol = protocol or definition.protocol
-    if protocol not in PROTOCOLS:
-        raise InvalidDefinition(f"--protocol must be standard or notebook, got {protocol!r}.")
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    of_space = {key: changes.pop(key) for key in ("sampler", "budget") if key in changes}
-    if of_space:
-        if definition.space is None:
-            raise InvalidDefinition(
-                f"--{next(iter(of_space))} is for a study that searches a space, as joint does; "
-                f"{definition.name!r} has a grid."
-            )
-        changes["space"] = replace(definition.space, **of_space)
-    return replace(definition.in_protocol(protocol), **changes)

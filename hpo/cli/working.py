@@ -89,14 +89,12 @@ def submit(
 
     Example: hpo submit coarse
     """
-    from hpo.cli.searching import with_options
     from hpo.commands import running
     from hpo.data import prepared
     from hpo.definition import lookup
     from hpo.machine.signals import StopRequest
 
-    definition = with_options(
-        lookup.definition(study),
+    definition = lookup.definition(study).changed(
         protocol,
         seed=seed,
         pruner=pruner,

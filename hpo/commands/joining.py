@@ -26,8 +26,8 @@ from hpo.mirror import shelf
 from hpo.mirror import study as studies
 from hpo.planning import correction
 from hpo.planning.plan import plan, slots_of
+from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
-from hpo.views.story import Story
 from hpo.workers.worker import work
 from model.data import Dataset
 
@@ -39,7 +39,7 @@ def join(
     storage: Storage,
     dataset: Dataset,
     wanted: Sequence[str],
-    story: Story,
+    progress: Progress,
     stop: Callable[[], bool],
     watch: bool,
     grace: float,
@@ -51,11 +51,11 @@ def join(
         StudyUnreadable: A wanted study is damaged.
         DataUnavailable: A wanted study is about other images.
     """
-    counter = _Counter(story)
+    counter = _Counter(progress)
     trainers: dict[str, Trainer] = {}
     uuids = _found(storage, dataset, wanted)
     with Membership(storage, grace) as member:
-        desk = _Desk(storage, dataset, wanted, uuids, story)
+        desk = _Desk(storage, dataset, wanted, uuids, progress)
         while not stop():
             worked = False
             busy = desk.with_work()
@@ -100,17 +100,19 @@ def _work_for(
         correction.settle(storage, studies.present(storage, study), counter.warn)
 
 
-class _Counter(Story):
-    """Tells the story of another one, and counts what was trained."""
+class _Counter:
+    """Hands on what it is told, and counts what was trained."""
 
-    def __init__(self, story: Story) -> None:
-        super().__init__()
+    def __init__(self, progress: Progress) -> None:
         self.n_ended = 0
-        self._bar = story._bar
+        self._progress = progress
+        self.began, self.grew = progress.began, progress.grew
+        self.claimed, self.advanced = progress.claimed, progress.advanced
+        self.warn, self.spent = progress.warn, progress.spent
 
     def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
         self.n_ended += 1
-        super().ended(slot, outcome, value)
+        self._progress.ended(slot, outcome, value)
 
 
 class _Desk:
@@ -122,9 +124,9 @@ class _Desk:
         dataset: Dataset,
         wanted: Sequence[str],
         uuids: Sequence[str],
-        story: Story,
+        progress: Progress,
     ) -> None:
-        self._storage, self._story = storage, story
+        self._storage, self._progress = storage, progress
         self._wanted = {*wanted, *uuids}  # one may be renamed, or deleted and made again
         self._fingerprint = dataset.fingerprint
         self._told: dict[str, str] = {}  # by uuid, what was said of a study
@@ -156,7 +158,7 @@ class _Desk:
     def _say(self, uuid: str, text: str) -> None:
         if self._told.get(uuid) != text:
             self._told[uuid] = text
-            self._story.warn(text)
+            self._progress.warn(text)
 
     def _is_wanted(self, study: StoredStudy) -> bool:
         if study.experiment.data.fingerprint != self._fingerprint:

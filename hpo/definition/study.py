@@ -114,6 +114,31 @@ class StudyDefinition:
             replicates=1,
         )
 
+    def changed(self, protocol: str | None = None, **given: Any) -> "StudyDefinition":
+        """Return this definition with other values; None changes nothing.
+
+        Args:
+            given: Fields of the definition, and ``sampler`` and ``budget`` of its space.
+
+        Raises:
+            InvalidDefinition: A value is none, or a grid was given what is for a space.
+        """
+        protocol = protocol or self.protocol
+        if protocol not in PROTOCOLS:
+            raise InvalidDefinition(
+                f"The protocol must be standard or notebook, got {shown(protocol)}."
+            )
+        changes = {key: value for key, value in given.items() if value is not None}
+        of_space = {key: changes.pop(key) for key in ("sampler", "budget") if key in changes}
+        if of_space:
+            if self.space is None:
+                raise InvalidDefinition(
+                    f"A {next(iter(of_space))} is for a study that searches a space, as joint does; "
+                    f"{self.name!r} has a grid."
+                )
+            changes["space"] = replace(self.space, **of_space)
+        return replace(self.in_protocol(protocol), **changes)
+
 
 def study_name(definition: StudyDefinition, data_name: str) -> str:
     """Return ``<definition>[-<data>][-notebook]``."""

@@ -31,3 +31,28 @@ class Progress(Protocol):
 
     def spent(self, phases: Phases) -> None:
         """A worker is done, and this is where its time went."""
+
+
+class Silent:
+    """A `Progress` that keeps what it is told to itself."""
+
+    def began(self, title: str, experiment: Experiment, n_updates: int) -> None:
+        """Say nothing."""
+
+    def grew(self, experiment: Experiment) -> None:
+        """Say nothing."""
+
+    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None:
+        """Say nothing."""
+
+    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+        """Say nothing."""
+
+    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
+        """Say nothing."""
+
+    def warn(self, text: str) -> None:
+        """Say nothing."""
+
+    def spent(self, phases: Phases) -> None:
+        """Say nothing."""

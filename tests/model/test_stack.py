@@ -312,7 +312,17 @@ def alone_on_cifar_shapes(cifar_shaped: Task) -> dict[int, History]:
     return {key: histories(cifar_shaped, {key: configs[key]})[key] for key in configs}
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 16])
+@pytest.mark.parametrize(
+    "width",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.long),
+        3,
+        pytest.param(5, marks=pytest.mark.long),
+        pytest.param(8, marks=pytest.mark.long),
+        16,
+    ],
+)
 def test_on_cifar_shapes_a_network_has_the_same_bits_in_every_stack(
     width: int, cifar_shaped: Task, alone_on_cifar_shapes: dict[int, History]
 ) -> None:

@@ -290,7 +290,7 @@ def each_disturbance(
 
 
 @every(41)
-@pytest.mark.parametrize("fault", [DiskFull, DiskBroken])
+@pytest.mark.parametrize("fault", [DiskFull, pytest.param(DiskBroken, marks=pytest.mark.long)])
 def test_a_write_that_fails_ends_in_a_sentence_and_the_next_run_finishes(
     new_sqlite: Callable[[], str], fault: Callable[[int], Fault], step: int, whole: str
 ) -> None:
@@ -320,6 +320,7 @@ def test_a_process_that_dies_between_any_two_commits_loses_nothing(
     assert len(endings) >= 40 / step
 
 
+@pytest.mark.long
 @every(31)
 def test_a_process_that_dies_between_two_commits_to_postgresql_loses_nothing(
     new_postgresql: Callable[[], str], step: int, whole: str
@@ -341,6 +342,7 @@ def test_a_lost_connection_is_survived_by_the_run_itself(
     assert len(endings) >= 120 / step
 
 
+@pytest.mark.long
 @every(31)
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(
     new_postgresql: Callable[[], str], step: int, whole: str

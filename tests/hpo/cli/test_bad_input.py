@@ -612,7 +612,9 @@ def test_what_is_on_a_read_only_disk_can_be_looked_at(
     assert (answer.status, answer.out) == (0, before), answer.err
 
 
-@pytest.mark.parametrize("size", ["200k", "500k"])  # full while it is made, and while it is used
+@pytest.mark.parametrize(
+    "size", [pytest.param("200k", marks=pytest.mark.long), "500k"]
+)  # full while it is made, and while it is used
 def test_a_full_disk_loses_nothing(
     size: str, command: Command, write_study: Command, mounted: Callable[[str], Path]
 ) -> None:
@@ -649,7 +651,10 @@ def test_a_full_disk_loses_nothing(
         (["run", "coarse", "--seed"], "requires an argument"),
         (["run", "coarse", "--seed", "x"], "Invalid value for '--seed'"),
         (["run", "coarse", "--seed", "-1"], "The seed must be 0 to 4294967295, got -1."),
-        (["run", "coarse", "--protocol", "odd"], "--protocol must be standard or notebook, got 'o"),
+        (
+            ["run", "coarse", "--protocol", "odd"],
+            "The protocol must be standard or notebook, got 'o",
+        ),
         (
             ["run", "coarse", "--train-metrics", "odd"],
             "must be one of running, full; got 'odd'.",

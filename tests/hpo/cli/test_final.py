@@ -301,6 +301,7 @@ def test_final_and_verify_do_need_them(poisoned: Path, command: Command) -> None
     assert n_looks(poisoned) == 0
 
 
+@pytest.mark.long
 def test_a_worker_leaves_the_test_images_to_final(poisoned: Path, command: Command) -> None:
     command("run", "broad.py", "--data", "it.npz")
     command("submit", "last.py", "--data", "it.npz")

@@ -124,10 +124,10 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("coarse", "--sampler", "tpe"), "--sampler is for a study that searches a space"),
+        (("coarse", "--sampler", "tpe"), "A sampler is for a study that searches a space"),
         (
             ("coarse", "--budget", "9"),
-            "--budget is for a study that searches a space, as joint does",
+            "A budget is for a study that searches a space, as joint does",
         ),
         (
             ("joint", "--sampler", "luck"),

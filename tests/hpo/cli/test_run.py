@@ -127,9 +127,8 @@ def test_searching_never_reads_the_test_images(
     assert command("run", "fine", "--data", "digits").status == 0
 
 
-@pytest.mark.parametrize(
-    "test_batch", ["missing", pytest.param("poisoned", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("test_batch", ["missing", "poisoned"])
 def test_searching_on_cifar10_never_opens_the_test_batch(
     test_batch: str, cifar10_folder: Path, command: Command, write_study: Command, workplace: Path
 ) -> None:

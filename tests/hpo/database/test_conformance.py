@@ -11,9 +11,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 from hpo.database.storage import Storage
 
 
-@pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
-)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[optuna.storages.RDBStorage]:
@@ -41,6 +39,7 @@ def storage(opened: optuna.storages.RDBStorage) -> Iterator[optuna.storages.RDBS
     gc.collect()  # the suite leaves a storage that it unpickled to the collector, not closed
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 class TestOurStorageIsAnOptunaStorage(StorageTestCase):
     """All of Optuna's tests run here."""

@@ -297,6 +297,7 @@ def test_a_finished_study_that_others_edited_is_shown_as_it_was(
     shows_ours(storage, study, url)
 
 
+@pytest.mark.long
 def test_on_postgresql_too_what_others_told_edited_and_deleted_is_ours_again(
     postgresql_url: str, undisturbed: str
 ) -> None:

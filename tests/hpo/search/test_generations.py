@@ -313,7 +313,10 @@ def test_cells_that_share_no_stack_have_the_same_results(
     assert exported(storage) == undisturbed
 
 
-@pytest.mark.parametrize("stop_after", [1, 90, 333])
+@pytest.mark.parametrize(
+    "stop_after",
+    [pytest.param(1, marks=pytest.mark.long), 90, pytest.param(333, marks=pytest.mark.long)],
+)
 def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
     storage: Storage, run: Run, undisturbed: str, stop_after: int
 ) -> None:
@@ -325,6 +328,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
     assert exported(storage) == undisturbed
 
 
+@pytest.mark.long
 def test_interrupting_again_and_again_changes_nothing(
     storage: Storage, run: Run, undisturbed: str
 ) -> None:
@@ -619,7 +623,7 @@ def test_an_unfinished_search_is_no_parent(run: Run) -> None:
         ({"protocol": "notebook"}, "which the notebook did not do"),
         ({"grid": Values((0.1,))}, "needs a grid or a space, and not both"),
         ({"space": None}, "needs a grid or a space, and not both"),
-        ({"space": "joint"}, r"must be a hpo\.spaces\.Space; got 'joint'"),
+        ({"space": "joint"}, r"must be a hpo\.Space; got 'joint'"),
         ({"eta_min": 0.1}, "0 <= eta_min <= eta_max"),
         ({"evaluates_test": True}, "cannot look at the test images"),
     ],

@@ -145,6 +145,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[dict[
     return seen
 
 
+@pytest.mark.long
 def test_a_search_is_drawn_with_what_its_report_says(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_rate_and_curves_of_a_search_are_those_of_its_best_network(
     assert curves[0]["cycle_ends"] == [2 * recipe.n_s]
 
 
+@pytest.mark.long
 def test_a_search_that_goes_on_is_drawn_without_finalists(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

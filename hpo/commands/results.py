@@ -1,0 +1,164 @@
+"""What a stored study holds, asked for from Python; each question is answered as things are then."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection
+
+from hpo.database import rows, tables
+from hpo.database.reader import read_once
+from hpo.errors import MissingPackage
+from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import Point, Result, Slot, StoredStudy
+from hpo.judging import ranking
+from hpo.mirror import study as stored_studies
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpo.judging.judgement import Judgement
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a study."""
+
+    index: int
+    parameters: dict[str, Any]  #: lambda, and what else was searched
+    accuracy: float  #: mean over the replicates, on the validation images
+    replicates: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A stored study; it holds its name and looks into the database when it is asked."""
+
+    name: str
+    storage: str  #: SQLAlchemy URL
+
+    def _read(self, action: Callable[[Connection, StoredStudy], T]) -> T:
+        def look(connection: Connection) -> T:
+            return action(connection, stored_studies.stored(connection, self.name))
+
+        return read_once(self.storage, look)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The definition with every number settled."""
+        return self._read(lambda _, study: study.experiment)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What counts for each (cell, replicate), in their order."""
+        return tuple(self._read(lambda c, study: rows.results_of(c, study.uuid)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to train."""
+
+        def look(connection: Connection, study: StoredStudy) -> bool:
+            experiment = study.experiment
+            is_over = experiment.search is None or experiment.search.is_over
+            return is_over and len(rows.results_of(connection, study.uuid)) >= experiment.n_slots
+
+        return self._read(look)
+
+    @property
+    def best(self) -> Cell | None:
+        """The cell with the highest mean over its replicates; None while there is none."""
+
+        def look(connection: Connection, study: StoredStudy) -> Cell | None:
+            results, experiment = rows.results_of(connection, study.uuid), study.experiment
+            index = ranking.best_cell(results, experiment)
+            if index is None:
+                return None
+            _, replicates = ranking.compared(results, experiment)
+            accuracy = ranking.cell_means(results, experiment)[index]
+            return Cell(index, dict(experiment.cells[index]), accuracy, replicates)
+
+        return self._read(look)
+
+    def judgement(self) -> "Judgement | None":
+        """Return how sure the best cell is; None where there is nothing to compare."""
+        from hpo.views.report import judged
+
+        return self._read(judged)
+
+    def curves(self, cell: int, replicate: int = 0) -> list[Point]:
+        """Return the log points of one network; their values are in the order of ``hpo_curves``."""
+        return self._curves().get(Slot(cell, replicate), [])
+
+    def _curves(self) -> dict[Slot, list[Point]]:
+        def look(connection: Connection, study: StoredStudy) -> dict[Slot, list[Point]]:
+            return {
+                slot: [
+                    Point(row.n_updates, tuple(getattr(row, name) for name in tables.CURVE_COLUMNS))
+                    for row in found
+                ]
+                for slot, found in rows.curves_of(connection, study.uuid).items()
+            }
+
+        return self._read(look)
+
+    def trials(self) -> "pd.DataFrame":
+        """Return a row for each counted (cell, replicate), with its parameters.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        cells = self.experiment.cells
+        return _frame(
+            {
+                "cell": result.slot.cell,
+                "replicate": result.slot.replicate,
+                **cells[result.slot.cell],
+                "outcome": result.outcome,
+                "value": result.value,
+                "cycles": result.cycles,
+                "updates": result.n_updates,
+            }
+            for result in self.results
+        )
+
+    def curves_frame(self) -> "pd.DataFrame":
+        """Return a row for each log point of each network.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        return _frame(
+            {"cell": slot.cell, "replicate": slot.replicate, "updates": point.n_updates}
+            | dict(zip(tables.CURVE_COLUMNS, point.values, strict=True))
+            for slot, points in self._curves().items()
+            for point in points
+        )
+
+    def to_json(self) -> str:
+        """Return results and curves in canonical form, as ``hpo export`` prints them."""
+        from hpo.views import export
+
+        return self._read(export.to_json)
+
+    def to_csv(self) -> str:
+        """Return a row for each log point, as ``hpo export --format csv`` prints them."""
+        from hpo.views import export
+
+        return self._read(export.to_csv)
+
+    def plot(self, folder: str | Path) -> list[Path]:
+        """Draw the study into a folder; return the files."""
+        from hpo.views import drawing
+
+        return list(self._read(lambda c, study: drawing.of_study(c, study, Path(folder))))
+
+
+def _frame(rows_: Any) -> "pd.DataFrame":
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingPackage("A data frame", "pandas") from error
+    return pd.DataFrame(list(rows_))

@@ -1,0 +1,187 @@
+"""``import hpo``: every name is there, light, documented, and does what the command line does."""
+
+import inspect
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hpo
+from hpo.weights.file import Weights, npz_bytes
+from model.data import digits_test
+from model.losses import Loss
+from model.network import initialise
+from model.normalisation import Normalisation
+
+QUICK = hpo.StudyDefinition(
+    name="quick", grid=hpo.Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=1, batch_size=100
+)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'hpo.db'}"
+
+
+@pytest.fixture
+def study(storage: str) -> hpo.Study:
+    return hpo.run(QUICK, data="digits", storage=storage)
+
+
+@pytest.mark.parametrize("name", [name for name in hpo.__all__ if name != "__version__"])
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    assert inspect.getdoc(getattr(hpo, name))
+    assert name in dir(hpo)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'hpo' has no attribute 'optimise'"):
+        hpo.optimise  # noqa: B018
+
+
+def test_the_import_brings_no_heavy_package() -> None:
+    code = "import hpo, sys; print(sorted({'numpy', 'optuna', 'sqlalchemy', 'typer'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_a_study_is_run_once_and_loaded(study: hpo.Study, storage: str) -> None:
+    assert study.name == "quick-digits"
+    assert study.is_complete
+    assert hpo.load("quick-digits", storage=storage) == study
+    assert hpo.studies(storage=storage) == [study]
+    again = hpo.run(QUICK, data="digits", storage=storage)
+    assert again.to_json() == study.to_json()
+    with pytest.raises(hpo.HpoError, match="No study named 'other'"):
+        hpo.load("other", storage=storage)
+
+
+def test_a_study_tells_its_cells_results_and_curves(study: hpo.Study) -> None:
+    assert [result.slot.cell for result in study.results] == [0, 1, 2]
+    best = study.best
+    assert best is not None
+    assert best.accuracy == pytest.approx(max(result.value or 0 for result in study.results))
+    assert best.parameters == study.experiment.cells[best.index]
+    judgement = study.judgement()
+    assert judgement is not None
+    assert judgement.best == best.index
+    points = study.curves(best.index)
+    assert [point.n_updates for point in points] == sorted(point.n_updates for point in points)
+    assert points[-1].values[-1] == pytest.approx(best.accuracy)
+    assert study.to_csv().count("\n") > 3
+
+
+def test_what_python_runs_is_what_the_command_line_runs(
+    study: hpo.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "quick.py"
+    file.write_text(
+        "from hpo import StudyDefinition, Values\n"
+        "STUDY = StudyDefinition(\n"
+        "    name='quick', grid=Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=1, batch_size=100\n"
+        ")\n"
+    )
+    command = [sys.executable, "-m", "hpo", "run", str(file), "--data", "digits"]
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    subprocess.run([*command, "--storage", other], check=True, capture_output=True)
+    assert hpo.load("quick-digits", storage=other).to_json() == study.to_json()
+
+
+def test_data_frames_have_a_row_each(study: hpo.Study) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    trials = study.trials()
+    assert list(trials["cell"]) == [0, 1, 2]
+    assert list(trials["lambda"]) == [1e-4, 1e-3, 1e-2]
+    frame = study.curves_frame()
+    assert set(frame["cell"]) == {0, 1, 2}
+    assert {"updates", "validation_accuracy"} <= set(frame.columns)
+
+
+def test_without_pandas_a_data_frame_is_a_sentence(
+    study: hpo.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(hpo.HpoError, match="A data frame needs pandas, which is not installed"):
+        study.trials()
+
+
+def test_it_works_in_a_thread_that_is_not_the_main_one(storage: str) -> None:
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(hpo.run(QUICK, data="digits", storage=storage))
+    )
+    thread.start()
+    thread.join()
+    assert found[0].is_complete
+    assert threading.active_count() == 1
+
+
+def test_nothing_is_printed(
+    storage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    study = hpo.run(QUICK, data="digits", storage=storage)
+    study.plot(tmp_path / "pictures")
+    hpo.examine(storage)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stop_keeps_what_is_done_and_the_next_run_goes_on(
+    study: hpo.Study, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'stopped.db'}"
+    asked = iter(range(10_000))
+    stopped = hpo.run(QUICK, data="digits", storage=url, stop=lambda: next(asked) > 12)
+    assert not stopped.is_complete
+    assert hpo.run(QUICK, data="digits", storage=url).to_json() == study.to_json()
+
+
+def test_a_request_says_all_at_once(storage: str) -> None:
+    request = hpo.Request(study=QUICK, data="digits", name="mine", replicates=2, seed=3)
+    study = hpo.run(request, storage=storage)
+    assert (study.name, len(study.results)) == ("mine", 6)
+    assert study.experiment.definition.seed == 3
+
+
+def test_what_is_submitted_is_trained_by_a_worker(storage: str) -> None:
+    study = hpo.submit(QUICK, data="digits", storage=storage)
+    assert not study.is_complete
+    assert hpo.work(data="digits", storage=storage) == 3
+    assert study.is_complete
+    assert hpo.retry(study.name, storage=storage) == 0
+    hpo.delete(study.name, storage=storage)
+    assert hpo.studies(storage=storage) == []
+
+
+def test_several_processes_train_and_none_is_left(storage: str, study: hpo.Study) -> None:
+    import psutil
+
+    many = hpo.run(QUICK, data="digits", storage=storage, name="many", workers=2)
+    assert len(many.results) == 3
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_a_network_classifies_arrays_and_refuses_others(tmp_path: Path) -> None:
+    images = digits_test().images
+    network = Weights(
+        network=initialise(np.random.default_rng(0), 64, 5, 10).astype(np.float32),
+        normalisation=Normalisation.NONE,
+        statistics=None,
+        loss=Loss.CROSS_ENTROPY,
+        image_shape=(8, 8),
+        white=16.0,
+        class_names=(),
+        about={},
+    )
+    path = tmp_path / "weights.npz"
+    path.write_bytes(npz_bytes(network))
+
+    found = hpo.predict(path, images.reshape(-1, 8, 8))
+
+    assert found.classes.shape == (len(images), 10)
+    with pytest.raises(hpo.HpoError, match="was trained on images of 64 values, got 63 in each"):
+        hpo.predict(path, images[:, :63])
+    with pytest.raises(hpo.HpoError, match="weights.npz"):
+        hpo.predict(tmp_path / "other" / "weights.npz", images)
