@@ -39,6 +39,7 @@ check: dev  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/notebook.py  # what users write has its types
 
 format: dev  ## put the code into shape
 	$(BIN)/ruff check --fix .
