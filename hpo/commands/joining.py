@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.database.tables import LIVE
@@ -130,22 +130,28 @@ class _Desk:
         self._wanted = {*wanted, *uuids}  # one may be renamed, or deleted and made again
         self._fingerprint = dataset.fingerprint
         self._told: dict[str, str] = {}  # by uuid, what was said of a study
+        self._over: dict[str, tuple[StoredStudy, dict[str, int]]] = {}  # by uuid, when it was
         self._put_off: dict[
             str, tuple[StoredStudy, float]
         ] = {}  # by uuid, with the time until when
 
     def with_work(self) -> list[StoredStudy]:
         """Return the studies on these images in which something waits or runs."""
-        found = self._storage.write(shelf.look)
+        found = self._storage.read(shelf.look)
         for damaged in found.unreadable:
             if not self._wanted or self._wanted & {damaged.name, damaged.uuid}:
                 self._say(damaged.uuid, str(StudyUnreadable(damaged.name, damaged.reason)))
         here = {study.uuid for study in found.studies} | {s.uuid for s in found.unreadable}
-        for known in (self._told, self._put_off):
+        for known in (self._told, self._put_off, self._over):
             for uuid in known.keys() - here:
                 del known[uuid]
         wanted = [study for study in found.studies if self._is_wanted(study)]
-        return self._storage.write(lambda c: [study for study in wanted if self._is_busy(c, study)])
+        if not wanted:
+            return []
+        counts = self._storage.read(rows.counts_by_study)
+        return self._storage.read(
+            lambda c: [study for study in wanted if self._is_busy(c, study, counts)]
+        )
 
     def pass_by(self, study: StoredStudy, error: Exception) -> None:
         """Leave a study alone until its row changes, or for a while."""
@@ -168,15 +174,24 @@ class _Desk:
         before, until = self._put_off.get(study.uuid, (None, 0.0))
         return study != before or time.monotonic() > until
 
-    def _is_busy(self, connection: Connection, study: StoredStudy) -> bool:
+    def _is_busy(
+        self, connection: Connection, study: StoredStudy, counts: dict[str, dict[str, int]]
+    ) -> bool:
+        states = counts.get(study.uuid, {})
+        if any(states.get(state) for state in LIVE):
+            return True
+        if self._over.get(study.uuid) == (study, states):
+            return False
         try:
-            counts = rows.count_attempts(connection, study.uuid)
-            return any(counts.get(state) for state in LIVE) or _wants_more(connection, study)
+            wants_more = _wants_more(connection, study)
         except Exception as error:
             if not is_of_one_study(error):
                 raise
             self.pass_by(study, error)
             return False
+        if not wants_more:  # nor will it, until its row or its attempts change
+            self._over[study.uuid] = study, states
+        return wants_more
 
 
 def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[str]:
@@ -199,7 +214,7 @@ def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[st
 
 def _wants_more(connection: Connection, study: StoredStudy) -> bool:
     """Tell whether nobody has planned what comes next, as between two generations of a search."""
-    results = {result.slot for result in rows.results_of(connection, study.uuid)}
+    results = {result.slot for result in outcomes.results_of(connection, study.uuid)}
     missing = [slot for slot in slots_of(study.experiment) if slot not in results]
     if not missing:
         search = study.experiment.search

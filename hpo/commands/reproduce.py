@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hpo.commands import running
 from hpo.data import prepared
 from hpo.data.sources import Source
-from hpo.database import rows
+from hpo.database import outcomes
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition import lookup
 from hpo.definition.study import NOTEBOOK_SEED
@@ -197,7 +197,7 @@ def _search(
     name: str, study: OpenStudy, storage: Storage, published: dict[str, list[float]]
 ) -> list[Figure]:
     lambdas = study.experiment.lambdas
-    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     figures = []
     for cell, (expected, accuracy) in enumerate(
         zip(published["lambdas"], published["validation_accuracies"], strict=True)
@@ -219,7 +219,7 @@ def _final(
     storage: Storage,
     published: dict[str, float],
 ) -> list[Figure]:
-    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     taken = final.show_test_images(storage, study, dataset, source)
     return [
         _accuracy("final, validation accuracy", published["validation_accuracy"], results[0].value),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
 
-from hpo.database import rows, tables
+from hpo.database import outcomes, tables
 from hpo.database.reader import read_once
 from hpo.errors import MissingPackage
 from hpo.experiment.experiment import Experiment
@@ -54,7 +54,7 @@ class Study:
     @property
     def results(self) -> tuple[Result, ...]:
         """What counts for each (cell, replicate), in their order."""
-        return tuple(self._read(lambda c, study: rows.results_of(c, study.uuid)))
+        return tuple(self._read(lambda c, study: outcomes.results_of(c, study.uuid)))
 
     @property
     def is_complete(self) -> bool:
@@ -63,7 +63,9 @@ class Study:
         def look(connection: Connection, study: StoredStudy) -> bool:
             experiment = study.experiment
             is_over = experiment.search is None or experiment.search.is_over
-            return is_over and len(rows.results_of(connection, study.uuid)) >= experiment.n_slots
+            return (
+                is_over and len(outcomes.results_of(connection, study.uuid)) >= experiment.n_slots
+            )
 
         return self._read(look)
 
@@ -72,7 +74,7 @@ class Study:
         """The cell with the highest mean over its replicates; None while there is none."""
 
         def look(connection: Connection, study: StoredStudy) -> Cell | None:
-            results, experiment = rows.results_of(connection, study.uuid), study.experiment
+            results, experiment = outcomes.results_of(connection, study.uuid), study.experiment
             index = ranking.best_cell(results, experiment)
             if index is None:
                 return None
@@ -99,7 +101,7 @@ class Study:
                     Point(row.n_updates, tuple(getattr(row, name) for name in tables.CURVE_COLUMNS))
                     for row in found
                 ]
-                for slot, found in rows.curves_of(connection, study.uuid).items()
+                for slot, found in outcomes.curves_of(connection, study.uuid).items()
             }
 
         return self._read(look)

@@ -18,7 +18,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes
 from hpo.database.rows import at
 from hpo.database.tables import checkpoints, results
 from hpo.errors import NoResult
@@ -150,7 +150,7 @@ def drop_last(connection: Connection, study: str, slot: Slot) -> None:
     present = sorted(connection.execute(query).scalars())
     if present:
         connection.execute(checkpoints.delete().where(mine, checkpoints.c.n_updates == present[-1]))
-    rows.forget_curve(connection, study, slot, after=present[-2] if len(present) > 1 else 0)
+    outcomes.forget_curve(connection, study, slot, after=present[-2] if len(present) > 1 else 0)
 
 
 def forget(connection: Connection, study: str, slot: Slot) -> None:

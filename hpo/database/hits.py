@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes
 from hpo.experiment.records import Slot, StoredStudy
 
 
@@ -18,6 +18,6 @@ def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np
         Slot(row.cell, row.replicate): np.unpackbits(
             np.frombuffer(row.hits, np.uint8), count=n_images
         ).astype(np.bool_)
-        for row in rows.result_rows(connection, study.uuid)
+        for row in outcomes.result_rows(connection, study.uuid)
         if row.outcome == "complete" and len(row.hits) == (n_images + 7) // 8
     }

@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row
 
-from hpo.database import digests
+from hpo.database import damage, digests
 from hpo.database.tables import test_looks
 
 if TYPE_CHECKING:  # a report of accuracies does without NumPy
     import numpy as np
     from numpy.typing import NDArray
+
+
+def looks_of(connection: Connection, study: str) -> list[Row[Any]]:
+    """Return every look at the test images that this study took, oldest first.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    rows = connection.execute(
+        test_looks.select().where(test_looks.c.study == study).order_by(test_looks.c.id)
+    )
+    return [damage.check(connection, test_looks, row) for row in rows]
 
 
 def latest(looks: Sequence[Row[Any]]) -> list[Row[Any]]:

@@ -6,7 +6,7 @@ wrote and change nothing.
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,18 +15,15 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import damage, digests
 from hpo.database.tables import (
-    CURVE_COLUMNS,
     LIVE,
     attempts,
     checkpoints,
-    curves,
     results,
     studies,
-    test_looks,
 )
 from hpo.errors import DamagedRow, StudyUnreadable, reason_of
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Point, Result, Slot, StoredStudy, UnreadableStudy
+from hpo.experiment.records import Attempt, Slot, StoredStudy, UnreadableStudy
 
 
 def now(connection: Connection) -> float:
@@ -196,6 +193,19 @@ def running_of(connection: Connection, study: str) -> list[tuple[Attempt, int]]:
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
 
 
+def running_by_study(connection: Connection) -> dict[str, list[tuple[Attempt, int]]]:
+    """Return by study what `running_of` does."""
+    query = (
+        sa.select(attempts, _LAST_CHECKPOINT)
+        .where(attempts.c.state == "running")
+        .order_by(attempts.c.study, attempts.c.replicate, attempts.c.cell)
+    )
+    found: dict[str, list[tuple[Attempt, int]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.study, []).append((attempt_of(row), int(row.last_checkpoint)))
+    return found
+
+
 def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Attempt, int]]:
     """Return the first waiting attempts, with the update that their last checkpoint is at.
 
@@ -233,6 +243,17 @@ def count_attempts(connection: Connection, study: str) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def counts_by_study(connection: Connection) -> dict[str, dict[str, int]]:
+    """Return by study what `count_attempts` does."""
+    query = sa.select(attempts.c.study, attempts.c.state, sa.func.count()).group_by(
+        attempts.c.study, attempts.c.state
+    )
+    found: dict[str, dict[str, int]] = {}
+    for study, state, n in connection.execute(query):
+        found.setdefault(study, {})[state] = n
+    return found
+
+
 def ended_slots(connection: Connection, study: str) -> set[Slot]:
     """Return the slots whose last attempt has ended, so that they must have a result."""
     query = (
@@ -263,103 +284,3 @@ def standing(connection: Connection, study: str, attempt: Attempt) -> Attempt | 
 
 def _this(study: str, attempt: Attempt) -> sa.ColumnElement[bool]:
     return sa.and_(at(attempts, study, attempt.slot), attempts.c.attempt == attempt.number)
-
-
-def results_of(connection: Connection, study: str) -> list[Result]:
-    """Return the counted results, by cell and replicate.
-
-    Raises:
-        DamagedRow: One is not what was written.
-    """
-    return [
-        Result(
-            Slot(row.cell, row.replicate),
-            row.attempt,
-            row.outcome,
-            row.value,
-            row.cycles,
-            row.n_updates,
-        )
-        for row in result_rows(connection, study)
-    ]
-
-
-def counted_slots(connection: Connection, study: str) -> set[Slot]:
-    """Return the slots that have a result, sound or not."""
-    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
-    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
-
-
-def result_rows(connection: Connection, study: str) -> list[Row[Any]]:
-    """Return the rows of the counted results, by cell and replicate.
-
-    Raises:
-        DamagedRow: One is not what was written.
-    """
-    query = results.select().where(results.c.study == study)
-    found = connection.execute(query.order_by(results.c.cell, results.c.replicate))
-    return [damage.check(connection, results, row) for row in found]
-
-
-def result_at(connection: Connection, study: str, slot: Slot) -> Row[Any] | None:
-    """Return the row of one result, or None.
-
-    Raises:
-        DamagedRow: It is not what was written.
-    """
-    row = connection.execute(results.select().where(at(results, study, slot))).one_or_none()
-    return damage.check(connection, results, row) if row else None
-
-
-def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:
-    """Add points to the curves of a slot; what stood from the first of them on is replaced."""
-    rows: list[dict[str, Any]] = [
-        {"study": study, "cell": slot.cell, "replicate": slot.replicate, "n_updates": p.n_updates}
-        | {name: number(value) for name, value in zip(CURVE_COLUMNS, p.values, strict=True)}
-        for p in points
-    ]
-    if rows:
-        forget_curve(connection, study, slot, after=rows[0]["n_updates"] - 1)
-        connection.execute(curves.insert(), rows)
-
-
-def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> None:
-    """Delete the points of a slot that come after so many updates."""
-    later = sa.and_(at(curves, study, slot), curves.c.n_updates > after)
-    connection.execute(curves.delete().where(later))
-
-
-def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
-    """Return the rows of every curve of a study, in the order of updates.
-
-    Raises:
-        DamagedRow: One is not what was written.
-    """
-    rows = connection.execute(
-        curves.select()
-        .where(curves.c.study == study)
-        .order_by(curves.c.cell, curves.c.replicate, curves.c.n_updates)
-    )
-    found: dict[Slot, list[Row[Any]]] = {}
-    for row in rows:
-        damage.check(connection, curves, row)
-        found.setdefault(Slot(row.cell, row.replicate), []).append(row)
-    return found
-
-
-def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
-    """Return the digest of the curve of a slot as it stands, for its result."""
-    query = sa.select(curves.c.digest).where(at(curves, study, slot)).order_by(curves.c.n_updates)
-    return digests.of_curve(connection.execute(query).scalars())
-
-
-def looks_of(connection: Connection, study: str) -> list[Row[Any]]:
-    """Return every look at the test images that this study took, oldest first.
-
-    Raises:
-        DamagedRow: One is not what was written.
-    """
-    rows = connection.execute(
-        test_looks.select().where(test_looks.c.study == study).order_by(test_looks.c.id)
-    )
-    return [damage.check(connection, test_looks, row) for row in rows]

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import checkpoints, rows, tables
+from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.experiment.records import Slot, StoredStudy
 from hpo.health.finding import Finding
 
@@ -49,7 +49,7 @@ def surplus(connection: Connection, study: StoredStudy) -> Finding:
     """Compare results and live attempts with the grid: one of either for every slot."""
     experiment = study.experiment
     n_slots = experiment.n_slots
-    counted = rows.counted_slots(connection, study.uuid)
+    counted = outcomes.counted_slots(connection, study.uuid)
     live = [a.slot for a in rows.attempts_of(connection, study.uuid, states=tables.LIVE)]
     twice = len(live) - len(set(live)) + len(counted & set(live))
     if twice:
@@ -62,7 +62,7 @@ def surplus(connection: Connection, study: StoredStudy) -> Finding:
 def fail_surplus(connection: Connection) -> None:
     """Leave no live attempt where there is a result, and elsewhere only the last one."""
     for study in rows.all_studies(connection):
-        taken = rows.counted_slots(connection, study.uuid)
+        taken = outcomes.counted_slots(connection, study.uuid)
         live = rows.attempts_of(connection, study.uuid, states=tables.LIVE)
         for attempt in reversed(live):
             if attempt.slot in taken:

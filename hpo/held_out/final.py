@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from hpo.data import prepared
 from hpo.data.sources import Source
-from hpo.database import damage, rows
+from hpo.database import damage, outcomes
 from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.held_out import looking, model_card
@@ -109,7 +109,7 @@ def write_model(
 
 def _of_best_cell(connection: Connection, study: StoredStudy) -> list[Result]:
     """Return the replicates of the best cell; none if every cell diverged in some replicate."""
-    results = rows.results_of(connection, study.uuid)
+    results = outcomes.results_of(connection, study.uuid)
     best = ranking.best_cell(results, study.experiment)
     return [r for r in results if r.slot.cell == best]
 
@@ -159,5 +159,5 @@ def _weights(
 
 def _environment(connection: Connection, study: str, result: Result) -> dict[str, str]:
     """Return the versions that the result was computed with."""
-    row = rows.result_at(connection, study, result.slot)
+    row = outcomes.result_at(connection, study, result.slot)
     return damage.parsed(row.environment, "The environment of a result") if row else {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row
 
 from hpo.data.sources import Source
-from hpo.database import checkpoints, digests, leases, rows, tables
+from hpo.database import checkpoints, digests, leases, looks, rows, tables
 from hpo.database.storage import Storage
 from hpo.errors import NoResult
 from hpo.experiment.records import Slot, StoredStudy
@@ -85,7 +85,7 @@ def _standing(connection: Connection, study: str, slot: Slot, test: Dataset) -> 
     """Return the id of a look at these images that was begun and not completed, or None."""
     found = [
         row.id
-        for row in rows.looks_of(connection, study)
+        for row in looks.looks_of(connection, study)
         if _is_of(row, slot) and not row.is_complete and row.fingerprint == test.fingerprint
     ]
     return found[-1] if found else None
@@ -96,7 +96,7 @@ def _begin(storage: Storage, study: str, slot: Slot, what: str, test: Dataset) -
     moment = storage.write(rows.now)
 
     def write(connection: Connection) -> int:
-        for row in rows.looks_of(connection, study):
+        for row in looks.looks_of(connection, study):
             if _is_of(row, slot) and row.looked_at == moment:  # a commit that was thought lost
                 return int(row.id)
         values = {
@@ -131,9 +131,9 @@ def _complete(connection: Connection, begun: int, hits: NDArray[np.bool_]) -> No
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:
     """Return the last completed look at the test images for this slot, or None."""
-    looks = storage.write(lambda connection: rows.looks_of(connection, study))
+    taken = storage.write(lambda connection: looks.looks_of(connection, study))
     found = [
-        Look(row.n_images, row.n_right) for row in looks if row.is_complete and _is_of(row, slot)
+        Look(row.n_images, row.n_right) for row in taken if row.is_complete and _is_of(row, slot)
     ]
     return found[-1] if found else None
 

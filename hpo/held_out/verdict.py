@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import looks, rows, tables
+from hpo.database import looks, tables
 from hpo.experiment.records import StoredStudy
 from hpo.judging.statistics import Interval, mean_accuracy
 
@@ -49,7 +49,7 @@ class Verdict:
 
 def verdict(connection: Connection, study: StoredStudy) -> Verdict | None:
     """Return what the looks that were taken say, or None if there was none."""
-    taken = rows.looks_of(connection, study.uuid)
+    taken = looks.looks_of(connection, study.uuid)
     latest, bits = looks.latest(taken), looks.hits(taken)
     if not latest:
         return None

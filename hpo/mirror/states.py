@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, rows, tables
+from hpo.database import damage, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.experiment.records import Attempt, Result
 from hpo.mirror import identity
@@ -156,7 +156,7 @@ def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> 
 def _result(connection: Connection, study: OpenStudy, attempt: Attempt) -> Row[Any] | None:
     if attempt.state != "ended":
         return None
-    return rows.result_at(connection, study.uuid, attempt.slot)
+    return outcomes.result_at(connection, study.uuid, attempt.slot)
 
 
 def _show_result(

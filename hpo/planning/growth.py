@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.mirror.study import OpenStudy
@@ -17,7 +17,7 @@ def extend(storage: Storage, study: OpenStudy) -> bool:
 
     def read(connection: Connection) -> tuple[StoredStudy | None, list[Result]]:
         stored = rows.study_by_uuid(connection, study.uuid)
-        return stored, rows.results_of(connection, study.uuid)
+        return stored, outcomes.results_of(connection, study.uuid)
 
     stored, results = storage.write(read)
     if stored is None or stored.experiment.search is None or stored.experiment.search.is_over:

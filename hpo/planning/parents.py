@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.database.storage import Storage
 from hpo.definition.grids import ParentCell
 from hpo.definition.study import StudyDefinition, suffixed
@@ -102,7 +102,7 @@ def finished_best(connection: Connection, study: StoredStudy) -> Result:
     Raises:
         ParentUnfinished: Cells are missing, or every one diverged.
     """
-    results = rows.results_of(connection, study.uuid)
+    results = outcomes.results_of(connection, study.uuid)
     experiment = study.experiment
     n_slots = experiment.n_slots
     missing = n_slots - len(results)

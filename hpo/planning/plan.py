@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import decisions, leases, rows
+from hpo.database import decisions, leases, outcomes, rows
 from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.storage import Storage
 from hpo.database.tables import LIVE, attempts
@@ -92,7 +92,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     stored = studies.stored_now(connection, study)
     experiment = stored.experiment
     slots = slots_of(experiment)
-    counted = rows.counted_slots(connection, study.uuid)
+    counted = outcomes.counted_slots(connection, study.uuid)
     made = rows.attempts_of(connection, study.uuid)
     failed = _failed_too_often(made)
     decisions.lock(connection, study.uuid)
@@ -134,7 +134,7 @@ def slots_of(experiment: Experiment) -> list[Slot]:
 def _standing(
     connection: Connection, study: str, experiment: Experiment, failed: dict[Slot, str]
 ) -> Plan:
-    slots, counted = slots_of(experiment), rows.counted_slots(connection, study)
+    slots, counted = slots_of(experiment), outcomes.counted_slots(connection, study)
     is_over = experiment.search is None or experiment.search.is_over
     space = experiment.definition.space
     return Plan(

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import checkpoints, decisions, rows, tables
+from hpo.database import checkpoints, decisions, outcomes, rows, tables
 from hpo.definition.pruning import parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Slot, StoredStudy
@@ -96,7 +96,7 @@ def _table(
     values = {Slot(r.cell, r.replicate): r.validation_accuracy for r in connection.execute(query)}
     out = set(given_up) | {
         result.slot
-        for result in rows.results_of(connection, study.uuid)
+        for result in outcomes.results_of(connection, study.uuid)
         if result.outcome == "diverged"
     }
     table: dict[int, float | None] = {}
@@ -160,7 +160,7 @@ def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cyc
         value=connection.execute(value).scalar_one_or_none(),
         cycles=cycle,
         environment=connection.execute(made_in).scalar_one_or_none() or "{}",
-        curve_digest=rows.digest_of_curve(connection, study.uuid, slot),
+        curve_digest=outcomes.digest_of_curve(connection, study.uuid, slot),
     )
     checkpoints.forget(connection, study.uuid, slot)
     moment = rows.now(connection)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.definition.spaces import Value
 from hpo.definition.study import suffixed
 from hpo.experiment.experiment import Experiment, Recipe
@@ -29,7 +29,7 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
     for parent in space.warm_start:
         name = suffixed(parent, experiment.data.name, definition.protocol)
         for study in rows.studies_by_name(connection, name)[:1]:
-            results = rows.results_of(connection, study.uuid)
+            results = outcomes.results_of(connection, study.uuid)
             if len(results) < study.experiment.n_slots or not _is_alike(
                 study.experiment, experiment
             ):

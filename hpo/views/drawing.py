@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo.database import checkpoints, rows, tables
+from hpo.database import checkpoints, outcomes, tables
 from hpo.definition.spaces import Space
 from hpo.errors import NoResult
 from hpo.experiment.records import Result, Slot, StoredStudy, parameters
@@ -65,7 +65,7 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
     recipe = experiment.recipe(best.slot.cell if best else 0)
     schedule = Cyclic(eta_min=experiment.definition.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
     ends = _cycle_ends(schedule, recipe.n_updates)
-    curves = {slot: _curve(r) for slot, r in rows.curves_of(connection, study.uuid).items()}
+    curves = {slot: _curve(r) for slot, r in outcomes.curves_of(connection, study.uuid).items()}
     first = {slot.cell: curve for slot, curve in curves.items() if slot.replicate == 0}
     if space is None and len(first) > 1:
         written.append(folder / "cells.png")

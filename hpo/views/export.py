@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, digests, rows, tables
+from hpo.database import damage, digests, outcomes, rows, tables
 from hpo.definition.spaces import Value
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Result, Slot, StoredStudy
@@ -38,7 +38,7 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
         },
         "trials": [
             _trial(result, experiment.cells[result.slot.cell], curves.get(result.slot, []))
-            for result in rows.results_of(connection, study.uuid)
+            for result in outcomes.results_of(connection, study.uuid)
         ],
     }
     return json.dumps(document, indent=1, allow_nan=False)
@@ -53,7 +53,7 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
         ["cell", "replicate", *map(_plain, names), "state", "update", *tables.CURVE_COLUMNS]
     )
     curves = whole_curves(connection, study)
-    for result in rows.results_of(connection, study.uuid):
+    for result in outcomes.results_of(connection, study.uuid):
         slot = result.slot
         values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
         for row in curves.get(slot, []):
@@ -70,9 +70,9 @@ def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[
     Raises:
         DamagedRow: A row is not what was written, or is missing.
     """
-    curves = rows.curves_of(connection, study.uuid)
+    curves = outcomes.curves_of(connection, study.uuid)
     counted = set()
-    for row in rows.result_rows(connection, study.uuid):
+    for row in outcomes.result_rows(connection, study.uuid):
         slot = Slot(row.cell, row.replicate)
         found = digests.of_curve(point.digest for point in curves.get(slot, []))
         if slot in counted or found != row.curve_digest:

@@ -3,13 +3,13 @@
 A study that cannot be shown is a line that says why, and keeps no other from being shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from hpo.database import fleet, rows
-from hpo.errors import is_of_one_study, reason_of
-from hpo.experiment.records import StoredStudy
+from hpo.database import fleet, outcomes, rows
+from hpo.errors import DamagedRow, is_of_one_study, reason_of
+from hpo.experiment.records import Result, StoredStudy
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
 from hpo.views import report
@@ -23,21 +23,29 @@ def status(connection: Connection) -> str:
         f"{'study':<24} {'cells':>6} {'done':>6} {'running':>8} {'waiting':>8} {'pruned':>7} "
         f"{'diverged':>9}  best"
     )
-    lines = _each(connection, lambda study: _status_of(connection, study))
+    found = shelf.look(connection)
+    results, states = outcomes.results_by_study(connection), rows.counts_by_study(connection)
+
+    def line_of(study: StoredStudy) -> str:
+        counted = results.get(study.uuid, [])
+        if isinstance(counted, DamagedRow):
+            raise counted
+        return _status_of(study, counted, states.get(study.uuid, {}))
+
+    lines = _each(found, line_of)
     if not lines:
         return NONE_YET
-    workers = working(connection)
+    workers = working(connection, found.studies)
     return "\n".join([header, *lines, "", workers] if workers else [header, *lines])
 
 
 def listing(connection: Connection) -> str:
     """Return a line for every study: its name, data and recipe."""
-    return "\n".join(_each(connection, _listed)) or NONE_YET
+    return "\n".join(_each(shelf.look(connection), _listed)) or NONE_YET
 
 
-def _each(connection: Connection, line_of: Callable[[StoredStudy], str]) -> list[str]:
+def _each(found: shelf.Shelf, line_of: Callable[[StoredStudy], str]) -> list[str]:
     """Return the line of every study, and after them what there is to say about any."""
-    found = shelf.look(connection)
     lines = []
     for study in found.studies:
         try:
@@ -49,9 +57,8 @@ def _each(connection: Connection, line_of: Callable[[StoredStudy], str]) -> list
     return [printable(line) for line in (*lines, *found.remarks)]
 
 
-def _status_of(connection: Connection, study: StoredStudy) -> str:
-    told = report.read(connection, study)
-    states = rows.count_attempts(connection, study.uuid)
+def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]) -> str:
+    told = report.StudyReport(study, tuple(results), test_accuracy=None, n_test_looks=0)
     pruned, diverged = (
         sum(r.outcome == outcome for r in told.results) for outcome in ("pruned", "diverged")
     )
@@ -76,9 +83,9 @@ def _listed(study: StoredStudy) -> str:
     )
 
 
-def working(connection: Connection) -> str:
+def working(connection: Connection, studies: Sequence[StoredStudy]) -> str:
     """Return a line for every worker: where it is, when it was heard, what it trains."""
-    held = _held_by_worker(connection)
+    held = _held_by_worker(connection, studies)
     lines = []
     for worker in fleet.living(connection):
         who = worker.identity
@@ -88,13 +95,14 @@ def working(connection: Connection) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _held_by_worker(connection: Connection) -> dict[str, list[str]]:
+def _held_by_worker(connection: Connection, studies: Sequence[StoredStudy]) -> dict[str, list[str]]:
     """Return by worker what it trains, with the last finished cycle."""
     held: dict[str, list[str]] = {}
-    for study in shelf.look(connection).studies:
+    running = rows.running_by_study(connection)
+    for study in studies:
         cells: dict[tuple[str, int, int], list[int]] = {}
         known = range(len(study.experiment.cells))
-        for attempt, done in rows.running_of(connection, study.uuid):
+        for attempt, done in running.get(study.uuid, []):
             if attempt.worker and "id" in attempt.worker and attempt.slot.cell in known:
                 cycle = done // (2 * study.experiment.recipe(attempt.slot.cell).n_s)
                 key = (attempt.worker["id"], attempt.slot.replicate, cycle)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hpo.database import looks, rows
+from hpo.database import looks, outcomes
 from hpo.definition.grids import ParentCell
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment
@@ -47,8 +47,8 @@ class StudyReport:
 
 def read(connection: Connection, study: StoredStudy) -> StudyReport:
     """Return what is known of ``study``."""
-    taken = rows.looks_of(connection, study.uuid)
-    results = tuple(rows.results_of(connection, study.uuid))
+    taken = looks.looks_of(connection, study.uuid)
+    results = tuple(outcomes.results_of(connection, study.uuid))
     return StudyReport(study, results, looks.accuracy(taken), len(taken))
 
 
@@ -135,7 +135,7 @@ def judged(connection: Connection, study: StoredStudy) -> "Judgement | None":
     from hpo.database.hits import hits_of
     from hpo.judging.judgement import judge
 
-    return judge(study, rows.results_of(connection, study.uuid), hits_of(connection, study))
+    return judge(study, outcomes.results_of(connection, study.uuid), hits_of(connection, study))
 
 
 def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hpo.database import checkpoints, damage, rows
+from hpo.database import checkpoints, damage, outcomes, rows
 from hpo.database.checkpoints import Checkpoint
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
@@ -106,7 +106,7 @@ def resume(storage: Storage, study: OpenStudy, held: Claim, progress: Progress) 
                 warnings.append(f"Cell {cell} goes back to an earlier checkpoint. {error}")
         for cell, checkpoint in found.items():
             done = checkpoint.n_updates if checkpoint else 0
-            rows.forget_curve(connection, study.uuid, held.attempts[cell].slot, after=done)
+            outcomes.forget_curve(connection, study.uuid, held.attempts[cell].slot, after=done)
         return found, warnings
 
     found, warnings = storage.write(load)

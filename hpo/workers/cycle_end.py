@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Connection
 
-from hpo.database import checkpoints, decisions, rows, tables
+from hpo.database import checkpoints, decisions, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.pruning import parse
 from hpo.experiment.records import Attempt
@@ -93,7 +93,7 @@ def write(
                 if cell not in endings:
                     written.paused.append(cell)
                 continue
-            rows.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
+            outcomes.append_curve(connection, study.uuid, attempt.slot, held.unwritten[cell])
             if cell in contents:
                 keep = 1 if cell in endings else checkpoints.KEPT
                 slot, content = attempt.slot, contents[cell]
@@ -144,7 +144,7 @@ def _end(
             n_updates=n_updates,
             hits=ending.hits,
             environment=held.environment(cell),
-            curve_digest=rows.digest_of_curve(connection, study.uuid, attempt.slot),
+            curve_digest=outcomes.digest_of_curve(connection, study.uuid, attempt.slot),
         )
     )
     moment = rows.now(connection)

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.database.fleet import Membership
 from hpo.database.reader import read_once
 from hpo.database.storage import Storage
@@ -157,7 +157,7 @@ def test_eight_runs_that_start_together_on_no_database_make_one_study(
         (study,) = rows.all_studies(connection)
         names = list(connection.execute(sa.text("select study_name from studies")).scalars())
         shown = connection.execute(sa.text("select state, count(*) from trials group by state"))
-        cells = [result.slot.cell for result in rows.results_of(connection, study.uuid)]
+        cells = [result.slot.cell for result in outcomes.results_of(connection, study.uuid)]
         numbers = {a.number for a in rows.attempts_of(connection, study.uuid)}
         return names, [tuple(row) for row in shown], cells, numbers
 

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from hpo.commands import doctor, running
-from hpo.database import checkpoints, rows, tables
+from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -197,9 +197,9 @@ def nothing_of_it_is_half_there(connection: Connection, study: StoredStudy) -> N
         label = checkpoints.label(study.uuid, study.experiment, slot, row.n_updates)
         checkpoints.unpack(row.content, row.sha256, label)
         ends.setdefault(slot, set()).add(row.n_updates)
-    for result in rows.results_of(connection, study.uuid):
+    for result in outcomes.results_of(connection, study.uuid):
         assert result.n_updates in ends[result.slot]
-    curves = rows.curves_of(connection, study.uuid)
+    curves = outcomes.curves_of(connection, study.uuid)
     assert curves.keys() == ends.keys()
     for slot, points in curves.items():
         assert [p.n_updates for p in points] == list(range(1, max(ends[slot]) + 1))
@@ -210,7 +210,7 @@ def ends_as_if_nothing_had_happened(url: str, whole: str) -> None:
     """Finish the study with a plain run; look at its export, its results and Optuna's trials."""
     with finished(url) as (storage, study):
         assert storage.write(lambda c: to_json(c, study.stored)) == whole
-        results = storage.write(lambda c: rows.results_of(c, study.uuid))
+        results = storage.write(lambda c: outcomes.results_of(c, study.uuid))
         attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))
         trials = storage.optuna.get_all_trials(study.study_id)
     assert [r.slot for r in results] == [Slot(cell, 0) for cell in range(3)]

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.reader import Reader, read_once
 from hpo.experiment.records import Slot
 from hpo.mirror.study import stored
@@ -181,7 +181,7 @@ def every_cell_has_one_counted_result(url: str, study: str, n_cells: int) -> Non
 
     def look(connection: sa.Connection) -> tuple[list[int], Counter[str], Counter[str]]:
         uuid = stored(connection, study).uuid
-        cells = [result.slot.cell for result in rows.results_of(connection, uuid)]
+        cells = [result.slot.cell for result in outcomes.results_of(connection, uuid)]
         ours = Counter(attempt.state for attempt in rows.attempts_of(connection, uuid))
         shown = Counter(connection.execute(sa.text("select state from trials")).scalars())
         return cells, ours, shown

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.database.reader import read_once
 from hpo.mirror.study import stored
 from hpo.views.export import to_json
@@ -138,7 +138,7 @@ def test_four_workers_go_on_when_the_server_was_restarted(
 
     def look(connection: sa.Connection) -> tuple[list[int], list[tuple[str, int]], set[int]]:
         study = stored(connection, "long-digits").uuid
-        cells = [result.slot.cell for result in rows.results_of(connection, study)]
+        cells = [result.slot.cell for result in outcomes.results_of(connection, study)]
         shown = connection.execute(sa.text("select state, count(*) from trials group by state"))
         attempts = {attempt.number for attempt in rows.attempts_of(connection, study)}
         return cells, [(row[0], row[1]) for row in shown], attempts

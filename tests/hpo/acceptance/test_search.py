@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from hpo.commands import running
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import AroundBest, Best, Values
 from hpo.definition.study import StudyDefinition
@@ -112,7 +112,7 @@ def created(storage: Storage, definition: StudyDefinition = SMALL) -> OpenStudy:
 def test_a_run_counts_every_cell_once(storage: Storage, run: Run) -> None:
     outcome = run()
 
-    results = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, outcome.study.uuid))
     assert [r.slot for r in results] == [Slot(cell, 0) for cell in range(4)]
     assert {r.outcome for r in results} == {"complete"}
     assert outcome.n_missing == 0
@@ -193,7 +193,7 @@ def test_a_cell_that_diverges_is_counted_and_its_neighbours_go_on(
     wild = dataclasses.replace(SMALL, name="wild", grid=Values((0.0,)), eta_max=1e15, n_s=15)
     outcome = run(wild)
 
-    (result,) = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
+    (result,) = storage.write(lambda c: outcomes.results_of(c, outcome.study.uuid))
     assert (result.outcome, result.value) == ("diverged", None)
     (trial,) = trials(storage, "wild-digits")
     assert trial.state is TrialState.FAIL
@@ -206,7 +206,7 @@ def test_a_cell_that_diverges_is_counted_and_its_neighbours_go_on(
 def test_only_the_best_cells_keep_their_weights(storage: Storage, run: Run) -> None:
     outcome = run()
 
-    results = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, outcome.study.uuid))
     kept = storage.write(lambda c: c.execute(sa.select(tables.checkpoints.c.cell)).scalars().all())
     ranked = sorted(results, key=lambda r: (-(r.value or 0), r.slot.cell))
     assert sorted(kept) == sorted(r.slot.cell for r in ranked[:3])
@@ -367,8 +367,8 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
 
     assert watcher.results == {}
     assert "given to another worker" in watcher.warnings[0]
-    assert storage.write(lambda c: rows.results_of(c, made.uuid)) == []
-    assert storage.write(lambda c: rows.curves_of(c, made.uuid)) == {}
+    assert storage.write(lambda c: outcomes.results_of(c, made.uuid)) == []
+    assert storage.write(lambda c: outcomes.curves_of(c, made.uuid)) == {}
 
 
 def test_the_trials_of_a_dead_process_come_back_as_retries(
@@ -418,7 +418,7 @@ def test_optimize_walks_the_grid_once_in_its_order(storage: Storage) -> None:
 
     assert tuple(seen) == LAMBDAS
     assert own.best_params == {"lambda": 1e-2}
-    results = storage.write(lambda c: rows.results_of(c, made.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, made.uuid))
     assert [r.slot.cell for r in results] == [0, 1, 2, 3]
 
 
@@ -451,7 +451,7 @@ def test_a_finished_grid_is_not_walked_again(storage: Storage, run: Run) -> None
     )
     with pytest.raises(NoResult, match="Every cell of 'small-digits' is done"):
         own.optimize(lambda trial: 0.0, n_trials=1)
-    results = storage.write(lambda c: rows.results_of(c, made.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, made.uuid))
     assert len(results) == 4
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from hpo.commands import doctor, running
-from hpo.database import fleet, rows, tables
+from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -126,7 +126,7 @@ def exported(storage: Storage, study: OpenStudy) -> str:
 
 
 def n_results(storage: Storage, study: OpenStudy) -> int:
-    return len(storage.write(lambda connection: rows.results_of(connection, study.uuid)))
+    return len(storage.write(lambda connection: outcomes.results_of(connection, study.uuid)))
 
 
 def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(

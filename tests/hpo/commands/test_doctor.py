@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
 from hpo.commands.doctor import examine
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -229,7 +229,7 @@ def test_a_study_that_was_renamed_in_the_dashboard_is_not_deleted(
 
     examine(url, repair=True)
 
-    assert len(storage.write(lambda c: rows.results_of(c, study.uuid))) == 4
+    assert len(storage.write(lambda c: outcomes.results_of(c, study.uuid))) == 4
 
 
 def test_a_worker_that_died_is_closed_and_what_it_held_freed(
@@ -333,7 +333,7 @@ def test_the_command_says_what_it_found_and_exits_accordingly(
     assert "`hpo doctor --repair` deletes it" in sick.out
     assert mended.out.count("mended") == 4
     assert "Everything is sound." in healthy.out
-    assert opened.write(lambda c: rows.curves_of(c, study.uuid)) != {}
+    assert opened.write(lambda c: outcomes.curves_of(c, study.uuid)) != {}
     opened.close()
 
 

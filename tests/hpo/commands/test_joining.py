@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from hpo.commands import joining, running
 from hpo.commands.doctor import examine
-from hpo.database import digests, rows, tables
+from hpo.database import digests, outcomes, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
@@ -76,23 +76,15 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]
         then: Callable[[], None] | None = None,
         at: int = 25,
     ) -> tuple[int, list[str]]:
-        told, pauses, points = Told(), [], []
+        pauses, points = [], []
 
-        class Counter(joining._Counter):
+        class Watching(Told):
             def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
                 points.append(slot)
                 if then is not None and len(points) == at:
                     then()
 
-            def warn(self, text: str) -> None:
-                told.warn(text)
-
-            def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
-                self.n_ended += 1
-
-            began, claimed, grew = Told.began, Told.claimed, Told.grew
-
-        monkeypatch.setattr(joining, "_Counter", Counter)
+        told = Watching()
         monkeypatch.setattr(joining.time, "sleep", pauses.append)
         stop = (lambda: len(pauses) >= watch) if watch else (lambda: False)
         n = joining.join(storage, digits(), wanted, told, stop, bool(watch), 60.0)
@@ -109,7 +101,7 @@ def submit(storage: Storage, name: str, definition: StudyDefinition = FOUR) -> s
 
 
 def n_results(storage: Storage, uuid: str) -> int:
-    return storage.write(lambda c: len(rows.results_of(c, uuid)))
+    return storage.write(lambda c: len(outcomes.results_of(c, uuid)))
 
 
 def rewrite(storage: Storage, uuid: str, text: str, *, sealed: bool = True) -> None:

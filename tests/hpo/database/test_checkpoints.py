@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.commands import running
-from hpo.database import checkpoints, rows, tables
+from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.checkpoints import Damaged, pack, unpack
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
@@ -321,7 +321,7 @@ def go_on_elsewhere(url: str, recipe: str, stop_at: float, width: int) -> None:
 
 
 def _final_weights(storage: Storage, study: OpenStudy) -> dict[Slot, list[bytes]]:
-    results = storage.write(lambda c: rows.results_of(c, study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, study.uuid))
 
     def weights(slot: Slot) -> list[bytes]:
         found = storage.write(lambda c: looking.final_network(c, study.stored, slot))

@@ -104,8 +104,8 @@ def test_a_damaged_row_is_refused_named_and_trained_again_to_the_same_bits(
 ) -> None:
     study = run(storage)
     whole = exported(storage, study)
-    outcomes = {t["cell"]: t["state"] for t in json.loads(whole)["trials"]}
-    assert (outcomes[0], outcomes[3]) == ("pruned", "complete")
+    states = {t["cell"]: t["state"] for t in json.loads(whole)["trials"]}
+    assert (states[0], states[3]) == ("pruned", "complete")
     execute(storage, damage(study))
 
     with pytest.raises(DamagedRow, match=r"of 'halved-digits', cell [03].*`hpo doctor`"):

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from hpo.commands import running
 from hpo.data.sources import Source
-from hpo.database import digests, rows, tables
+from hpo.database import digests, outcomes, tables
+from hpo.database.looks import looks_of
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -51,7 +52,7 @@ def run(storage: Storage) -> Run:
 
 
 def looks(storage: Storage, study: OpenStudy) -> list[sa.Row]:
-    return storage.write(lambda connection: rows.looks_of(connection, study.uuid))
+    return storage.write(lambda connection: looks_of(connection, study.uuid))
 
 
 def verdict(storage: Storage, study: OpenStudy) -> Verdict:
@@ -188,7 +189,7 @@ def test_the_best_cell_is_that_of_the_highest_mean(storage: Storage, run: Run) -
 
     final.show_test_images(storage, study, digits(), DIGITS)
 
-    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     means = [np.mean([r.value or 0.0 for r in results if r.slot.cell == c]) for c in range(3)]
     assert {row.cell for row in looks(storage, study)} == {int(np.argmax(means))}
     assert len(looks(storage, study)) == 2
@@ -238,7 +239,7 @@ def test_the_network_of_the_best_validation_accuracy_is_written(
 ) -> None:
     study = run()
     taken = final.show_test_images(storage, study, digits(), DIGITS)
-    results = storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     best = max(results, key=lambda r: (r.value or 0, -r.slot.replicate))
 
     about = read(final.write_model(storage, study, digits(), tmp_path)[0]).about

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from hpo.commands import running
 from hpo.data.sources import Source
-from hpo.database import digests, tables
-from hpo.database import rows as stored_rows
+from hpo.database import digests, outcomes, tables
+from hpo.database.looks import looks_of
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -49,7 +49,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 
 def looks(storage: Storage, study: str) -> list[sa.Row]:
-    return storage.write(lambda connection: stored_rows.looks_of(connection, study))
+    return storage.write(lambda connection: looks_of(connection, study))
 
 
 def test_a_look_is_a_row_that_says_who_looked_at_what(storage: Storage) -> None:
@@ -214,7 +214,7 @@ def test_the_weights_of_the_best_three_cells_are_kept(storage: Storage) -> None:
         name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1
     )
     study = running.run(definition, digits(), storage, Story(), lambda: False).study
-    results = storage.write(lambda connection: stored_rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     ranked = sorted(results, key=lambda r: (-(r.value or 0), r.slot.cell))
 
     for result in ranked[:3]:
@@ -229,7 +229,7 @@ def test_the_weights_of_the_best_three_cells_are_kept_in_every_replicate(storage
         name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1, replicates=2
     )
     study = running.run(definition, digits(), storage, Story(), lambda: False).study
-    results = storage.write(lambda connection: stored_rows.results_of(connection, study.uuid))
+    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     expected = set()
     for replicate in range(2):
         mine = [r for r in results if r.slot.replicate == replicate]

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
 from hpo.commands.doctor import examine
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -132,7 +132,7 @@ def texts(url: str, *, wrong: bool = True) -> list[str]:
 
 def shows_ours(storage: Storage, study: OpenStudy, url: str) -> None:
     """Optuna, freshly opened, has the results of ours and calls our best one the best."""
-    results = storage.write(lambda c: rows.results_of(c, study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, study.uuid))
     fresh = theirs(url)
     complete = [
         t for t in fresh.trials if t.state is TrialState.COMPLETE and "cell" in t.user_attrs
@@ -348,7 +348,7 @@ def test_a_process_that_read_what_was_told_still_finds_our_best(
 
     study = run(storage)
 
-    results = storage.write(lambda c: rows.results_of(c, study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, study.uuid))
     assert old.best_value == max(r.value for r in results if r.value is not None)
     assert [t.user_attrs[TOLD] for t in theirs(url).trials[:4]] == ["COMPLETE with 0.999"] * 4
     optuna.copy_study(

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
@@ -93,7 +93,7 @@ def states(storage: Storage, name: str) -> list[TrialState]:
 def is_shown(storage: Storage, study: OpenStudy) -> None:
     """Optuna's study of ours has a complete trial with our value for every attempt of ours."""
     attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))
-    results = {r.slot: r.value for r in storage.write(lambda c: rows.results_of(c, study.uuid))}
+    results = {r.slot: r.value for r in storage.write(lambda c: outcomes.results_of(c, study.uuid))}
     standing = storage.write(lambda c: identity.of(c, study.uuid))
     assert standing is not None
     assert standing.shown is not None
@@ -385,7 +385,7 @@ def test_a_direction_that_others_changed_or_deleted_is_set_again(
         shown = optuna.load_study(study_name="four-digits", storage=storage.optuna)
         assert shown.direction is optuna.study.StudyDirection.MAXIMIZE
         assert shown.best_value == max(
-            r.value or 0 for r in storage.write(lambda c: rows.results_of(c, study.uuid))
+            r.value or 0 for r in storage.write(lambda c: outcomes.results_of(c, study.uuid))
         )
 
 

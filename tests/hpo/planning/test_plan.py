@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpo.commands import running
-from hpo.database import fleet, rows, tables
+from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -119,7 +119,7 @@ def test_the_neighbours_of_one_that_fails_are_counted(
 
     outcome = run()
 
-    results = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
+    results = storage.write(lambda c: outcomes.results_of(c, outcome.study.uuid))
     assert [r.slot.cell for r in results] == [0, 1, 3]
     for cell in (0, 1, 3):
         states = [state for state, _ in history(storage, outcome, Slot(cell, 0))]

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 
 from hpo.commands import doctor, running
 from hpo.data.sources import Source
-from hpo.database import decisions, rows, tables
+from hpo.database import decisions, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic, Values
 from hpo.definition.study import StudyDefinition
@@ -141,7 +141,7 @@ def arrive(connection: sa.Connection, slot: Slot, cycle: int) -> None:
     n_updates = 2 * EXPERIMENT.n_s * cycle
     (attempt,) = [a for a in rows.attempts_of(connection, "some") if a.slot == slot]
     values = (0.0, 0.0, 0.0, 0.0, 0.0, accuracy(slot, cycle))
-    rows.append_curve(connection, "some", slot, [Point(n_updates, values)])
+    outcomes.append_curve(connection, "some", slot, [Point(n_updates, values)])
     rows.update_attempt(connection, "some", attempt, state=rungs.PAUSED)
     decisions.lock(connection, "some")
     rungs.decide(connection, STORED)
@@ -174,7 +174,7 @@ def played(engine: Engine, rng: random.Random) -> tuple[Any, Any]:
             arrive(connection, slot, done[slot])
         known = decisions.decided(connection, "some")
         results = [
-            (r.slot, r.outcome, r.value, r.cycles) for r in rows.results_of(connection, "some")
+            (r.slot, r.outcome, r.value, r.cycles) for r in outcomes.results_of(connection, "some")
         ]
         transaction.rollback()
     return known, results

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.commands import joining, running
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Best, Values
 from hpo.definition.spaces import Real, Space, WholeEpochs
@@ -257,7 +257,7 @@ def test_a_search_counts_every_slot_once(storage: Storage, run: Run) -> None:
     outcome = run()
 
     experiment = outcome.study.experiment
-    found = storage.write(lambda c: rows.results_of(c, outcome.study.uuid))
+    found = storage.write(lambda c: outcomes.results_of(c, outcome.study.uuid))
     wanted = [
         Slot(cell, replicate)
         for cell in range(len(experiment.cells))
@@ -359,7 +359,7 @@ def test_replicates_grow_when_the_search_is_over_and_not_before(storage: Storage
     after = grown.experiment
     assert after.cells == before.cells
     assert after.n_slots == 6 * len(after.cells)
-    found = storage.write(lambda c: rows.results_of(c, grown.uuid))
+    found = storage.write(lambda c: outcomes.results_of(c, grown.uuid))
     assert len(found) == after.n_slots
 
 
@@ -487,7 +487,7 @@ GRID = StudyDefinition(name="coarse", grid=Values((1e-3, 1e-2)), n_s=24, n_cycle
 
 def test_a_search_begins_with_what_earlier_studies_know(storage: Storage, run: Run) -> None:
     coarse = run(GRID).study
-    known = storage.write(lambda c: rows.results_of(c, coarse.uuid))
+    known = storage.write(lambda c: outcomes.results_of(c, coarse.uuid))
     definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse", "fine")))
 
     told: list[str] = []

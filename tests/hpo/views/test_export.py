@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
-from hpo.database import digests, rows, tables
+from hpo.database import digests, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import AroundBest, Values
 from hpo.definition.study import StudyDefinition
@@ -53,7 +53,7 @@ def as_csv(storage: Storage, study: OpenStudy) -> list[dict[str, str]]:
 
 
 def results_of(storage: Storage, study: OpenStudy) -> list[Result]:
-    return storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    return storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
 
 
 def test_the_document_has_the_promised_shape(parent: tuple[Storage, OpenStudy]) -> None:
@@ -102,7 +102,7 @@ def test_numbers_are_those_of_the_database_to_the_last_bit(
     parent: tuple[Storage, OpenStudy],
 ) -> None:
     storage, study = parent
-    curves = storage.write(lambda connection: rows.curves_of(connection, study.uuid))
+    curves = storage.write(lambda connection: outcomes.curves_of(connection, study.uuid))
 
     for trial in json.loads(as_json(storage, study))["trials"]:
         points = curves[Slot(trial["cell"], 0)]
@@ -198,8 +198,8 @@ def test_what_is_not_finite_is_stored_as_nothing(tmp_path: Path) -> None:
     values = (math.nan, math.inf, -math.inf, 0.1 + 0.2, 5e-324, 1.0)
 
     def spoil(connection: sa.Connection) -> None:
-        rows.append_curve(connection, study.uuid, Slot(0, 0), [Point(41, values)])
-        curve = rows.digest_of_curve(connection, study.uuid, Slot(0, 0))
+        outcomes.append_curve(connection, study.uuid, Slot(0, 0), [Point(41, values)])
+        curve = outcomes.digest_of_curve(connection, study.uuid, Slot(0, 0))
         first = rows.at(tables.results, study.uuid, Slot(0, 0))
         connection.execute(tables.results.update().where(first).values(curve_digest=curve))
         digests.seal(connection, tables.results, tables.results.select())

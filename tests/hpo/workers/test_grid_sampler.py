@@ -17,7 +17,7 @@ import pytest
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.spaces import Real, Space
@@ -68,10 +68,10 @@ def lambda_of(trial: optuna.Trial) -> float:
 
 
 def results(storage: Storage, study: OpenStudy) -> list[Result]:
-    return storage.write(lambda connection: rows.results_of(connection, study.uuid))
+    return storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
 
 
-def outcomes(storage: Storage, study: OpenStudy) -> list[tuple[str, float | None]]:
+def ended(storage: Storage, study: OpenStudy) -> list[tuple[str, float | None]]:
     return [(r.outcome, r.value) for r in results(storage, study)]
 
 
@@ -121,7 +121,7 @@ def test_each_way_to_end_counts_once(
 
     expected: list[tuple[str, float | None]] = [("complete", value) for value in LAMBDAS]
     expected[1] = counted
-    assert outcomes(storage, study) == expected
+    assert ended(storage, study) == expected
     assert len(own.trials) == 4
     told = storage.write(lambda c: report.table(report.read(c, study.stored)))
     assert "after cycle 0" not in told
@@ -181,7 +181,7 @@ def test_an_interrupted_cell_is_given_back_and_counts_as_no_failure(
 
     walk(storage, study, lambda_of)
 
-    assert outcomes(storage, study) == [("complete", value) for value in LAMBDAS]
+    assert ended(storage, study) == [("complete", value) for value in LAMBDAS]
     assert {r.attempt for r in results(storage, study)} == {0}
     assert wrong(url) == []
 
@@ -200,7 +200,7 @@ def test_threads_share_the_cells_and_end_quietly(
     walk(storage, study, objective, n_jobs=n_jobs)
 
     assert sorted(seen) == list(LAMBDAS)
-    assert outcomes(storage, study) == [("complete", value) for value in LAMBDAS]
+    assert ended(storage, study) == [("complete", value) for value in LAMBDAS]
     assert wrong(url) == []
     assert not any(finding.is_note for finding in examine(url))
 
@@ -233,7 +233,7 @@ def test_what_was_enqueued_before_a_cell_is_evaluated_and_not_counted(
 
     walk(storage, study, lambda_of)
 
-    assert outcomes(storage, study) == [("complete", value) for value in LAMBDAS]
+    assert ended(storage, study) == [("complete", value) for value in LAMBDAS]
     assert [t.value for t in own.trials[4:]] == [5e-3, LAMBDAS[1]]
 
 
@@ -245,7 +245,7 @@ def test_asking_and_telling_needs_no_optimize(storage: Storage, study: OpenStudy
         trial = own.ask()
         own.tell(trial, lambda_of(trial))
 
-    assert outcomes(storage, study) == [("complete", value) for value in LAMBDAS]
+    assert ended(storage, study) == [("complete", value) for value in LAMBDAS]
 
 
 def test_a_cell_is_held_by_a_worker_with_a_heartbeat_and_its_doctor_is_content(

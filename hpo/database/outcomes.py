@@ -1,0 +1,110 @@
+"""What counts: the results of a study and its curves, as rows of ours."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hpo.database import damage, digests
+from hpo.database.rows import at, number
+from hpo.database.tables import CURVE_COLUMNS, curves, results
+from hpo.errors import DamagedRow
+from hpo.experiment.records import Point, Result, Slot
+
+
+def results_of(connection: Connection, study: str) -> list[Result]:
+    """Return the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    return [_result_of(row) for row in result_rows(connection, study)]
+
+
+def results_by_study(connection: Connection) -> dict[str, list[Result] | DamagedRow]:
+    """Return the counted results of every study that has any, or what is wrong with one of them."""
+    found: dict[str, list[Result] | DamagedRow] = {}
+    query = results.select().order_by(results.c.study, results.c.cell, results.c.replicate)
+    for row in connection.execute(query).all():
+        known = found.setdefault(row.study, [])
+        if isinstance(known, list):
+            try:
+                known.append(_result_of(damage.check(connection, results, row)))
+            except DamagedRow as error:
+                found[row.study] = error
+    return found
+
+
+def _result_of(row: Row[Any]) -> Result:
+    slot = Slot(row.cell, row.replicate)
+    return Result(slot, row.attempt, row.outcome, row.value, row.cycles, row.n_updates)
+
+
+def counted_slots(connection: Connection, study: str) -> set[Slot]:
+    """Return the slots that have a result, sound or not."""
+    found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)
+    return {Slot(row.cell, row.replicate) for row in connection.execute(found)}
+
+
+def result_rows(connection: Connection, study: str) -> list[Row[Any]]:
+    """Return the rows of the counted results, by cell and replicate.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    query = results.select().where(results.c.study == study)
+    found = connection.execute(query.order_by(results.c.cell, results.c.replicate))
+    return [damage.check(connection, results, row) for row in found]
+
+
+def result_at(connection: Connection, study: str, slot: Slot) -> Row[Any] | None:
+    """Return the row of one result, or None.
+
+    Raises:
+        DamagedRow: It is not what was written.
+    """
+    row = connection.execute(results.select().where(at(results, study, slot))).one_or_none()
+    return damage.check(connection, results, row) if row else None
+
+
+def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:
+    """Add points to the curves of a slot; what stood from the first of them on is replaced."""
+    rows: list[dict[str, Any]] = [
+        {"study": study, "cell": slot.cell, "replicate": slot.replicate, "n_updates": p.n_updates}
+        | {name: number(value) for name, value in zip(CURVE_COLUMNS, p.values, strict=True)}
+        for p in points
+    ]
+    if rows:
+        forget_curve(connection, study, slot, after=rows[0]["n_updates"] - 1)
+        connection.execute(curves.insert(), rows)
+
+
+def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> None:
+    """Delete the points of a slot that come after so many updates."""
+    later = sa.and_(at(curves, study, slot), curves.c.n_updates > after)
+    connection.execute(curves.delete().where(later))
+
+
+def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
+    """Return the rows of every curve of a study, in the order of updates.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    rows = connection.execute(
+        curves.select()
+        .where(curves.c.study == study)
+        .order_by(curves.c.cell, curves.c.replicate, curves.c.n_updates)
+    )
+    found: dict[Slot, list[Row[Any]]] = {}
+    for row in rows:
+        damage.check(connection, curves, row)
+        found.setdefault(Slot(row.cell, row.replicate), []).append(row)
+    return found
+
+
+def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
+    """Return the digest of the curve of a slot as it stands, for its result."""
+    query = sa.select(curves.c.digest).where(at(curves, study, slot)).order_by(curves.c.n_updates)
+    return digests.of_curve(connection.execute(query).scalars())

@@ -1,0 +1,69 @@
+"""All studies at a glance, in a number of statements that does not grow with them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+import hpo
+from hpo.commands import joining
+from hpo.commands.studies import submit
+from hpo.database.reader import Reader
+from hpo.database.storage import Storage
+from hpo.training.progress import Silent
+from hpo.views import overview
+from model.data import digits
+
+SMALL = hpo.StudyDefinition(name="small", grid=hpo.Values((1e-3, 1e-2)), n_s=5, n_cycles=1)
+
+
+@contextmanager
+def statements(engine: sa.Engine) -> Iterator[list[str]]:
+    """Collect what is asked of a database within the block."""
+    found: list[str] = []
+
+    def hear(*told: object) -> None:
+        found.append(str(told[2]))
+
+    sa.event.listen(engine, "before_cursor_execute", hear)
+    yield found
+    sa.event.remove(engine, "before_cursor_execute", hear)
+
+
+@pytest.fixture
+def filled(url: str) -> str:
+    """A database with a finished study, and later ones that wait."""
+    hpo.run(SMALL, data="digits", storage=url, name="first")
+    return url
+
+
+def n_for_status(url: str) -> int:
+    reader = Reader(url)
+    with statements(reader.engine) as found:
+        told = reader.read(overview.status)
+    reader.close()
+    assert "first" in told
+    return len(found)
+
+
+def test_status_asks_as_much_of_many_studies_as_of_one(filled: str) -> None:
+    before = n_for_status(filled)
+    for number in range(8):
+        submit(SMALL, data="digits", storage=filled, name=f"more-{number}", replicates=4)
+    assert n_for_status(filled) == before
+
+
+def test_an_idle_look_for_work_asks_as_much_of_many_studies_as_of_one(filled: str) -> None:
+    with Storage(filled) as storage:
+        desk = joining._Desk(storage, digits(), [], [], Silent())
+        assert desk.with_work() == []
+        with statements(storage.engine) as one:
+            assert desk.with_work() == []
+        for number in range(6):
+            hpo.run(SMALL, data="digits", storage=filled, name=f"more-{number}")
+        assert desk.with_work() == []
+        with statements(storage.engine) as many:
+            assert desk.with_work() == []
+        assert len(many) == len(one)
+        assert not any("BEGIN IMMEDIATE" in statement for statement in many)
