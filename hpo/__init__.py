@@ -34,9 +34,9 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.definition.grids import Linear as Linear
     from hpo.definition.grids import Logarithmic as Logarithmic
     from hpo.definition.grids import Values as Values
-    from hpo.definition.spaces import Real as Real
+    from hpo.definition.ranges import Real as Real
+    from hpo.definition.ranges import WholeEpochs as WholeEpochs
     from hpo.definition.spaces import Space as Space
-    from hpo.definition.spaces import WholeEpochs as WholeEpochs
     from hpo.definition.study import Epochs as Epochs
     from hpo.definition.study import StudyDefinition as StudyDefinition
     from hpo.errors import HpoError as HpoError
@@ -62,14 +62,14 @@ _PLACES = {
     "Logarithmic": "hpo.definition.grids",
     "Point": "hpo.experiment.records",
     "Progress": "hpo.training.progress",
-    "Real": "hpo.definition.spaces",
+    "Real": "hpo.definition.ranges",
     "Request": "hpo.commands.request",
     "Result": "hpo.experiment.records",
     "Space": "hpo.definition.spaces",
     "Study": "hpo.commands.results",
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",
-    "WholeEpochs": "hpo.definition.spaces",
+    "WholeEpochs": "hpo.definition.ranges",
     "delete": "hpo.commands.studies",
     "examine": "hpo.commands.doctor",
     "load": "hpo.commands.studies",

@@ -175,7 +175,7 @@ def test_the_test_part_is_read_through_a_source_only() -> None:
         if path.parts[0] != "model" and names(path) & {"digits_test", "npz_parts", "TEST_BATCH"}
     }
 
-    assert users == {"hpo/data/sources.py"}
+    assert users == {"hpo/data/source.py"}
 
 
 def test_only_final_and_reproduce_look_at_the_test_images() -> None:

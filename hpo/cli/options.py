@@ -10,7 +10,7 @@ import typer
 from hpo.machine.console import say
 
 if TYPE_CHECKING:
-    from hpo.data.sources import Source
+    from hpo.data.source import Source
 
 StorageUrl = Annotated[
     str,

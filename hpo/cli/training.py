@@ -9,7 +9,7 @@ from hpo.cli.options import Data, open_source
 from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
-    from hpo.data.sources import Source
+    from hpo.data.source import Source
     from hpo.training.single import Trained
     from model.data import Dataset
 

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hpo.database import outcomes, rows
-from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.database.tables import LIVE
 from hpo.errors import (
@@ -28,6 +27,7 @@ from hpo.planning import correction
 from hpo.planning.plan import plan, slots_of
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
+from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import Dataset
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpo.commands import running
 from hpo.data import prepared
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database import outcomes
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition import lookup

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from hpo.data import parts, prepared
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database import leases
-from hpo.database.fleet import GRACE, Membership
+from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
@@ -28,6 +28,7 @@ from hpo.training.progress import Progress
 from hpo.training.trainer import WIDTH, Trainer, facts
 from hpo.workers import pool
 from hpo.workers.member import Reserve
+from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import Dataset, split
 

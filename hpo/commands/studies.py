@@ -14,7 +14,7 @@ from hpo.commands import joining, running
 from hpo.commands.request import Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database.fleet import GRACE
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage

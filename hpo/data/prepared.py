@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.data.sources import Kept, Seal, Source, cache_folder
+from hpo.data.source import Kept, Seal, Source
+from hpo.data.sources import cache_folder
 from hpo.errors import DataChanged
 from hpo.machine import cache
 from hpo.machine.cache import FACTS, MARK

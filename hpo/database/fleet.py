@@ -15,21 +15,16 @@ nothing any more are deleted; one that only was silent makes its row again with 
 
 import json
 import math
-import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import rows
-from hpo.database.storage import Interrupted, Storage
 from hpo.database.tables import attempts, workers
-from hpo.errors import HpoError
 from hpo.experiment.records import Attempt
 from hpo.machine import process
 from hpo.machine.process import this_worker
@@ -53,7 +48,7 @@ def patience_of(grace: float) -> float:
     return MISSED * beat_of(grace)
 
 
-_present: set[str] = set()  #: workers that this process is
+present: set[str] = set()  #: workers that this process is
 
 
 @dataclass(frozen=True)
@@ -82,68 +77,6 @@ class WorkerRow:
         """Whether it is time that it is heard again, so that one may wonder."""
         late = self.silent_for > patience_of(self.grace)
         return late or not self.is_timely or process.is_gone(self.identity)
-
-
-class Membership:
-    """A process as a worker, from entering to leaving; a thread keeps its heart beating."""
-
-    def __init__(self, storage: Storage, grace: float = GRACE) -> None:
-        self.id = str(uuid.uuid4())
-        self.identity = this_worker() | {"id": self.id}
-        self._storage = storage
-        self._grace = grace
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        _present.add(self.id)
-        self._storage.write(self._register)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join(timeout=1)
-        self._storage.finish(self._leave)
-        _present.discard(self.id)
-
-    def _register(self, connection: Connection) -> None:
-        moment = rows.now(connection)
-        connection.execute(workers.delete().where(workers.c.id == self.id))
-        connection.execute(
-            workers.insert().values(
-                id=self.id,
-                identity=json.dumps(self.identity),
-                started_at=moment,
-                heartbeat_at=moment,
-                grace=self._grace,
-            )
-        )
-
-    def _beat(self) -> None:
-        while not self._over.wait(beat_of(self._grace)):
-            try:
-                self._storage.finish(self._touch, patience=self._grace / 6)
-            except (HpoError, Interrupted, OSError):
-                continue  # the next beat may get through; if none does, the lease is lost
-
-    def _touch(self, connection: Connection) -> None:
-        if self._over.is_set():
-            return
-        mine = workers.update().where(workers.c.id == self.id)
-        beat = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
-        if connection.execute(beat).rowcount == 0:  # we were silent, and were swept
-            self._register(connection)
-
-    def _leave(self, connection: Connection) -> None:
-        mine = workers.update().where(workers.c.id == self.id)
-        connection.execute(mine.values(ended_at=rows.now(connection)))
-        sweep(connection)  # its own row, unless it could not give back what it held
 
 
 @dataclass(frozen=True)
@@ -279,7 +212,7 @@ def _cause_of_death(
 def _is_left_behind(identity: dict[str, Any]) -> bool:
     """Tell whether this very process was that worker, and is it no more: a full disk kept its row."""
     is_ours = all(identity.get(key) == value for key, value in this_worker().items())
-    return is_ours and identity["id"] not in _present
+    return is_ours and identity["id"] not in present
 
 
 def _cause(worker: WorkerRow) -> str | None:

@@ -1,160 +1,22 @@
 """A space to search: which values each parameter may have, who proposes, and what it may cost."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from hpo.definition.numbers import came, is_number, plain, several
+from hpo.definition.numbers import came, is_number, several
+from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole, WholeEpochs, settle
 from hpo.errors import InvalidDefinition
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    pass
 
-Value = float | int | str
 SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
 NORMALISATIONS = ("image", "feature", "none")
 MOST_VALUES = 1000  #: of one number in a grid
 MOST_BUDGET = 10**12  #: updates
 MOST_FINAL = 1000  #: replicates of a finalist
 LONGEST_HALF_CYCLE = 10_000_000  #: updates, and more than enough epochs
-
-
-@dataclass(frozen=True)
-class Real:
-    """A number between two others, on a logarithmic scale if so said."""
-
-    low: float
-    high: float
-    logarithmic: bool = False
-    #: How many values the sampler ``grid`` takes from it.
-    n: int = 4
-
-    def __post_init__(self) -> None:
-        _settle(self)
-
-    def at(self, place: float) -> float:
-        """Return the value at ``place``, from 0 to 1, in 12 digits unless it is a bound.
-
-        >>> Real(1e-4, 1e-2, logarithmic=True).at(0.5)
-        0.001
-        """
-        if not 0 < place < 1:
-            return float(self.low if place <= 0 else self.high)
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        found = low + place * (high - low)
-        value = float(f"{math.exp(found) if self.logarithmic else found:.12g}")
-        return float(min(max(value, self.low), self.high))
-
-    def place(self, value: Value) -> float:
-        """Return where ``value`` is, from 0 to 1."""
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        return 0.5 if high == low else (self._scaled(float(value)) - low) / (high - low)
-
-    def _scaled(self, value: float) -> float:
-        return math.log(value) if self.logarithmic else float(value)
-
-    def has(self, value: Value) -> bool:
-        """Tell whether ``value`` is one of them."""
-        return not isinstance(value, str) and self.low <= value <= self.high
-
-    def values(self) -> list[Value]:
-        """Return ``n`` values, evenly spaced, or fewer if there are no more."""
-        places = [i / (self.n - 1) for i in range(self.n)] if self.n > 1 else [0.5]
-        return list(dict.fromkeys(map(self.at, places)))
-
-    def in_words(self) -> str:
-        """Return it for people."""
-        scale = ", on a logarithmic scale" if self.logarithmic else ""
-        return f"{self.low:g} to {self.high:g}{scale}"
-
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.low, self.high, log=self.logarithmic)
-
-
-class _Listed:
-    """One of some values, each of which has an equal part of the places from 0 to 1."""
-
-    options: Sequence[Value]
-
-    def at(self, place: float) -> Value:
-        """Return the value at ``place``, from 0 to 1.
-
-        >>> [Whole(450, 1350, 450).at(place) for place in (0, 0.34, 0.99, 1)]
-        [450, 900, 1350, 1350]
-        """
-        n = len(self.options)
-        return self.options[min(max(int(place * n), 0), n - 1)]
-
-    def place(self, value: Value) -> float:
-        """Return the middle of the part of ``value``."""
-        return (self.options.index(value) + 0.5) / len(self.options)
-
-    def has(self, value: Value) -> bool:
-        """Tell whether ``value`` is one of them."""
-        return value in self.options
-
-    def values(self) -> list[Value]:
-        """Return all of them."""
-        return list(self.options)
-
-
-@dataclass(frozen=True)
-class Whole(_Listed):
-    """A number from ``low`` to ``high`` in steps of ``step``, which lead from one to the other."""
-
-    low: int
-    high: int
-    step: int = 1
-
-    @property
-    def options(self) -> range:  # type: ignore[override]  # read-only: it follows from the fields
-        """All of them."""
-        return range(self.low, self.high + 1, self.step)
-
-    def in_words(self) -> str:
-        """Return it for people."""
-        return f"{self.low} to {self.high} in steps of {self.step}"
-
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import IntDistribution
-
-        return IntDistribution(self.low, self.high, step=self.step)
-
-
-@dataclass(frozen=True)
-class Choice(_Listed):
-    """One of some values without an order."""
-
-    options: tuple[Value, ...]
-
-    def in_words(self) -> str:
-        """Return it for people."""
-        return " or ".join(map(str, self.options))
-
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(self.options)
-
-
-Dimension = Real | Whole | Choice
-
-
-@dataclass(frozen=True)
-class WholeEpochs:
-    """A whole number of epochs, between two others."""
-
-    low: int
-    high: int
-
-    def __post_init__(self) -> None:
-        _settle(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +47,7 @@ class Space:
     warm_start: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
         for name in ("normalisation", "flip_probability", "warm_start"):
             given = getattr(self, name)
             if not isinstance(given, str) and given is not None:
@@ -309,12 +171,6 @@ def _check_range(name: str, real: Any) -> None:
     _need(real.low > 0 or not real.logarithmic, name, "above 0 on a logarithmic scale", real)
     few = _is_a(int, real.n) and 1 <= real.n <= MOST_VALUES
     _need(few, f"n in {name}", f"a whole number, 1 to {MOST_VALUES}", real.n)
-
-
-def _settle(given: Any) -> None:
-    """Make plain numbers and texts of NumPy's in the fields of ``given``."""
-    for field in fields(given):
-        object.__setattr__(given, field.name, plain(getattr(given, field.name)))
 
 
 def _need(holds: bool, name: str, wanted: str, got: Any) -> None:

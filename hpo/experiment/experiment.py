@@ -10,7 +10,8 @@ from typing import Any
 
 from hpo.definition.grids import ParentCell, grid_from_json, grid_to_json
 from hpo.definition.numbers import is_number, within
-from hpo.definition.spaces import SearchState, Space, Value
+from hpo.definition.ranges import Value
+from hpo.definition.spaces import SearchState, Space
 from hpo.definition.study import Epochs, StudyDefinition
 from hpo.errors import DamagedRow, InvalidDefinition
 

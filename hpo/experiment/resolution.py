@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hpo.definition.spaces import SearchState, Space, Value
+from hpo.definition.ranges import Value
+from hpo.definition.spaces import SearchState, Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hpo.data import prepared
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database import damage, outcomes
 from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy

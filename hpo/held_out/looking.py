@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row
 
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database import checkpoints, digests, leases, looks, rows, tables
 from hpo.database.storage import Storage
 from hpo.errors import NoResult

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from hpo.database import outcomes, rows
-from hpo.definition.spaces import Value
+from hpo.definition.ranges import Value
 from hpo.definition.study import suffixed
 from hpo.experiment.experiment import Experiment, Recipe
 from hpo.experiment.resolution import COMMON

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.definition.spaces import Dimension, Real, Space, Value
+from hpo.definition.ranges import Dimension, Real, Value
+from hpo.definition.spaces import Space
 from hpo.errors import MissingPackage
 from hpo.experiment.experiment import Experiment
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from hpo.database import damage, digests, outcomes, rows, tables
-from hpo.definition.spaces import Value
+from hpo.definition.ranges import Value
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.machine.printable import printable

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.definition.spaces import Choice, Dimension, Real, Value, Whole
-from hpo.views.plots import (
+from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole
+from hpo.views.figures import (
     BLUE,
     GREEN,
     GREY,

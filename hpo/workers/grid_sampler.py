@@ -28,7 +28,6 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
 from hpo.database import rows, tables
-from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.errors import NoResult
 from hpo.experiment.records import Attempt
@@ -40,6 +39,7 @@ from hpo.mirror.agreement import SURPLUS
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
 from hpo.planning.plan import plan
+from hpo.workers.membership import Membership
 from hpo.workers.objective import Ending, ending_of
 
 PAUSE = 0.05  #: seconds between two looks at what other threads have left

@@ -24,7 +24,7 @@ from hpo.machine.process import began
 from hpo.training.phases import Phases
 
 if TYPE_CHECKING:
-    from hpo.data.sources import Source
+    from hpo.data.source import Source
 
 #: Modules that a worker needs and that take long to import.
 WHAT_TAKES_LONG = ("hpo.workers.worker", "hpo.data.prepared", "scipy.linalg.blas")
@@ -126,11 +126,11 @@ def main(descriptor: int) -> None:
 def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
     from hpo.data import prepared
     from hpo.database import rows
-    from hpo.database.fleet import Membership
     from hpo.database.storage import Interrupted, Storage
     from hpo.mirror.study import OpenStudy
     from hpo.training.trainer import Trainer
     from hpo.workers import worker
+    from hpo.workers.membership import Membership
 
     try:
         storage = Storage(job.url, stop, is_ready=True, notify=teller.warn)

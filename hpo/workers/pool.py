@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
-from hpo.data.sources import Source
+from hpo.data.source import Source
 from hpo.database import rows
 from hpo.database.storage import Storage
 from hpo.errors import HpoError, StorageError, WorkersDie

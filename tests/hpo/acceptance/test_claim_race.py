@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hpo.workers.membership import Membership
 
 from hpo.commands import running
 from hpo.database import outcomes, rows
-from hpo.database.fleet import Membership
 from hpo.database.reader import read_once
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic

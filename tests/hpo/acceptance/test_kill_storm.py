@@ -255,7 +255,8 @@ def test_a_study_whose_workers_are_killed_all_the_time_ends_as_if_nothing_had_ha
 
 SPACE = """
 from hpo.definition.study import StudyDefinition
-from hpo.definition.spaces import Real, Space, WholeEpochs
+from hpo.definition.ranges import Real, WholeEpochs
+from hpo.definition.spaces import Space
 
 STUDY = StudyDefinition(
     name="search",

@@ -41,7 +41,8 @@ STUDIES = {
 }
 FILE = """from hpo.definition.study import StudyDefinition
 from hpo.definition.grids import Values
-from hpo.definition.spaces import Real, Space
+from hpo.definition.ranges import Real
+from hpo.definition.spaces import Space
 
 STUDY = StudyDefinition(name="{name}", {what}, n_s=100, n_cycles=2, batch_size=50)
 """

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from hpo.data.sources import Source
+from hpo.data.source import Source
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]

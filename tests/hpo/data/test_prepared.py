@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hpo.data.source import Source
 
 from hpo.data import prepared
-from hpo.data.sources import Source
 from hpo.errors import DataChanged
 from hpo.machine import cache
 from model.normalisation import image_statistics
@@ -433,7 +433,7 @@ def test_a_kill_while_images_are_prepared_leaves_nothing_for_long(
     tmp_path: Path, environ: Environment
 ) -> None:
     program = (
-        "import os, signal, sys; from hpo.data import prepared; from hpo.data.sources import Source\n"
+        "import os, signal, sys; from hpo.data import prepared; from hpo.data.source import Source\n"
         "import numpy as np; saved = np.save\n"
         "def save(file, array, **rest):\n"
         "    saved(file, array, **rest); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"

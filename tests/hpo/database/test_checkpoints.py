@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from hpo.workers.membership import Membership
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.commands import running
 from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.checkpoints import Damaged, pack, unpack
-from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition

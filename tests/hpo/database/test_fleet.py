@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hpo.workers.membership import Membership
 
 from hpo.commands import running
 from hpo.database import rows, tables
-from hpo.database.fleet import Membership, bury, living
+from hpo.database.fleet import bury, living
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition

@@ -10,17 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import create_trial
 
-from hpo.definition.spaces import (
-    NORMALISATIONS,
-    SAMPLERS,
-    Choice,
-    Dimension,
-    Real,
-    SearchState,
-    Space,
-    Whole,
-    WholeEpochs,
-)
+from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs
+from hpo.definition.spaces import NORMALISATIONS, SAMPLERS, SearchState, Space
 from hpo.errors import InvalidDefinition
 
 NUMBERS = st.floats(1e-8, 1e3)

@@ -6,12 +6,12 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from hpo.workers.membership import Membership
 from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
 from hpo.commands.doctor import examine
 from hpo.database import outcomes, rows, tables
-from hpo.database.fleet import Membership
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition

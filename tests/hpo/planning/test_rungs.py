@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sa
+from hpo.data.source import Source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -20,7 +21,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from hpo.commands import doctor, running
-from hpo.data.sources import Source
 from hpo.database import decisions, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic, Values

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from hpo.definition.spaces import Choice, Dimension, Real, Value, Whole
+from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole
 from hpo.views import search_plots
 from hpo.views.search_plots import Search
 

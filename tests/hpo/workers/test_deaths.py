@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hpo.workers.membership import Membership
 
 from hpo.commands import doctor, running
 from hpo.database import fleet, rows, tables
-from hpo.database.fleet import Membership, bury, holders, living
+from hpo.database.fleet import bury, holders, living
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
