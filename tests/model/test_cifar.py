@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import pickle
+import shlex
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -380,7 +381,7 @@ class Call:
 
 def hostile_calls(victim: Path) -> dict[str, Call]:
     return {
-        "system": Call(os.system, f"touch {victim}"),
+        "system": Call(os.system, f"touch {shlex.quote(str(victim))}"),
         "eval": Call(eval, f"open({str(victim)!r}, 'w').close()"),
         "exec": Call(exec, f"open({str(victim)!r}, 'w').close()"),
         "open": Call(open, str(victim), "w"),

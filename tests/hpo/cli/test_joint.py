@@ -81,7 +81,8 @@ def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: P
     assert re.search(r"corrected for having been chosen from 4 finalists of \d+ cells: 0\.", best)
     assert re.search(r"over the (seed|\d seeds) that had no part in choosing finalists: 0\.", best)
     assert "largest lambda" not in best
-    assert re.search(r" 0\.\d{4} at cell \d+$", command("status", "--storage", storage).out.strip())
+    status = command("status", "--storage", storage).out
+    assert re.search(r"^joint-digits .* 0\.\d{4} at cell \d+$", status, re.MULTILINE)
     assert " updates by tpe, standard protocol" in command("list", "--storage", storage).out
     exported = json.loads(command("export", "joint-digits", "--storage", storage).out)
     assert {trial["replicate"] for trial in exported["trials"]} > {0}
