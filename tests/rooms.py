@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "weights": "errors machine",
     "experiment": "errors definition",
     "judging": "experiment",
-    "training": "errors definition experiment",
+    "training": "errors machine definition experiment",
     "database": "errors machine experiment",
     "search": "errors definition experiment judging",
     "mirror": "errors definition experiment database",

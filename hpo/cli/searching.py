@@ -207,7 +207,7 @@ def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
         return stop.exit_status
     if before.is_complete:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
-    tell(storage.write(lambda connection: report.table(report.read(connection, stored))))
+    tell(storage.read(lambda connection: report.table(report.read(connection, stored))))
     return 0
 
 
@@ -216,7 +216,7 @@ def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folde
     from hpo.held_out import final
     from hpo.held_out.verdict import verdict
 
-    found = storage.write(lambda connection: verdict(connection, study.stored))
+    found = storage.read(lambda connection: verdict(connection, study.stored))
     if found is None:
         say("No cell came to its end in every replicate, so nothing was shown the test images.")
         return

@@ -209,7 +209,7 @@ def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[st
             uuids.append(stored.uuid)
         return uuids
 
-    return storage.write(read)
+    return storage.read(read)
 
 
 def _wants_more(connection: Connection, study: StoredStudy) -> bool:

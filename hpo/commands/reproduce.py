@@ -197,7 +197,7 @@ def _search(
     name: str, study: OpenStudy, storage: Storage, published: dict[str, list[float]]
 ) -> list[Figure]:
     lambdas = study.experiment.lambdas
-    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
+    results = storage.read(lambda connection: outcomes.results_of(connection, study.uuid))
     figures = []
     for cell, (expected, accuracy) in enumerate(
         zip(published["lambdas"], published["validation_accuracies"], strict=True)
@@ -219,7 +219,7 @@ def _final(
     storage: Storage,
     published: dict[str, float],
 ) -> list[Figure]:
-    results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
+    results = storage.read(lambda connection: outcomes.results_of(connection, study.uuid))
     taken = final.show_test_images(storage, study, dataset, source)
     return [
         _accuracy("final, validation accuracy", published["validation_accuracy"], results[0].value),

@@ -17,24 +17,20 @@ from hpo.definition.study import StudyDefinition, check_name, study_name
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
-from hpo.machine.cores import usable_cores
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction, parents, warm_start
 from hpo.planning.plan import Plan, plan, stands
 from hpo.search.proposals import check_installed
+from hpo.training.cost import worth
 from hpo.training.phases import Phases
 from hpo.training.progress import Progress
-from hpo.training.trainer import WIDTH, Trainer, facts
+from hpo.training.trainer import Trainer, facts
 from hpo.workers import pool
 from hpo.workers.member import Reserve
 from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import Dataset, split
-
-FLOPS = 60e9  #: operations a second in the products of a stack, about
-UPDATE_OVERHEAD = 0.3e-3  #: seconds of an update that are not products, about
-WORTH_A_PROCESS = 5.0  #: seconds of training from which a second process pays for its start
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def _warmed(
     """Return the experiment with what earlier studies in the storage tell its search."""
     if storage is None or experiment.search is None:
         return experiment
-    found = storage.write(lambda connection: warm_start.known(connection, experiment))
+    found = storage.read(lambda connection: warm_start.known(connection, experiment))
     if found:
         told = " and ".join(f"{len(cells)} cells of {name}" for name, cells in found.items())
         notify(f"The search knows {told}.")
@@ -132,16 +128,6 @@ def open_for(
     if path is not None and not path.exists():
         prepare(definition, dataset, None, name=name, parent_name=parent_name, cell=cell)
     return Storage(url, stop)
-
-
-def worth(experiment: Experiment, n_updates: int) -> int:
-    """Return how many workers pay for their start: one for few updates, else every core."""
-    definition, data = experiment.definition, experiment.data
-    products = 4 * definition.batch_size * data.d * definition.hidden
-    in_stacks = n_updates / (1 if definition.protocol == "notebook" else WIDTH)
-    overhead = max(in_stacks, min(n_updates, experiment.n_updates)) * UPDATE_OVERHEAD
-    seconds = n_updates * products / FLOPS + overhead
-    return usable_cores() if seconds > WORTH_A_PROCESS else 1
 
 
 def submit(
@@ -228,7 +214,7 @@ def run(
         return studies.stored_now(connection, study), stands(connection, study)
 
     try:
-        stored, after = storage.write(look)
+        stored, after = storage.read(look)
         if stored.name != study.stored.name:
             notify(f"{study.stored.name!r} is called {stored.name!r} now; another tool renamed it.")
     except Interrupted:  # somebody holds the database, which keeps no reader from looking

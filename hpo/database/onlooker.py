@@ -31,8 +31,12 @@ class Onlooker(Storage):
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    def read(self, action: Callable[[Connection], T]) -> T:
+        """Run ``action``, which only reads."""
+        return self._reader.read(action)
+
     def write(self, action: Callable[[Connection], T]) -> T:
-        """Run ``action``, which must only read."""
+        """Run ``action``, which would follow what it finds and must only read here."""
         return self._reader.read(action)
 
 

@@ -53,7 +53,7 @@ def unexamined(name: str, error: Exception) -> Finding:
 
 def plan_all(storage: Storage) -> None:
     """Follow, show and plan every study; one with which that fails keeps no other from it."""
-    for standing in storage.write(identity.survey):
+    for standing in storage.read(identity.survey):
         try:
             study = studies.by_uuid(storage, standing.uuid)
             if study is not None:

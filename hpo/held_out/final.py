@@ -53,7 +53,7 @@ def show_test_images(
         earlier = looking.taken_before(storage, study.uuid, slot)
         if earlier is not None and not again:
             return earlier
-        network = storage.write(lambda c: looking.final_network(c, study.stored, slot))
+        network = storage.read(lambda c: looking.final_network(c, study.stored, slot))
 
         def examine(test: Dataset) -> NDArray[np.bool_]:
             right: NDArray[np.bool_] = trainer.examine(network, test, slot.cell)[1][0]
@@ -61,7 +61,7 @@ def show_test_images(
 
         return looking.look(storage, study.uuid, slot, what, examine, source, again=again)
 
-    best = storage.write(lambda connection: _of_best_cell(connection, study.stored))
+    best = storage.read(lambda connection: _of_best_cell(connection, study.stored))
     return [shown(result) for result in best]
 
 
@@ -79,12 +79,12 @@ def write_model(
         NoResult: The weights are not stored any more.
     """
     stored = study.stored
-    told = storage.write(lambda connection: verdict(connection, stored))
-    candidates = storage.write(lambda connection: _of_best_cell(connection, stored))
+    told = storage.read(lambda connection: verdict(connection, stored))
+    candidates = storage.read(lambda connection: _of_best_cell(connection, stored))
     best = max(candidates, key=lambda r: (r.value or 0.0, -r.slot.replicate), default=None)
     if told is None or best is None or best.slot.cell != told.cell:
         return []
-    weights = storage.write(lambda c: _weights(c, stored, best, told, dataset))
+    weights = storage.read(lambda c: _weights(c, stored, best, told, dataset))
     contents = {NPZ: npz_bytes(weights)}
     safe = safetensors_bytes(weights)
     if safe is None:
@@ -94,7 +94,7 @@ def write_model(
         )
     else:
         contents[SAFETENSORS] = safe
-    made_in = storage.write(lambda connection: _environment(connection, study.uuid, best))
+    made_in = storage.read(lambda connection: _environment(connection, study.uuid, best))
     subject = model_card.Subject(
         study=stored,
         best=best,

@@ -93,7 +93,7 @@ def _standing(connection: Connection, study: str, slot: Slot, test: Dataset) -> 
 
 def _begin(storage: Storage, study: str, slot: Slot, what: str, test: Dataset) -> int:
     """Store the row of a look that will be taken, and return its id."""
-    moment = storage.write(rows.now)
+    moment = storage.read(rows.now)
 
     def write(connection: Connection) -> int:
         for row in looks.looks_of(connection, study):
@@ -131,7 +131,7 @@ def _complete(connection: Connection, begun: int, hits: NDArray[np.bool_]) -> No
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:
     """Return the last completed look at the test images for this slot, or None."""
-    taken = storage.write(lambda connection: looks.looks_of(connection, study))
+    taken = storage.read(lambda connection: looks.looks_of(connection, study))
     found = [
         Look(row.n_images, row.n_right) for row in taken if row.is_complete and _is_of(row, slot)
     ]

@@ -44,7 +44,7 @@ def delete(storage: Storage, name: str) -> None:
     Raises:
         HpoError: As `named`.
     """
-    uuid = storage.write(lambda connection: named(connection, name)).uuid
+    uuid = storage.read(lambda connection: named(connection, name)).uuid
     with leases.held(storage, "open studies"), leases.held(storage, f"plan {uuid}"):
         storage.write(lambda connection: _delete(connection, uuid))
 

@@ -34,13 +34,13 @@ def make_trials(
     for _ in range(ROUNDS):
         while storage.write(lambda connection: _make_some(connection, study)):
             keep_going()
-        behind = storage.write(
+        behind = storage.read(
             lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
         )
         for start in range(0, len(behind), MADE_AT_ONCE):
             show(storage, study, behind[start : start + MADE_AT_ONCE], with_steps=True)
             keep_going()
-        if not storage.write(lambda connection: _lacking(connection, study, 1)):
+        if not storage.read(lambda connection: _lacking(connection, study, 1)):
             return
 
 

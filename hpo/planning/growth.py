@@ -19,7 +19,7 @@ def extend(storage: Storage, study: OpenStudy) -> bool:
         stored = rows.study_by_uuid(connection, study.uuid)
         return stored, outcomes.results_of(connection, study.uuid)
 
-    stored, results = storage.write(read)
+    stored, results = storage.read(read)
     if stored is None or stored.experiment.search is None or stored.experiment.search.is_over:
         return False
     before = stored.experiment

@@ -50,7 +50,7 @@ def chosen(
         found = ParentCell(stored.name, stored.uuid, chosen, lambdas[chosen], recipe)
         return Parent(found, stored.experiment)
 
-    parent = storage.write(read)
+    parent = storage.read(read)
     stored = parent.experiment.data
     if stored.fingerprint != data.fingerprint:
         raise ParentUnfinished(
@@ -72,7 +72,7 @@ def as_stored(study: OpenStudy, storage: Storage) -> Parent | None:
         return stored.experiment if stored else None
 
     try:
-        experiment = storage.write(read)
+        experiment = storage.read(read)
     except StudyUnreadable:  # which is its own affair
         experiment = None
     return Parent(cell, experiment or study.experiment)

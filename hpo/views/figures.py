@@ -5,8 +5,6 @@ interface: no pyplot, no global state.
 """
 
 import io
-import os
-import secrets
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.errors import OutputError
+from hpo.machine import files
 from hpo.machine.printable import printable
 from hpo.views.canvas import own_settings
 
@@ -115,13 +113,4 @@ def _write(path: Path, figure: "Figure") -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks become boxes
         figure.savefig(picture, format="png", dpi="figure", metadata={"Software": None})
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(picture.getvalue())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(path, error) from error
+    files.write(path.parent, {path.name: picture.getvalue()})

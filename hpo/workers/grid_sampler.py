@@ -124,7 +124,7 @@ class GridSampler(BaseSampler):
             )
             if attempt is not None:
                 self._held[trial.number] = _Held(attempt, token)
-                if not self._is_search and not self._storage.write(self._waiting):
+                if not self._is_search and not self._storage.read(self._waiting):
                     _stop(study)  # so that no thread asks for one more
                 return
         if "attempt" in trial.user_attrs:  # a worker was faster, and Optuna did not know yet
@@ -151,7 +151,7 @@ class GridSampler(BaseSampler):
             raise
         with self._lock:
             others = self._is_search and self._held
-            is_over = not others and not self._storage.write(self._unclaimed)
+            is_over = not others and not self._storage.read(self._unclaimed)
         if is_over:
             if not self._ever_claimed():
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
@@ -168,9 +168,9 @@ class GridSampler(BaseSampler):
         deadline = time.monotonic() + PATIENCE  # who asked may have died since
         while True:
             with self._lock:
-                if self._storage.write(self._waiting):
+                if self._storage.read(self._waiting):
                     return
-                is_asked_for = self._storage.write(self._unclaimed) and time.monotonic() < deadline
+                is_asked_for = self._storage.read(self._unclaimed) and time.monotonic() < deadline
                 if not is_asked_for and not (self._is_search and self._held):
                     return
             time.sleep(PAUSE)
@@ -186,7 +186,7 @@ class GridSampler(BaseSampler):
         with self._lock:  # others see a cell held, or what comes after it
             held = self._held.pop(trial.number)
             self._storage.write(lambda connection: self._settle(connection, held, ending))
-            if self._is_search and not self._storage.write(self._unclaimed):
+            if self._is_search and not self._storage.read(self._unclaimed):
                 plan(self._storage, self._study)  # the next generation
             left = self._unclaimed if self._is_search else self._waiting
             if not (self._is_search and self._held) and not self._storage.write(left):
@@ -202,7 +202,7 @@ class GridSampler(BaseSampler):
 
     def _ever_claimed(self) -> bool:
         mine = self._member.id if self._member else ""
-        attempts = self._storage.write(lambda c: rows.attempts_of(c, self._study.uuid))
+        attempts = self._storage.read(lambda c: rows.attempts_of(c, self._study.uuid))
         return any(attempt.worker and attempt.worker.get("id") == mine for attempt in attempts)
 
     def _claim(

@@ -134,7 +134,7 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
 
     try:
         storage = Storage(job.url, stop, is_ready=True, notify=teller.warn)
-        stored = storage.write(lambda connection: rows.study_by_uuid(connection, job.study))
+        stored = storage.read(lambda connection: rows.study_by_uuid(connection, job.study))
         if stored is None:  # deleted meanwhile
             return
         study = OpenStudy(stored, job.study_id)

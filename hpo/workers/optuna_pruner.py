@@ -96,6 +96,6 @@ class RungPruner(BasePruner):
         """Tell whether the trial's cell was cut after the cycle that it reported last."""
         del study
         uuid = self._study.uuid
-        known = self._storage.write(lambda connection: decisions.decided(connection, uuid))
+        known = self._storage.read(lambda connection: decisions.decided(connection, uuid))
         chosen = known.get(trial.last_step) if trial.last_step is not None else None
         return chosen is not None and trial.user_attrs["cell"] not in chosen

@@ -79,7 +79,7 @@ class Pace:
         left = {cell: study.experiment.recipe(cell).n_updates - n_updates for cell in held}
         if len(left) < 2 or pace * max(left.values()) < WORTH_SHARING:
             return []
-        idle = storage.write(lambda connection: n_idle(connection, study.uuid))
+        idle = storage.read(lambda connection: n_idle(connection, study.uuid))
         n_given = len(left) - -(-len(left) // (idle + 1))
         can_go = [cell for cell in held if cell in saved]
         return can_go[len(can_go) - min(n_given, len(can_go)) :]

@@ -169,7 +169,7 @@ class _Crew:
 
 def _reached(storage: Storage, study: OpenStudy) -> tuple[int, int]:
     """Return how far the study is: results, and updates that checkpoints of the rest are at."""
-    return storage.write(lambda connection: rows.progress_of(connection, study.uuid))
+    return storage.read(lambda connection: rows.progress_of(connection, study.uuid))
 
 
 def _cause(status: int) -> str:

@@ -107,7 +107,7 @@ def _present(storage: Storage, study: OpenStudy, trainer: Trainer, progress: Pro
 
 def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
     """Return how many slots to claim so that all workers have equal stacks in every round."""
-    counts = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    counts = storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     total = sum(counts.get(state, 0) for state in tables.LIVE)
     rounds = max(1, -(-total // (n_workers * trainer.width)))
     return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
@@ -157,11 +157,11 @@ def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bo
         studies.present(storage, study)  # unless it was deleted
     is_grid = study.experiment.search is None
     if is_grid and not counts.get("failed") and not counts.get("paused"):
-        now = storage.write(lambda connection: rows.study_by_uuid(connection, study.uuid))
+        now = storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
         if now is None or now.experiment.began_with is None:  # what it grew by may be due
             return False
     plan(storage, study)
-    after = storage.write(lambda connection: rows.count_attempts(connection, study.uuid))
+    after = storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.
     return bool(after.get("waiting") or after.get("running"))
 
