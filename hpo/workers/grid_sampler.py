@@ -9,7 +9,6 @@ the value that was reported last. What fails is tried again by the next sampler,
 failed as often as training may (`hpo.planning.plan`).
 """
 
-import contextlib
 import json
 import threading
 import time
@@ -17,19 +16,20 @@ import uuid
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from optuna import TrialPruned
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study
+from optuna.study import Study, load_study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
 from hpo.database import rows, tables
+from hpo.database.reader import read_once
 from hpo.database.storage import Storage
-from hpo.errors import NoResult
+from hpo.errors import NoResult, StudyNotFound
 from hpo.experiment.records import Attempt
 from hpo.machine.environment import environment
 from hpo.mirror import optuna_tables as optunas
@@ -40,10 +40,10 @@ from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
 from hpo.planning.plan import plan
 from hpo.workers.membership import Membership
-from hpo.workers.objective import Ending, ending_of
+from hpo.workers.objective import PATIENCE, Ending, be_patient, ending_of, leave, stop
 
+DEFAULT_STORAGE = "sqlite:///hpo.db"
 PAUSE = 0.05  #: seconds between two looks at what other threads have left
-PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,42 @@ class _Held:
 
 
 class GridSampler(BaseSampler):
-    """Walks the cells of a study that `hpo.mirror.study` opened, each exactly once.
+    """Walks the cells of a stored study, each exactly once.
 
-    ``optuna.load_study(study_name=..., storage=storage.optuna, sampler=GridSampler(storage, study))``
-    gives a study whose ``optimize(objective)`` ends after the last cell. A cell whose objective
-    failed waits for the next sampler. The process is a worker while the sampler lives: what it
-    holds comes back if it dies.
+    ``GridSampler.of("coarse-digits").load_study()`` is a study of Optuna's whose
+    ``optimize(objective)`` ends after the last cell. A cell whose objective failed waits for the
+    next sampler. The process is a worker while the sampler lives: what it holds comes back if it
+    dies.
     """
+
+    @classmethod
+    def of(cls, name: str, *, storage: str = DEFAULT_STORAGE) -> Self:
+        """Return the sampler of a stored study.
+
+        Args:
+            storage: SQLAlchemy URL of the database.
+
+        Raises:
+            StudyNotFound: There is none of this name.
+        """
+        read_once(storage, lambda connection: studies.stored(connection, name))
+        opened = Storage(storage)
+        found = studies.find(opened, name)
+        if found is None:
+            opened.close()
+            raise StudyNotFound(name, [])
+        return cls(opened, found)
+
+    @property
+    def lambdas(self) -> tuple[float, ...]:
+        """The lambda of every cell."""
+        return self._study.experiment.lambdas
+
+    def load_study(self) -> Study:
+        """Return Optuna's study of the cells, with this sampler."""
+        return load_study(
+            study_name=self._study.stored.name, storage=self._storage.optuna, sampler=self
+        )
 
     def __init__(self, storage: Storage, study: OpenStudy) -> None:
         self._storage = storage
@@ -71,7 +100,7 @@ class GridSampler(BaseSampler):
         self._member: Membership | None = None
         self._lock = threading.Lock()
         self._is_search = study.experiment.search is not None
-        _be_patient(storage)
+        be_patient(storage)
         correction.correct(storage, study)
         plan(storage, study)
 
@@ -125,7 +154,7 @@ class GridSampler(BaseSampler):
             if attempt is not None:
                 self._held[trial.number] = _Held(attempt, token)
                 if not self._is_search and not self._storage.read(self._waiting):
-                    _stop(study)  # so that no thread asks for one more
+                    stop(study)  # so that no thread asks for one more
                 return
         if "attempt" in trial.user_attrs:  # a worker was faster, and Optuna did not know yet
             raise NoResult(
@@ -158,7 +187,7 @@ class GridSampler(BaseSampler):
                 raise NoResult(
                     f"Every cell of {self._study.stored.name!r} is done or being trained by others."
                 )
-            _stop(study)
+            stop(study)
         self._uncounted.add(trial.number)
         cells = studies.present(self._storage, self._study).experiment.cells
         trial.params = dict(cells[0])  # for those who read them there
@@ -190,14 +219,14 @@ class GridSampler(BaseSampler):
                 plan(self._storage, self._study)  # the next generation
             left = self._unclaimed if self._is_search else self._waiting
             if not (self._is_search and self._held) and not self._storage.write(left):
-                _stop(study)
+                stop(study)
 
     def _joined(self) -> Membership:
         """Return this process as a worker, which it is until the sampler is gone."""
         if self._member is None:
             self._member = Membership(self._storage)
             self._member.__enter__()
-            weakref.finalize(self, _leave, self._member)
+            weakref.finalize(self, leave, self._member)
         return self._member
 
     def _ever_claimed(self) -> bool:
@@ -266,25 +295,3 @@ class GridSampler(BaseSampler):
 
     def _unclaimed(self, connection: Connection) -> bool:
         return bool(rows.count_attempts(connection, self._study.uuid).get("waiting"))
-
-
-def _stop(study: Study) -> None:
-    """End ``optimize``; whoever asks and tells by himself knows when to end."""
-    with contextlib.suppress(RuntimeError):
-        study.stop()
-
-
-def _be_patient(storage: Storage) -> None:
-    """Let Optuna wait for SQLite's lock, which it never tries again, for as long as we would."""
-    if storage.engine.dialect.name != "sqlite":
-        return
-
-    def checked_out(connection: Any, *_: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
-
-    sa.event.listen(storage.engine, "checkout", checked_out)
-
-
-def _leave(member: Membership) -> None:
-    with contextlib.suppress(Exception):  # the database may be gone by now
-        member.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""How the evaluation of an objective of the user's own ended, seen from an Optuna sampler."""
+"""Objectives of the user's own under Optuna: how each ended, and how ``optimize`` is ended."""
 
 import contextlib
 import inspect
@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+from optuna.study import Study
 from optuna.trial import TrialState
 
 from hpo.database import rows
+from hpo.database.storage import Storage
+from hpo.workers.membership import Membership
+
+PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
 
 
 @dataclass(frozen=True)
@@ -52,3 +58,26 @@ def _seen(function: str, name: str) -> Any:
     while frame is not None and frame.f_code.co_name != function:
         frame = frame.f_back
     return frame.f_locals.get(name) if frame is not None else None
+
+
+def stop(study: Study) -> None:
+    """End ``optimize``; whoever asks and tells by himself knows when to end."""
+    with contextlib.suppress(RuntimeError):
+        study.stop()
+
+
+def be_patient(storage: Storage) -> None:
+    """Let Optuna wait for SQLite's lock, which it never tries again, for as long as we would."""
+    if storage.engine.dialect.name != "sqlite":
+        return
+
+    def checked_out(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
+
+    sa.event.listen(storage.engine, "checkout", checked_out)
+
+
+def leave(member: Membership) -> None:
+    """Let a worker go whose sampler is no more."""
+    with contextlib.suppress(Exception):  # the database may be gone by now
+        member.__exit__(None, None, None)

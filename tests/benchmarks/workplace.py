@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from hpo.data.source import Source
 
+from hpo.data.source import Source
 from hpo.data.sources import resolve
 from hpo.errors import DataUnavailable
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hpo.workers.membership import Membership
 
 from hpo.commands import running
 from hpo.database import outcomes, rows
@@ -25,6 +24,7 @@ from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition
 from hpo.mirror import study as studies
 from hpo.workers.claims import claim
+from hpo.workers.membership import Membership
 from model.data import digits
 
 pytestmark = pytest.mark.long

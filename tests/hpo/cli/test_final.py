@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from hpo.data.source import Source
 
 from hpo.cli import app
+from hpo.data.source import Source
 
 Command = Callable[..., Any]
 SCRIPT = Path(sys.executable).with_name("hpo")

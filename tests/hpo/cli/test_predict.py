@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hpo.data.source import Source
 from PIL import Image
 
 from hpo.commands import running
+from hpo.data.source import Source
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hpo.data.source import Source
 
 SCRIPT = Path(sys.executable).with_name("hpo")

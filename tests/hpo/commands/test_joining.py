@@ -8,13 +8,13 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sa
-from hpo.definition.ranges import Real
 
 from hpo.commands import joining, running
 from hpo.commands.doctor import examine
 from hpo.database import digests, outcomes, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
+from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StudyNotFound, StudyUnreadable

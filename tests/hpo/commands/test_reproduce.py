@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hpo.data.source import Source
 
 from hpo.commands import reproduce
 from hpo.commands.reproduce import Figure
+from hpo.data.source import Source
 from hpo.errors import DataUnavailable, OutputError
 
 PUBLISHED = json.loads(reproduce.PUBLISHED.read_text())

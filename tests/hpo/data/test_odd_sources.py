@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hpo.data.source import Source
 
 from hpo.data.prepared import Held
+from hpo.data.source import Source
 from hpo.data.sources import resolve
 from hpo.errors import DataChanged, DataUnavailable
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hpo.data.source import Source
 
 from hpo.data import prepared
+from hpo.data.source import Source
 from hpo.errors import DataChanged
 from hpo.machine import cache
 from model.normalisation import image_statistics

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hpo.data.source import Source
 
 import hpo
+from hpo.data.source import Source
 from hpo.data.sources import CIFAR10_ARCHIVE, Archive, resolve
 from hpo.errors import DataUnavailable, DownloadFailed
 from model.errors import InvalidData

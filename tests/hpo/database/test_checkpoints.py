@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hpo.workers.membership import Membership
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +32,7 @@ from hpo.training.trainer import Trainer, facts
 from hpo.views.export import to_json
 from hpo.workers import worker
 from hpo.workers.claims import claim, give_back, resume
+from hpo.workers.membership import Membership
 from model.data import digits
 from model.network import Network
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hpo.workers.membership import Membership
 
 from hpo.commands import running
 from hpo.database import rows, tables
@@ -16,6 +15,7 @@ from hpo.definition.study import StudyDefinition
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
 from hpo.workers.claims import claim
+from hpo.workers.membership import Membership
 from model.data import digits
 
 pytestmark = pytest.mark.sqlite_first

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hpo.definition.ranges import Real, WholeEpochs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.definition.grids import AroundBest, Linear, Logarithmic, Values, grid_to_json
 from hpo.definition.numbers import plain, shown
+from hpo.definition.ranges import Real, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import COUNTS, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hpo.data.source import Source
 
 from hpo.commands import running
+from hpo.data.source import Source
 from hpo.database import digests, outcomes, tables
 from hpo.database.looks import looks_of
 from hpo.database.storage import Storage

@@ -6,7 +6,6 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-from hpo.workers.membership import Membership
 from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
@@ -24,6 +23,7 @@ from hpo.mirror.study import OpenStudy
 from hpo.training.phases import Phases
 from hpo.views.export import to_json
 from hpo.workers.claims import claim
+from hpo.workers.membership import Membership
 from model.data import digits
 
 NAME = "four-digits"

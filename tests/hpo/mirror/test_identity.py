@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sa
-from hpo.definition.ranges import Real
 from optuna.trial import TrialState
 
 from hpo.commands import running
@@ -19,6 +18,7 @@ from hpo.commands.doctor import examine
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
+from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound

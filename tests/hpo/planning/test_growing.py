@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hpo.data.source import Source
 
 from hpo.commands import doctor, running
+from hpo.data.source import Source
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hpo.definition.ranges import Real, WholeEpochs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from hpo.commands import joining, running
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Best, Values
+from hpo.definition.ranges import Real, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import (

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hpo.definition.ranges import Real, Value, WholeEpochs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.definition.grids import Values
+from hpo.definition.ranges import Real, Value, WholeEpochs
 from hpo.definition.spaces import SAMPLERS, Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import MissingPackage

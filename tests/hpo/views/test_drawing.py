@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hpo.definition.ranges import Real, WholeEpochs
 from matplotlib.image import imread
 
 from hpo.commands import running
 from hpo.database import checkpoints, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
+from hpo.definition.ranges import Real, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hpo.workers.membership import Membership
 
 from hpo.commands import doctor, running
 from hpo.database import fleet, rows, tables
@@ -23,6 +22,7 @@ from hpo.planning.plan import ALONE_AFTER, plan, retry
 from hpo.training.trainer import Trainer
 from hpo.views.story import Story
 from hpo.workers.claims import claim
+from hpo.workers.membership import Membership
 from hpo.workers.silence import wait_for
 from hpo.workers.worker import work
 from model.data import digits

@@ -14,13 +14,13 @@ from typing import Any
 
 import optuna
 import pytest
-from hpo.definition.ranges import Real
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
+from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.records import Result
