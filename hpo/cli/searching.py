@@ -278,7 +278,8 @@ def reproduce(
     with StopRequest() as stop:
         source = open_source(data, stop)
         try:
-            figures = reproduction.reproduce(source, workdir, stop)
+            with Story() as story:
+                figures = reproduction.reproduce(source, workdir, stop, story, os.environ)
         except Interrupted:
             say(f"Interrupted. `hpo reproduce --workdir {workdir}` goes on from here.")
             return stop.exit_status

@@ -81,8 +81,7 @@ def _look(connection: Connection) -> list[Finding]:
 
 
 def _mend(url: str, stop: Callable[[], bool]) -> None:
-    storage = Storage(url, stop)
-    try:
+    with Storage(url, stop) as storage:
         for action in (
             digests.mend,
             attempts.end_strange,
@@ -92,15 +91,10 @@ def _mend(url: str, stop: Callable[[], bool]) -> None:
         ):
             storage.write(action)
         studies.plan_all(storage)
-    finally:
-        storage.close()
 
 
 def _sweep(url: str, stop: Callable[[], bool]) -> None:
     """Delete the rows of workers and leases that nobody needs."""
-    storage = Storage(url, stop)
-    try:
+    with Storage(url, stop) as storage:
         for action in (fleet.sweep, leases.sweep):
             storage.write(action)
-    finally:
-        storage.close()

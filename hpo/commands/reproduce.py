@@ -1,9 +1,8 @@
 """Everything that the notebook printed, computed again by the code that runs the studies."""
 
 import json
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from hpo.definition.study import NOTEBOOK_SEED
 from hpo.errors import DataUnavailable, OutputError
 from hpo.experiment.records import Slot
 from hpo.held_out import final, looking
+from hpo.held_out.looking import Look
 from hpo.judging.ranking import best_result
-from hpo.machine.console import say
 from hpo.mirror.study import OpenStudy
+from hpo.training.progress import Progress
 from hpo.training.single import Settings, Trained, train_once
-from hpo.views.story import Story
 from model.data import Dataset
 from model.gradient_check import check_gradients
 from model.normalisation import Inputs, Normalisation
@@ -60,8 +59,17 @@ class Figure:
     matches: bool
 
 
-def reproduce(source: Source, workdir: Path, stop: Callable[[], bool]) -> list[Figure]:
+def reproduce(
+    source: Source,
+    workdir: Path,
+    stop: Callable[[], bool],
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> list[Figure]:
     """Compute every figure; what ``workdir`` holds of an earlier run is used.
+
+    Args:
+        environ: The environment, for HPO_CACHE.
 
     Raises:
         DataUnavailable: The source is not CIFAR-10.
@@ -73,20 +81,21 @@ def reproduce(source: Source, workdir: Path, stop: Callable[[], bool]) -> list[F
             "Use --data cifar10."
         )
     published = json.loads(PUBLISHED.read_text())
-    storage = Storage(f"sqlite:///{_made(workdir) / 'hpo.db'}", stop)
-    first = source.batches([1])
-    figures = _gradients(first, published["gradient_errors"])
-    figures.append(_overfit(first, stop))
-    figures.append(_three_cycles(source, storage, stop, published["three_cycles"]))
-    dataset = prepared.training(source, os.environ)
-    with Story() as story:
+    with Storage(f"sqlite:///{_made(workdir) / 'hpo.db'}", stop, notify=progress.warn) as storage:
+        first = source.batches([1])
+        progress.warn("Checking the gradients of 154,160 parameters")
+        figures = _gradients(first, published["gradient_errors"])
+        figures.append(_overfit(first, stop))
+        look = _three_cycles(source, storage, stop, progress)
+        expected = published["three_cycles"]["test_accuracy"]
+        figures.append(_accuracy("three cycles, test accuracy", expected, look.accuracy))
+        dataset = prepared.training(source, environ, progress.warn)
         for name in ("coarse", "fine"):
-            study = _study(name, source, dataset, storage, story, stop)
+            study = _study(name, source, dataset, storage, progress, stop)
             figures += _search(name, study, storage, published[name])
-        study = _study("final", source, dataset, storage, story, stop)
+        study = _study("final", source, dataset, storage, progress, stop)
         figures += _final(study, source, dataset, storage, published["final"])
-    storage.close()
-    return figures
+        return figures
 
 
 def table(figures: list[Figure]) -> str:
@@ -121,7 +130,6 @@ def _lambda(name: str, published: float, reproduced: float) -> Figure:
 
 
 def _gradients(first: Dataset, published: dict[str, float]) -> list[Figure]:
-    say("Checking the gradients of 154,160 parameters")
     few = first.take(0, 20)
     images = Inputs(few, Normalisation.IMAGE, np.float64).all()
     network = NotebookRandomness(NOTEBOOK_SEED, (few.d, 50, few.n_classes)).network()
@@ -149,12 +157,12 @@ def _overfit(first: Dataset, stop: Callable[[], bool]) -> Figure:
 
 
 def _three_cycles(
-    source: Source, storage: Storage, stop: Callable[[], bool], published: dict[str, float]
-) -> Figure:
+    source: Source, storage: Storage, stop: Callable[[], bool], progress: Progress
+) -> Look:
     slot = Slot(0, 0)
     look = looking.taken_before(storage, THREE_CYCLES, slot)
     if look is None:
-        say("Training one network for three cycles on data_batch_1")
+        progress.warn("Training one network for three cycles on data_batch_1")
         trained = _trained(THREE, source.batches([1]), source.batches([2]), stop)
 
         def examine(test: Dataset) -> NDArray[np.bool_]:
@@ -162,7 +170,7 @@ def _three_cycles(
 
         what = "three cycles on data_batch_1"
         look = looking.look(storage, THREE_CYCLES, slot, what, examine, source)
-    return _accuracy("three cycles, test accuracy", published["test_accuracy"], look.accuracy)
+    return look
 
 
 def _trained(
@@ -179,14 +187,21 @@ def _study(
     source: Source,
     dataset: Dataset,
     storage: Storage,
-    story: Story,
+    progress: Progress,
     stop: Callable[[], bool],
 ) -> OpenStudy:
     # The figures need validation values only; the notebook's training curves cost three times as much.
     notebook = lookup.definition(name).in_protocol("notebook")
     definition = replace(notebook, train_metrics="running")
     outcome = running.run(
-        definition, dataset, storage, story, stop, notify=say, n_workers=None, source=source
+        definition,
+        dataset,
+        storage,
+        progress,
+        stop,
+        notify=progress.warn,
+        n_workers=None,
+        source=source,
     )
     if outcome.n_missing:
         raise Interrupted

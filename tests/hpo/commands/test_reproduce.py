@@ -12,6 +12,7 @@ from hpo.commands import reproduce
 from hpo.commands.reproduce import Figure
 from hpo.data.source import Source
 from hpo.errors import DataUnavailable, OutputError
+from hpo.training.progress import Silent
 
 PUBLISHED = json.loads(reproduce.PUBLISHED.read_text())
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -100,7 +101,7 @@ def test_digits_cannot_reproduce_the_figures_and_leave_nothing(tmp_path: Path) -
 
     sentence = "The notebook's figures are about CIFAR-10; digits cannot reproduce them. Use --data"
     with pytest.raises(DataUnavailable, match=sentence):
-        reproduce.reproduce(source, tmp_path / "work", lambda: False)
+        reproduce.reproduce(source, tmp_path / "work", lambda: False, Silent(), {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,7 +110,11 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match=r"Cannot write .*file/work"):
         reproduce.reproduce(
-            Source(spec=f"cifar10:{tmp_path}", name="cifar10"), tmp_path / "file/work", lambda: True
+            Source(spec=f"cifar10:{tmp_path}", name="cifar10"),
+            tmp_path / "file/work",
+            lambda: True,
+            Silent(),
+            {},
         )
 
 
