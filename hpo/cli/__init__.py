@@ -35,7 +35,6 @@ app = typer.Typer(
     help="Hyperparameter optimisation of a two-layer NumPy classifier, with Optuna.\n\n"
     "Start with: hpo run coarse, then hpo run fine, then hpo run final.",
     invoke_without_command=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -82,7 +82,44 @@ Budget = Annotated[
     int | None,
     typer.Option(min=1, help="Updates that the search of a space may make, all networks together."),
 ]
-StudyName = Annotated[str, typer.Argument(help="Name of a stored study, for example coarse.")]
+
+
+def _stored(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of stored studies for a shell that completes; none where none can be read."""
+    from hpo.database.reader import read_once
+    from hpo.errors import HpoError
+    from hpo.mirror import shelf
+
+    url = context.params.get("storage") or os.environ.get("HPO_STORAGE") or DEFAULT_STORAGE
+    try:
+        found = read_once(url, shelf.look).studies
+    except HpoError:
+        return []
+    return [study.name for study in found if study.name.startswith(incomplete)]
+
+
+def _defined(incomplete: str) -> list[str]:
+    """Return the names of the studies that ship with hpo, and study files here."""
+    from hpo.definition.lookup import known
+
+    files = [str(path) for path in Path().glob("*.py")]
+    return [name for name in (*known(), *files) if name.startswith(incomplete)]
+
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a stored study, for example coarse.",
+        autocompletion=_stored,
+    ),
+]
+Definition = Annotated[
+    str,
+    typer.Argument(
+        help="A name in studies/, a dotted path, or a file with a STUDY.",
+        autocompletion=_defined,
+    ),
+]
 
 
 def open_source(spec: str, stop: Callable[[], bool]) -> "Source":

@@ -13,6 +13,7 @@ from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
     Data,
+    Definition,
     Grace,
     Protocol,
     Pruner,
@@ -41,9 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    study: Annotated[
-        str, typer.Argument(help="A name in studies/, a dotted path, or a file with a STUDY.")
-    ],
+    study: Definition,
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
     protocol: Protocol = None,

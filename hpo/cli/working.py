@@ -9,6 +9,7 @@ from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
     Data,
+    Definition,
     Grace,
     Protocol,
     Pruner,
@@ -69,9 +70,7 @@ def worker(
 
 
 def submit(
-    study: Annotated[
-        str, typer.Argument(help="A name in studies/, a dotted path, or a file with a STUDY.")
-    ],
+    study: Definition,
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
     protocol: Protocol = None,

@@ -44,7 +44,7 @@ class Study:
         def look(connection: Connection) -> T:
             return action(connection, stored_studies.stored(connection, self.name))
 
-        return read_once(self.storage, look)
+        return read_once(self.storage, look, notify=lambda _: None)
 
     @property
     def experiment(self) -> Experiment:

@@ -17,6 +17,7 @@ from hpo.definition.study import StudyDefinition, check_name, study_name
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
+from hpo.machine.console import say
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction, parents, warm_start
@@ -118,6 +119,7 @@ def open_for(
     name: str | None = None,
     parent_name: str | None = None,
     cell: int | None = None,
+    notify: Callable[[str], None] = say,
 ) -> Storage:
     """Open the database for a study; one that could not run there makes no database.
 
@@ -127,7 +129,7 @@ def open_for(
     path = sqlite_path(checked_url(url))
     if path is not None and not path.exists():
         prepare(definition, dataset, None, name=name, parent_name=parent_name, cell=cell)
-    return Storage(url, stop)
+    return Storage(url, stop, notify=notify)
 
 
 def submit(

@@ -6,8 +6,9 @@ and stop are arguments, and what is wrong is raised.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from sqlalchemy import Connection
 from threadpoolctl import threadpool_limits
 
 from hpo.commands import joining, running
@@ -30,6 +31,7 @@ from model.data import Dataset
 
 DEFAULT_STORAGE = "sqlite:///hpo.db"
 Stop = Callable[[], bool]
+T = TypeVar("T")
 
 
 def never() -> bool:
@@ -76,7 +78,9 @@ def run(
     }
     with (
         threadpool_limits(1, user_api="blas"),  # as in every worker: the bits depend on it
-        running.open_for(definition, dataset, storage, stop, **named) as opened,
+        running.open_for(
+            definition, dataset, storage, stop, notify=watcher.warn, **named
+        ) as opened,
     ):
         outcome = running.run(
             definition,
@@ -118,7 +122,7 @@ def submit(
         "parent_name": request.parent,
         "cell": request.cell,
     }
-    with running.open_for(definition, dataset, storage, stop, **named) as opened:
+    with running.open_for(definition, dataset, storage, stop, notify=_unheard, **named) as opened:
         made, _ = running.submit(definition, dataset, opened, **named)
     return Study(made.stored.name, storage)
 
@@ -140,8 +144,8 @@ def work(
         grace: Seconds of silence after which others count us as dead.
     """
     _, dataset = _images(data, stop)
-    read_once(storage, lambda _: None, stop)  # a database that is not there is not made
-    with threadpool_limits(1, user_api="blas"), Storage(storage, stop) as opened:
+    _look(storage, lambda _: None, stop)  # a database that is not there is not made
+    with threadpool_limits(1, user_api="blas"), Storage(storage, stop, notify=_unheard) as opened:
         try:
             return joining.join(opened, dataset, studies, progress or Silent(), stop, watch, grace)
         except Interrupted:
@@ -154,20 +158,20 @@ def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
     Raises:
         StudyNotFound: There is none of this name.
     """
-    read_once(storage, lambda connection: stored_studies.stored(connection, name))
+    _look(storage, lambda connection: stored_studies.stored(connection, name))
     return Study(name, storage)
 
 
 def studies(*, storage: str = DEFAULT_STORAGE) -> list[Study]:
     """Return all studies that can be read, by name."""
-    found = read_once(storage, shelf.look).studies
+    found = _look(storage, shelf.look).studies
     return [Study(name, storage) for name in sorted(study.name for study in found)]
 
 
 def retry(name: str, *, storage: str = DEFAULT_STORAGE, stop: Stop = never) -> int:
     """Give cells that failed again and again another chance; return how many."""
-    read_once(storage, lambda _: None, stop)
-    with Storage(storage, stop) as opened:
+    _look(storage, lambda _: None, stop)
+    with Storage(storage, stop, notify=_unheard) as opened:
         found = stored_studies.find(opened, name)
         if found is None:
             raise StudyNotFound(name, stored_studies.names(opened))
@@ -180,8 +184,8 @@ def delete(name: str, *, storage: str = DEFAULT_STORAGE, stop: Stop = never) -> 
     Raises:
         StudyNotFound: There is none of this name.
     """
-    read_once(storage, lambda connection: deleting.named(connection, name), stop)
-    with Storage(storage, stop) as opened:
+    _look(storage, lambda connection: deleting.named(connection, name), stop)
+    with Storage(storage, stop, notify=_unheard) as opened:
         deleting.delete(opened, name)
 
 
@@ -198,7 +202,11 @@ def _settled(request: Request, stop: Stop) -> tuple[StudyDefinition, Source, Dat
 
 def _images(data: str | Path, stop: Stop) -> tuple[Source, Dataset]:
     source = sources.resolve(str(data), environ={}, notify=_unheard, report=_unseen, stop=stop)
-    return source, prepared.training(source, {})
+    return source, prepared.training(source, {}, _unheard)
+
+
+def _look(url: str, action: Callable[[Connection], T], stop: Stop = never) -> T:
+    return read_once(url, action, stop, _unheard)
 
 
 def _unheard(_: str) -> None:

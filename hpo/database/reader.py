@@ -36,18 +36,24 @@ class Reader:
     Each `read` sees one moment of it, whatever others commit meanwhile.
     """
 
-    def __init__(self, url: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        url: str,
+        stop: Callable[[], bool] = lambda: False,
+        notify: Callable[[str], None] = say,
+    ) -> None:
         """Open an existing database.
 
         Args:
             stop: Ends a wait for the database.
+            notify: Is told whom a long wait is for.
 
         Raises:
             StorageError: There is none at ``url``, or it is not one of ours.
         """
         self.url = checked_url(url)
         check_driver(self.url)
-        self._stop = stop
+        self._stop, self._notify = stop, notify
         self._path = sqlite_path(self.url)
         if self._path is not None:
             if not self._path.exists():
@@ -104,7 +110,7 @@ class Reader:
 
     def read(self, action: Callable[[Connection], T]) -> T:
         """Run ``action`` on a connection that cannot write; all that it sees is of one moment."""
-        wait = Wait(self.url, self._stop, say, away_for=0.0)  # who looks is told at once
+        wait = Wait(self.url, self._stop, self._notify, away_for=0.0)  # who looks is told at once
         while True:
             try:
                 with self.engine.connect() as connection:
@@ -118,10 +124,13 @@ class Reader:
 
 
 def read_once(
-    url: str, action: Callable[[Connection], T], stop: Callable[[], bool] = lambda: False
+    url: str,
+    action: Callable[[Connection], T],
+    stop: Callable[[], bool] = lambda: False,
+    notify: Callable[[str], None] = say,
 ) -> T:
     """Open an existing database, run ``action`` on a connection that cannot write, and close it."""
-    reader = Reader(url, stop)
+    reader = Reader(url, stop, notify)
     try:
         return reader.read(action)
     finally:
