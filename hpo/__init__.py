@@ -40,8 +40,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.definition.study import Epochs as Epochs
     from hpo.definition.study import StudyDefinition as StudyDefinition
     from hpo.errors import HpoError as HpoError
+    from hpo.experiment.records import Outcome as Outcome
     from hpo.experiment.records import Point as Point
     from hpo.experiment.records import Result as Result
+    from hpo.experiment.records import State as State
     from hpo.health.finding import Finding as Finding
     from hpo.judging.judgement import Judgement as Judgement
     from hpo.training.progress import Progress as Progress
@@ -60,12 +62,14 @@ _PLACES = {
     "Judgement": "hpo.judging.judgement",
     "Linear": "hpo.definition.grids",
     "Logarithmic": "hpo.definition.grids",
+    "Outcome": "hpo.experiment.records",
     "Point": "hpo.experiment.records",
     "Progress": "hpo.training.progress",
     "Real": "hpo.definition.ranges",
     "Request": "hpo.commands.request",
     "Result": "hpo.experiment.records",
     "Space": "hpo.definition.spaces",
+    "State": "hpo.experiment.records",
     "Study": "hpo.commands.results",
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",

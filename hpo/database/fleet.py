@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from hpo.database import rows
 from hpo.database.tables import attempts, workers
-from hpo.experiment.records import Attempt
+from hpo.experiment.records import Attempt, State
 from hpo.machine import process
 from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings
@@ -89,7 +89,7 @@ class Holders:
 
 def holders(connection: Connection, study: str) -> Holders:
     """Look at those who hold running attempts of a study; several looks tell who is dead."""
-    running = rows.attempts_of(connection, study, states=["running"])
+    running = rows.attempts_of(connection, study, states=[State.RUNNING])
     if not running:
         return Holders(False, [])
     known = {row.id: row for row in _all(connection)}
@@ -136,8 +136,8 @@ def bury(connection: Connection, study: str) -> list[Attempt]:
             connection,
             study,
             attempt,
-            was="running",
-            state="failed",
+            was=State.RUNNING,
+            state=State.FAILED,
             reason=reason,
             saved=saved,
             ended_at=rows.now(connection),
@@ -175,7 +175,7 @@ def _all(connection: Connection) -> list[WorkerRow]:
 
 def _held(connection: Connection) -> list[tuple[dict[str, Any], str | None]]:
     """Return who holds running attempts of any study, with the token of each claim."""
-    query = sa.select(attempts.c.worker, attempts.c.token).where(attempts.c.state == "running")
+    query = sa.select(attempts.c.worker, attempts.c.token).where(attempts.c.state == State.RUNNING)
     return [(identity(row.worker), row.token) for row in connection.execute(query.distinct())]
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hpo.database import outcomes
-from hpo.experiment.records import Slot, StoredStudy
+from hpo.experiment.records import Outcome, Slot, StoredStudy
 
 
 def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np.bool_]]:
@@ -19,5 +19,5 @@ def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np
             np.frombuffer(row.hits, np.uint8), count=n_images
         ).astype(np.bool_)
         for row in outcomes.result_rows(connection, study.uuid)
-        if row.outcome == "complete" and len(row.hits) == (n_images + 7) // 8
+        if row.outcome == Outcome.COMPLETE and len(row.hits) == (n_images + 7) // 8
     }

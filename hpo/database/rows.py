@@ -23,7 +23,7 @@ from hpo.database.tables import (
 )
 from hpo.errors import DamagedRow, StudyUnreadable, reason_of
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Slot, StoredStudy, UnreadableStudy
+from hpo.experiment.records import Attempt, Slot, State, StoredStudy, UnreadableStudy
 
 
 def now(connection: Connection) -> float:
@@ -187,7 +187,7 @@ def running_of(connection: Connection, study: str) -> list[tuple[Attempt, int]]:
     """Return the running attempts, with the update that their last checkpoint is at."""
     query = (
         sa.select(attempts, _LAST_CHECKPOINT)
-        .where(attempts.c.study == study, attempts.c.state == "running")
+        .where(attempts.c.study == study, attempts.c.state == State.RUNNING)
         .order_by(attempts.c.replicate, attempts.c.cell)
     )
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
@@ -197,7 +197,7 @@ def running_by_study(connection: Connection) -> dict[str, list[tuple[Attempt, in
     """Return by study what `running_of` does."""
     query = (
         sa.select(attempts, _LAST_CHECKPOINT)
-        .where(attempts.c.state == "running")
+        .where(attempts.c.state == State.RUNNING)
         .order_by(attempts.c.study, attempts.c.replicate, attempts.c.cell)
     )
     found: dict[str, list[tuple[Attempt, int]]] = {}
@@ -213,7 +213,7 @@ def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Att
     """
     query = (
         sa.select(attempts, _LAST_CHECKPOINT)
-        .where(attempts.c.study == study, attempts.c.state == "waiting")
+        .where(attempts.c.study == study, attempts.c.state == State.WAITING)
         .order_by(attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
         .limit(limit)
         .with_for_update(skip_locked=True, of=attempts)
@@ -262,7 +262,7 @@ def ended_slots(connection: Connection, study: str) -> set[Slot]:
         .order_by(attempts.c.attempt)
     )
     last = {Slot(row.cell, row.replicate): row.state for row in connection.execute(query)}
-    return {slot for slot, state in last.items() if state == "ended"}
+    return {slot for slot, state in last.items() if state == State.ENDED}
 
 
 def update_attempt(

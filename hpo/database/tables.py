@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hpo.database import digests
+from hpo.experiment.records import State
 
 SCHEMA_VERSION = 4
 
@@ -69,7 +70,8 @@ attempts = sa.Table(
     sa.Column("in_optuna", sa.Boolean, nullable=False),  # whether Optuna shows this state
     sa.Index("hpo_attempts_by_state", "study", "state"),
 )
-LIVE = ("waiting", "running", "paused")  #: states of attempts that may still get a result
+#: States of attempts that may still get a result.
+LIVE = (State.WAITING, State.RUNNING, State.PAUSED)
 results = sa.Table(
     "hpo_results",
     metadata,

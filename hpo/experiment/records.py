@@ -1,9 +1,28 @@
 """The nouns that travel: studies, slots, attempts, results and points, as they are stored."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from hpo.experiment.experiment import Experiment
+
+
+class State(StrEnum):
+    """Where an attempt at a slot stands."""
+
+    WAITING = "waiting"  #: Nobody holds it.
+    RUNNING = "running"  #: A worker holds it, by a token.
+    PAUSED = "paused"  #: It waits at a rung for the others to get there.
+    ENDED = "ended"  #: Its slot has a result, or had one.
+    FAILED = "failed"  #: Training raised, or its worker died; the slot gets another attempt.
+
+
+class Outcome(StrEnum):
+    """What counts for a slot, beside its value."""
+
+    COMPLETE = "complete"  #: It was trained to its end.
+    DIVERGED = "diverged"  #: Its cost was no number any more.
+    PRUNED = "pruned"  #: It was cut at the end of a cycle.
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class Attempt:
     slot: Slot
     number: int  #: from 0
     trial_id: int | None
-    state: str
+    state: str  #: one of `State`
     worker: dict[str, Any] | None = None
     reason: str | None = None
     ended_at: float | None = None
@@ -54,7 +73,7 @@ class Result:
 
     slot: Slot
     attempt: int
-    outcome: str  #: complete, diverged or pruned
+    outcome: str  #: one of `Outcome`
     value: float | None
     cycles: int
     n_updates: int

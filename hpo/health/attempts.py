@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import rows
-from hpo.database.tables import LIVE, attempts
-from hpo.experiment.records import StoredStudy
+from hpo.database.tables import attempts
+from hpo.experiment.records import State, StoredStudy
 from hpo.health.digests import AGAIN
 from hpo.health.finding import Finding
 
-STATES = (*LIVE, "ended", "failed")
+STATES = tuple(State)
 
 
 def strange(connection: Connection, study: StoredStudy) -> list[Finding]:
@@ -31,7 +31,7 @@ def end_strange(connection: Connection) -> None:
                 *(column == getattr(row, column.name) for column in attempts.primary_key)
             )
             if _is_somewhere(row, len(study.experiment.cells)):
-                values = {"state": "failed", "reason": AGAIN, "token": None, "in_optuna": False}
+                values = {"state": State.FAILED, "reason": AGAIN, "token": None, "in_optuna": False}
                 connection.execute(attempts.update().where(this).values(values))
             else:
                 connection.execute(attempts.delete().where(this))

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import checkpoints, outcomes, rows, tables
-from hpo.experiment.records import Slot, StoredStudy
+from hpo.experiment.records import Slot, State, StoredStudy
 from hpo.health.finding import Finding
 
 
@@ -70,7 +70,7 @@ def fail_surplus(connection: Connection) -> None:
                     connection,
                     study.uuid,
                     attempt,
-                    state="failed",
+                    state=State.FAILED,
                     reason="planned twice",
                     ended_at=rows.now(connection),
                     token=None,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import checkpoints, damage, digests, looks, rows, tables
 from hpo.database.tables import LIVE
-from hpo.experiment.records import Slot, StoredStudy
+from hpo.experiment.records import Slot, State, StoredStudy
 from hpo.health.finding import Finding
 
 AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again
@@ -95,7 +95,7 @@ def _train_again(connection: Connection, study: StoredStudy, slot: Slot) -> None
                 connection,
                 study.uuid,
                 attempt,
-                state="failed",
+                state=State.FAILED,
                 reason=AGAIN,
                 ended_at=moment,
                 token=None,
@@ -109,7 +109,7 @@ def _train_again(connection: Connection, study: StoredStudy, slot: Slot) -> None
             cell=slot.cell,
             replicate=slot.replicate,
             attempt=number,
-            state="waiting",
+            state=State.WAITING,
             in_optuna=False,
         )
     )

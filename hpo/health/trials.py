@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from hpo.database import rows
-from hpo.experiment.records import Attempt, StoredStudy
+from hpo.experiment.records import Attempt, State, StoredStudy
 from hpo.health.finding import Finding
 from hpo.mirror import agreement, identity
 from hpo.mirror.agreement import Comparison
@@ -20,7 +20,7 @@ def record(connection: Connection, study: StoredStudy) -> list[Finding]:
     comparison = agreement.compare(connection, study, standing.shown.study_id)
     notes = _foreign(study, comparison)
     behind = comparison.behind
-    running = rows.attempts_of(connection, study.uuid, states=["running"])
+    running = rows.attempts_of(connection, study.uuid, states=[State.RUNNING])
     if agreement.is_in_work(connection, study, [*running, *behind]):
         n_late = len(behind) + len(comparison.different)
         text = f"{study.name}: {n_late} trials are about to be shown by those who train or plan it"

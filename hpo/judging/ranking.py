@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Result
+from hpo.experiment.records import Outcome, Result
 
 
 def best_result(results: list[Result]) -> Result | None:
@@ -12,7 +12,7 @@ def best_result(results: list[Result]) -> Result | None:
 
     A diverged cell is never the best.
     """
-    complete = [r for r in results if r.outcome == "complete" and r.value is not None]
+    complete = [r for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
     return max(complete, key=lambda r: (r.value, -r.slot.cell), default=None)
 
 
@@ -25,7 +25,7 @@ def compared(results: list[Result], experiment: Experiment) -> tuple[list[int], 
     done: dict[int, set[int]] = {}
     lost = set()
     for result in results:
-        if result.outcome == "complete" and result.value is not None:
+        if result.outcome == Outcome.COMPLETE and result.value is not None:
             done.setdefault(result.slot.cell, set()).add(result.slot.replicate)
         else:
             lost.add(result.slot.cell)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import fleet, leases, rows, tables
-from hpo.experiment.records import Attempt, Result, Slot, StoredStudy
+from hpo.experiment.records import Attempt, Outcome, Result, Slot, State, StoredStudy
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import trials
 from hpo.mirror.states import OWN, TOLD, Shown, expected
@@ -70,8 +70,8 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
     not_yet = {_key(attempt) for attempt in behind}
     different = []
     for attempt in attempts:
-        result = results.get(attempt.slot) if attempt.state == "ended" else None
-        if attempt.state == "ended" and (result is None or result.attempt != attempt.number):
+        result = results.get(attempt.slot) if attempt.state == State.ENDED else None
+        if attempt.state == State.ENDED and (result is None or result.attempt != attempt.number):
             continue
         trial = record.trials.get(attempt.trial_id or -1)
         if _key(attempt) in not_yet or _is_being_told(attempt, trial, busy):
@@ -88,7 +88,7 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
         if trial.trial_id not in known
         and not record.attributes.get(trial.trial_id, {}).keys() & {"attempt", SURPLUS, TOLD}
     ]
-    values = [r.value for r in results.values() if r.outcome == "complete"]
+    values = [r.value for r in results.values() if r.outcome == Outcome.COMPLETE]
     return Comparison(
         len(record.trials),
         tuple(behind),

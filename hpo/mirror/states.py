@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import damage, outcomes, rows, tables
 from hpo.database.storage import Storage
-from hpo.experiment.records import Attempt, Result
+from hpo.experiment.records import Attempt, Outcome, Result, State
 from hpo.mirror import identity
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy
@@ -77,13 +77,13 @@ def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, 
 
 def expected(attempt: Attempt, result: "Result | Row[Any] | None") -> tuple[str, float | None]:
     """Return the state and the value of the trial that shows an attempt."""
-    if attempt.state == "running":
+    if attempt.state == State.RUNNING:
         return "RUNNING", None
     if attempt.state in tables.LIVE:
         return "WAITING", None
-    if attempt.state == "failed" or result is None or result.outcome == "diverged":
+    if attempt.state == State.FAILED or result is None or result.outcome == Outcome.DIVERGED:
         return FAILED
-    return "PRUNED" if result.outcome == "pruned" else "COMPLETE", result.value
+    return "PRUNED" if result.outcome == Outcome.PRUNED else "COMPLETE", result.value
 
 
 def is_told(trial: Shown, wanted: tuple[str, float | None]) -> bool:
@@ -115,7 +115,7 @@ def _show(
             rows.update_attempt(connection, study.uuid, attempt, trial_id=None, in_optuna=False)
             continue
         result = _result(connection, study, attempt)
-        if attempt.state == "ended" and result is None:  # damaged: nothing is known to show
+        if attempt.state == State.ENDED and result is None:  # damaged: nothing is known to show
             continue
         wanted = expected(attempt, result)
         told = is_told(trial, wanted)
@@ -126,7 +126,7 @@ def _show(
             continue
         if attempt.state in tables.LIVE and with_steps:
             _add_steps(connection, study, attempt, trial_id, n_cycles=None)
-        if attempt.state == "failed":
+        if attempt.state == State.FAILED:
             add_attributes(connection, trial_id, {"reason": attempt.reason or "unknown"})
         if result is not None:
             _show_result(connection, study, attempt, trial_id, result)
@@ -154,7 +154,7 @@ def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> 
 
 
 def _result(connection: Connection, study: OpenStudy, attempt: Attempt) -> Row[Any] | None:
-    if attempt.state != "ended":
+    if attempt.state != State.ENDED:
         return None
     return outcomes.result_at(connection, study.uuid, attempt.slot)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt
+from hpo.experiment.records import Attempt, State
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import add_attributes, attribute_rows, set_state, show
@@ -153,7 +153,7 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
         table.c.attempt == sa.bindparam("n"),
     )
     # A WAITING trial shows a waiting attempt as it is.
-    is_shown = sa.case((table.c.state == "waiting", sa.true()), else_=sa.false())
+    is_shown = sa.case((table.c.state == State.WAITING, sa.true()), else_=sa.false())
     link = table.update().where(this)
     connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=is_shown), links)
     return True

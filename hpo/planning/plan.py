@@ -19,7 +19,7 @@ from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.storage import Storage
 from hpo.database.tables import LIVE, attempts
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Slot, StoredStudy
+from hpo.experiment.records import Attempt, Slot, State, StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror import trials
 from hpo.mirror.study import OpenStudy
@@ -77,7 +77,7 @@ def retry(storage: Storage, study: OpenStudy) -> int:
     def forgive(connection: Connection) -> int:
         failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
         for slot in failed:
-            at_slot = sa.and_(rows.at(attempts, study.uuid, slot), attempts.c.state == "failed")
+            at_slot = sa.and_(rows.at(attempts, study.uuid, slot), attempts.c.state == State.FAILED)
             reason = sa.literal(FORGIVEN) + attempts.c.reason
             connection.execute(attempts.update().where(at_slot).values(reason=reason))
         return len(failed)
@@ -103,7 +103,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
     new = [
         _new_attempt(study.uuid, slot, before.get(slot, []))
         for slot in missing
-        if slot not in counted and (slot not in before or before[slot][-1].state == "failed")
+        if slot not in counted and (slot not in before or before[slot][-1].state == State.FAILED)
     ]
     if new:
         connection.execute(attempts.insert(), new)
@@ -171,7 +171,7 @@ def _new_attempt(study: str, slot: Slot, history: list[Attempt]) -> dict[str, An
         "cell": slot.cell,
         "replicate": slot.replicate,
         "attempt": 0 if before is None else before.number + 1,
-        "state": "waiting",
+        "state": State.WAITING,
         # One that failed in training may have failed for a neighbour's fault: it goes alone.
         "alone": before is not None
         and (before.reason not in (DIED, SILENT) or _n_deaths(history) >= ALONE_AFTER),
@@ -196,7 +196,7 @@ def _failed_too_often(made: list[Attempt]) -> dict[Slot, str]:
     for slot, history in _by_slot(made).items():
         reasons: list[str] = []
         for attempt in history:
-            if attempt.state != "failed" or (attempt.reason or "").startswith(FORGIVEN):
+            if attempt.state != State.FAILED or (attempt.reason or "").startswith(FORGIVEN):
                 reasons = []
             elif attempt.reason not in (DIED, SILENT):
                 reasons.append(attempt.reason or "unknown")
@@ -213,7 +213,7 @@ def _n_deaths(history: list[Attempt]) -> int:
     """Return how many attempts died one after the other since the last checkpoint of a slot."""
     last = history[-1]
     deaths = itertools.takewhile(
-        lambda a: a.state == "failed" and a.reason in (DIED, SILENT) and a.saved == last.saved,
+        lambda a: a.state == State.FAILED and a.reason in (DIED, SILENT) and a.saved == last.saved,
         reversed(history),
     )
     return len(list(deaths))

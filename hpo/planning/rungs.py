@@ -21,9 +21,9 @@ from sqlalchemy import Connection
 from hpo.database import checkpoints, decisions, outcomes, rows, tables
 from hpo.definition.pruning import parse
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Slot, StoredStudy
+from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
 
-PAUSED = "paused"  #: state of an attempt that waits at a rung
+PAUSED = State.PAUSED  #: state of an attempt that waits at a rung
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
 
 
@@ -97,7 +97,7 @@ def _table(
     out = set(given_up) | {
         result.slot
         for result in outcomes.results_of(connection, study.uuid)
-        if result.outcome == "diverged"
+        if result.outcome == Outcome.DIVERGED
     }
     table: dict[int, float | None] = {}
     for cell in live:
@@ -135,10 +135,12 @@ def _apply(
     for attempt in rows.attempts_of(connection, study.uuid, states=[PAUSED]):
         goes_on = attempt.slot.cell in chosen
         if goes_on:
-            rows.update_attempt(connection, study.uuid, attempt, state="waiting", in_optuna=False)
+            rows.update_attempt(
+                connection, study.uuid, attempt, state=State.WAITING, in_optuna=False
+            )
         else:
             end_pruned(connection, study, attempt, cycle)
-        decided.append(replace(attempt, state="waiting" if goes_on else "ended"))
+        decided.append(replace(attempt, state=State.WAITING if goes_on else State.ENDED))
     return decided
 
 
@@ -165,7 +167,7 @@ def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cyc
     checkpoints.forget(connection, study.uuid, slot)
     moment = rows.now(connection)
     rows.update_attempt(
-        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
+        connection, study.uuid, attempt, state=State.ENDED, ended_at=moment, in_optuna=False
     )
 
 
@@ -182,7 +184,7 @@ def _count(
             study=study.uuid,
             cell=slot.cell,
             replicate=slot.replicate,
-            outcome="pruned",
+            outcome=Outcome.PRUNED,
             cycles=cycles,
             n_updates=2 * study.experiment.n_s * cycles,
             hits=b"",

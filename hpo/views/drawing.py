@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from hpo.database import checkpoints, outcomes, tables
 from hpo.definition.spaces import Space
 from hpo.errors import NoResult
-from hpo.experiment.records import Result, Slot, StoredStudy, parameters
+from hpo.experiment.records import Outcome, Result, Slot, StoredStudy, parameters
 from hpo.held_out import looking
 from hpo.judging.ranking import base_means, compared
 from hpo.training.single import Trained
@@ -112,7 +112,7 @@ def _of_grid(report: StudyReport, folder: Path) -> list[Path]:
         title=f"{report.study.name}: validation accuracy of every cell",
         best=best.slot.cell if best else None,
         logarithmic=min(lambdas) > 0 and max(lambdas) >= 100 * min(lambdas),
-        diverged=[c in first and first[c].outcome == "diverged" for c in range(len(lambdas))],
+        diverged=[c in first and first[c].outcome == Outcome.DIVERGED for c in range(len(lambdas))],
     )
     return [path]
 
@@ -129,7 +129,7 @@ def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
         n_seeds=n_base,
         n_updates=[n_base * experiment.recipe(cell).n_updates for cell in cells],
         accuracies=[means.get(cell) for cell in cells],
-        diverged={r.slot.cell for r in first if r.outcome == "diverged"},
+        diverged={r.slot.cell for r in first if r.outcome == Outcome.DIVERGED},
         n_final_seeds=n_seeds,
         finals=report.means if n_seeds > n_base else {},
         best=report.best.slot.cell if report.best else None,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from hpo.database import fleet, outcomes, rows
 from hpo.errors import DamagedRow, is_of_one_study, reason_of
-from hpo.experiment.records import Result, StoredStudy
+from hpo.experiment.records import Outcome, Result, State, StoredStudy
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
 from hpo.views import report
@@ -60,9 +60,10 @@ def _each(found: shelf.Shelf, line_of: Callable[[StoredStudy], str]) -> list[str
 def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]) -> str:
     told = report.StudyReport(study, tuple(results), test_accuracy=None, n_test_looks=0)
     pruned, diverged = (
-        sum(r.outcome == outcome for r in told.results) for outcome in ("pruned", "diverged")
+        sum(r.outcome == outcome for r in told.results)
+        for outcome in (Outcome.PRUNED, Outcome.DIVERGED)
     )
-    waiting = states.get("waiting", 0) + states.get("paused", 0)
+    waiting = states.get(State.WAITING, 0) + states.get(State.PAUSED, 0)
     best = "-"
     if told.best is not None:
         cell = told.best.slot.cell

@@ -10,7 +10,7 @@ from hpo.database import looks, outcomes
 from hpo.definition.grids import ParentCell
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Result, StoredStudy, describe, parameters
+from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters
 from hpo.judging.ranking import cell_means, compared, winner
 from hpo.machine.printable import printable
 from hpo.search.generations import spent
@@ -119,9 +119,9 @@ def _table_of_search(report: StudyReport) -> str:
 
 def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
     """Return the mean over the seeds that are done, or that one of them diverged."""
-    values = [r.value for r in results if r.outcome == "complete" and r.value is not None]
+    values = [r.value for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
     if len(values) < len(results):
-        return next(r.outcome for r in results if r.outcome != "complete")
+        return next(r.outcome for r in results if r.outcome != Outcome.COMPLETE)
     if not values:
         return "-"
     mean = f"{math.fsum(values) / len(values):.4f}"
@@ -167,7 +167,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         from hpo.judging.judgement import in_words
 
         lines += in_words(judgement, experiment)
-    out = {r.slot.cell: r.outcome for r in report.results if r.outcome != "complete"}
+    out = {r.slot.cell: r.outcome for r in report.results if r.outcome != Outcome.COMPLETE}
     if out:
         names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
@@ -227,8 +227,8 @@ def _heading(report: StudyReport) -> str:
 def _value(result: Result | None) -> str:
     if result is None:
         return "-"
-    if result.outcome == "pruned" and result.value is None:
+    if result.outcome == Outcome.PRUNED and result.value is None:
         return "pruned with its cell" if result.slot.replicate else "pruned without a value"
     shown = result.outcome if result.value is None else f"{result.value:.4f}"
     after = f" after cycle {result.cycles}" if result.cycles else ""
-    return f"{shown}  pruned{after}" if result.outcome == "pruned" else shown
+    return f"{shown}  pruned{after}" if result.outcome == Outcome.PRUNED else shown

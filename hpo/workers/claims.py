@@ -17,7 +17,7 @@ from hpo.database.checkpoints import Checkpoint
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Point
+from hpo.experiment.records import Attempt, Point, State
 from hpo.machine.environment import environment
 from hpo.mirror import states as record
 from hpo.mirror.study import OpenStudy
@@ -54,7 +54,7 @@ def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, An
     n_known = len(study.experiment.cells)  # another worker may have added some meanwhile
 
     def take(connection: Connection) -> tuple[list[Attempt], int, bool]:
-        mine = rows.attempts_of(connection, study.uuid, states=["running"], token=token)
+        mine = rows.attempts_of(connection, study.uuid, states=[State.RUNNING], token=token)
         if mine:  # a commit that was thought lost
             return mine, 0, False
         waiting = [
@@ -64,7 +64,7 @@ def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, An
         ]
         chosen, start = _one_stack(study.experiment, waiting, width)
         values = {
-            "state": "running",
+            "state": State.RUNNING,
             "token": token,
             "worker": json.dumps(identity),
             "claimed_at": rows.now(connection),
@@ -73,7 +73,7 @@ def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, An
         taken = [
             attempt
             for attempt in chosen
-            if rows.update_attempt(connection, study.uuid, attempt, was="waiting", **values)
+            if rows.update_attempt(connection, study.uuid, attempt, was=State.WAITING, **values)
         ]
         return taken, start, bool(waiting)
 
@@ -149,9 +149,9 @@ def _release(
 ) -> None:
     for attempt in given:
         present = rows.standing(connection, study.uuid, attempt)
-        if present and present.state == "running" and present.token == token:
+        if present and present.state == State.RUNNING and present.token == token:
             rows.update_attempt(
-                connection, study.uuid, attempt, state="waiting", token=None, in_optuna=False
+                connection, study.uuid, attempt, state=State.WAITING, token=None, in_optuna=False
             )
 
 
@@ -163,12 +163,12 @@ def fail(storage: Storage, study: OpenStudy, held: Claim, reason: str) -> None:
     def action(connection: Connection) -> None:
         for attempt in failed:
             present = rows.standing(connection, study.uuid, attempt)
-            if present and present.state == "running" and present.token == held.token:
+            if present and present.state == State.RUNNING and present.token == held.token:
                 rows.update_attempt(
                     connection,
                     study.uuid,
                     attempt,
-                    state="failed",
+                    state=State.FAILED,
                     reason=reason,
                     ended_at=rows.now(connection),
                     token=None,

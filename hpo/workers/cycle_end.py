@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from hpo.database import checkpoints, decisions, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.pruning import parse
-from hpo.experiment.records import Attempt
+from hpo.experiment.records import Attempt, Outcome, State
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
 from hpo.workers.claims import Claim
@@ -43,10 +43,10 @@ def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
     for place, cell in enumerate(evaluation.keys):
         hits = packed[place].tobytes()
         if not finite[place]:
-            found[cell] = Ending("diverged", None, hits)
+            found[cell] = Ending(Outcome.DIVERGED, None, hits)
         elif evaluation.update >= study.experiment.recipe(cell).n_updates:
             value = float(evaluation.validation.accuracy[place])
-            found[cell] = Ending("complete", value, hits)
+            found[cell] = Ending(Outcome.COMPLETE, value, hits)
     return found
 
 
@@ -72,7 +72,7 @@ def write(
             checkpoints.label(study.uuid, experiment, held.attempts[cell].slot, n_updates),
         )
         for cell in cells
-        if cell not in endings or endings[cell].outcome == "complete"
+        if cell not in endings or endings[cell].outcome == Outcome.COMPLETE
     }
     synchronous = parse(experiment.definition.pruner).is_synchronous
 
@@ -89,7 +89,9 @@ def write(
             if present is None or present.token != held.token:
                 written.lost.append(cell)
                 continue
-            if present.state != "running":  # this very transaction was committed, its answer lost
+            if (
+                present.state != State.RUNNING
+            ):  # this very transaction was committed, its answer lost
                 if cell not in endings:
                     written.paused.append(cell)
                 continue
@@ -130,7 +132,7 @@ def _end(
     ending: Ending,
 ) -> None:
     attempt = held.attempts[cell]
-    if ending.outcome == "diverged":
+    if ending.outcome == Outcome.DIVERGED:
         checkpoints.forget(connection, study.uuid, attempt.slot)
     connection.execute(
         tables.results.insert().values(
@@ -149,5 +151,5 @@ def _end(
     )
     moment = rows.now(connection)
     rows.update_attempt(
-        connection, study.uuid, attempt, state="ended", ended_at=moment, in_optuna=False
+        connection, study.uuid, attempt, state=State.ENDED, ended_at=moment, in_optuna=False
     )

@@ -30,7 +30,7 @@ from hpo.database import rows, tables
 from hpo.database.reader import read_once
 from hpo.database.storage import Storage
 from hpo.errors import NoResult, StudyNotFound
-from hpo.experiment.records import Attempt
+from hpo.experiment.records import Attempt, State
 from hpo.machine.environment import environment
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import states as record
@@ -238,14 +238,14 @@ class GridSampler(BaseSampler):
         self, connection: Connection, trial: FrozenTrial, token: str, identity: dict[str, Any]
     ) -> Attempt | None:
         values = {
-            "state": "running",
+            "state": State.RUNNING,
             "token": token,
             "worker": json.dumps(identity),
             "claimed_at": rows.now(connection),
         }
-        for attempt in rows.attempts_of(connection, self._study.uuid, states=["waiting"]):
+        for attempt in rows.attempts_of(connection, self._study.uuid, states=[State.WAITING]):
             if attempt.trial_id == trial._trial_id and rows.update_attempt(
-                connection, self._study.uuid, attempt, was="waiting", **values
+                connection, self._study.uuid, attempt, was=State.WAITING, **values
             ):
                 return attempt
         return None
@@ -253,7 +253,7 @@ class GridSampler(BaseSampler):
     def _settle(self, connection: Connection, held: _Held, ending: Ending) -> None:
         attempt, study = held.attempt, self._study.uuid
         present = rows.standing(connection, study, attempt)
-        if present is None or (present.state, present.token) != ("running", held.token):
+        if present is None or (present.state, present.token) != (State.RUNNING, held.token):
             return
         moment = rows.now(connection)
         if ending.outcome:
@@ -271,13 +271,13 @@ class GridSampler(BaseSampler):
                 "environment": json.dumps(here, sort_keys=True),
             }
             connection.execute(tables.results.insert().values(row))
-            changes: dict[str, Any] = {"state": "ended", "ended_at": moment}
+            changes: dict[str, Any] = {"state": State.ENDED, "ended_at": moment}
             told = {"outcome": ending.outcome, "updates": 0, "environment": here}
         elif ending.reason:
-            changes = {"state": "failed", "ended_at": moment, "reason": ending.reason}
+            changes = {"state": State.FAILED, "ended_at": moment, "reason": ending.reason}
             told = {"reason": ending.reason}
         else:  # interrupted; the trial ends as failed, and the next planner makes another
-            changes = {"state": "waiting", "trial_id": None, "in_optuna": False, "token": None}
+            changes = {"state": State.WAITING, "trial_id": None, "in_optuna": False, "token": None}
             told = {"reason": "interrupted"}
         rows.update_attempt(connection, study, attempt, **changes)
         if attempt.trial_id is not None:
@@ -287,11 +287,11 @@ class GridSampler(BaseSampler):
         """Tell whether a cell waits that no thread has asked for."""
         waiting = sa.select(sa.func.count()).where(
             tables.attempts.c.study == self._study.uuid,
-            tables.attempts.c.state == "waiting",
+            tables.attempts.c.state == State.WAITING,
             tables.attempts.c.trial_id == optunas.trials.c.trial_id,
             optunas.trials.c.state == "WAITING",
         )
         return bool(connection.execute(waiting).scalar_one())
 
     def _unclaimed(self, connection: Connection) -> bool:
-        return bool(rows.count_attempts(connection, self._study.uuid).get("waiting"))
+        return bool(rows.count_attempts(connection, self._study.uuid).get(State.WAITING))

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from hpo.database import rows
 from hpo.database.storage import Storage
+from hpo.experiment.records import Outcome
 from hpo.workers.membership import Membership
 
 PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
@@ -34,10 +35,10 @@ def ending_of(state: TrialState, values: Sequence[float] | None) -> Ending:
     """
     value = float(values[0]) if values else None
     if state is TrialState.PRUNED:
-        return Ending("pruned", rows.number(value))
+        return Ending(Outcome.PRUNED, rows.number(value))
     if state is TrialState.COMPLETE:
         is_finite = value is not None and math.isfinite(value)
-        return Ending("complete", value) if is_finite else Ending("diverged")
+        return Ending(Outcome.COMPLETE, value) if is_finite else Ending(Outcome.DIVERGED)
     returned, error = (
         _seen("_tell_with_warning", "value_or_values"),
         _seen("_run_trial", "func_err"),
@@ -48,7 +49,7 @@ def ending_of(state: TrialState, values: Sequence[float] | None) -> Ending:
         return Ending(reason=f"{type(error).__name__}: {error}")
     with contextlib.suppress(TypeError, ValueError):
         if math.isnan(float(returned[0] if isinstance(returned, list | tuple) else returned)):
-            return Ending("diverged")
+            return Ending(Outcome.DIVERGED)
     return Ending(reason=f"the objective returned {returned!r}, which is no number")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from hpo.database import decisions, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.pruning import Pruning, optuna_pruner
+from hpo.experiment.records import Outcome, State
 from hpo.mirror.identity import shown_as
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
@@ -42,9 +43,9 @@ class OptunasPruner:
                 present = rows.standing(connection, self._study.uuid, attempt)
                 if present is None or present.token != held.token:
                     continue  # lost meanwhile; whoever holds it asks for himself
-                if present.state == "running":
+                if present.state == State.RUNNING:
                     rungs.end_pruned(connection, self._study.stored, attempt, cycle)
-                ended[cell] = Ending("pruned", None)
+                ended[cell] = Ending(Outcome.PRUNED, None)
             return ended
 
         return self._storage.write(write) if chosen else {}

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from hpo.database import rows
 from hpo.database.storage import Storage
 from hpo.database.tables import leases
+from hpo.experiment.records import State
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
 
@@ -41,7 +42,7 @@ def no_longer_idle(connection: Connection, study: str, worker: str) -> None:
 
 def n_idle(connection: Connection, study: str) -> int:
     """Return how many workers are idle while nothing of the study waits."""
-    if rows.count_attempts(connection, study).get("waiting"):
+    if rows.count_attempts(connection, study).get(State.WAITING):
         return 0
     moment = rows.now(connection)
     here = sa.and_(

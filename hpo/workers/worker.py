@@ -17,7 +17,7 @@ from hpo.database.fleet import Holders, holders
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.pruning import parse
 from hpo.errors import HpoError
-from hpo.experiment.records import Point
+from hpo.experiment.records import Outcome, Point, State
 from hpo.mirror import states
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
@@ -124,7 +124,7 @@ def _await_others(
 
     def look(connection: Connection) -> tuple[Holders, dict[str, int]]:
         counts = rows.count_attempts(connection, study.uuid)
-        if counts.get("running") and not counts.get("waiting"):
+        if counts.get(State.RUNNING) and not counts.get(State.WAITING):
             sharing.say_idle(connection, study.uuid, worker)
         return holders(connection, study.uuid), counts
 
@@ -136,9 +136,9 @@ def _await_others(
             if others.some_died:
                 plan(storage, study)
                 continue
-            if counts.get("waiting"):
+            if counts.get(State.WAITING):
                 return True
-            if not counts.get("running"):
+            if not counts.get(State.RUNNING):
                 return _left_over(storage, study, counts)
             for missed in others.missed:
                 if missed.id not in told:
@@ -156,14 +156,14 @@ def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bo
     if not counts:
         studies.present(storage, study)  # unless it was deleted
     is_grid = study.experiment.search is None
-    if is_grid and not counts.get("failed") and not counts.get("paused"):
+    if is_grid and not counts.get(State.FAILED) and not counts.get(State.PAUSED):
         now = storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
         if now is None or now.experiment.began_with is None:  # what it grew by may be due
             return False
     plan(storage, study)
     after = storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.
-    return bool(after.get("waiting") or after.get("running"))
+    return bool(after.get(State.WAITING) or after.get(State.RUNNING))
 
 
 def _train(
@@ -210,8 +210,8 @@ def _train(
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)
         for attempt in written.decided:
-            if attempt.state == "ended":
-                progress.ended(attempt.slot, "pruned", None)
+            if attempt.state == State.ENDED:
+                progress.ended(attempt.slot, Outcome.PRUNED, None)
         if cycles:
             shared = pace.surplus(storage, study, held.attempts, set(cycles), evaluation.update)
             stack.drop(shared)
