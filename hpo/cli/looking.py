@@ -10,7 +10,7 @@ from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
 from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from hpo.database.connections import Connection
 
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ thing is mended, stands in `hpo.health`.
 from collections.abc import Callable
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from hpo.database import fleet, leases
+from hpo.database.connections import Connection
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Storage

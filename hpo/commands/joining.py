@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from hpo.database import outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.database.tables import LIVE
 from hpo.errors import (

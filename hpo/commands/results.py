@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection
-
 from hpo.database import outcomes, tables
+from hpo.database.connections import Connection
 from hpo.database.reader import read_once
 from hpo.errors import MissingPackage
 from hpo.experiment.experiment import Experiment

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from hpo.data import parts, prepared
 from hpo.data.source import Source
 from hpo.database import leases
+from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
 from threadpoolctl import threadpool_limits
 
 from hpo.commands import joining, running
@@ -16,6 +15,7 @@ from hpo.commands.request import Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
 from hpo.data.source import Source
+from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage

@@ -174,3 +174,13 @@ def keep_best(connection: Connection, study: str) -> None:
         seen[row.replicate] += 1
         if seen[row.replicate] > KEPT_WEIGHTS:
             forget(connection, study, Slot(row.cell, row.replicate))
+
+
+def environment_at(connection: Connection, study: str, slot: Slot, n_updates: int) -> str | None:
+    """Return, as JSON, in what the checkpoint of a slot was made; None where there is none."""
+    kept = checkpoints
+    query = sa.select(kept.c.environment).where(
+        at(kept, study, slot), kept.c.n_updates == n_updates
+    )
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found

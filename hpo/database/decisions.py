@@ -1,11 +1,12 @@
 """Rungs as they are stored: which cells go on after each, and the lock under which they are decided."""
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, tables
+from hpo.database import damage, rows, tables
 from hpo.errors import DamagedRow
 
 
@@ -13,6 +14,18 @@ def decided(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
     """Return the cells that go on after each decided rung, by cycle."""
     query = tables.rungs.select().where(tables.rungs.c.study == study)
     return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
+
+
+def record(connection: Connection, study: str, cycle: int, decision: dict[str, Any]) -> None:
+    """Store what was decided after a cycle, once and for all."""
+    connection.execute(
+        tables.rungs.insert().values(
+            study=study,
+            cycle=cycle,
+            decided_at=rows.now(connection),
+            decision=json.dumps(decision),
+        )
+    )
 
 
 def _survivors(connection: Connection, row: Row[Any]) -> tuple[int, ...]:

@@ -100,6 +100,35 @@ def holders(connection: Connection, study: str) -> Holders:
     return Holders(any(causes), missed)
 
 
+def register(connection: Connection, identity: dict[str, Any], grace: float) -> None:
+    """Store the row of a worker, which is heard now."""
+    moment = rows.now(connection)
+    connection.execute(workers.delete().where(workers.c.id == identity["id"]))
+    connection.execute(
+        workers.insert().values(
+            id=identity["id"],
+            identity=json.dumps(identity),
+            started_at=moment,
+            heartbeat_at=moment,
+            grace=grace,
+        )
+    )
+
+
+def beat(connection: Connection, worker: str) -> bool:
+    """Note that a worker lives; tell whether it has a row."""
+    mine = workers.update().where(workers.c.id == worker)
+    heard = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
+    return connection.execute(heard).rowcount > 0
+
+
+def leave(connection: Connection, worker: str) -> None:
+    """Note that a worker has left; its row goes, unless it could not give back what it held."""
+    mine = workers.update().where(workers.c.id == worker)
+    connection.execute(mine.values(ended_at=rows.now(connection)))
+    sweep(connection)
+
+
 def living(connection: Connection) -> list[WorkerRow]:
     """Return the workers that have not left, oldest first; some may be dead."""
     return [row for row in _all(connection) if not row.has_left]

@@ -6,6 +6,7 @@ A look that was begun and never completed is a look, and says nothing.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import damage, digests
@@ -26,6 +27,26 @@ def looks_of(connection: Connection, study: str) -> list[Row[Any]]:
         test_looks.select().where(test_looks.c.study == study).order_by(test_looks.c.id)
     )
     return [damage.check(connection, test_looks, row) for row in rows]
+
+
+def begin(connection: Connection, values: dict[str, Any]) -> int:
+    """Store the row of a look that will be taken, and return its id."""
+    made = connection.execute(test_looks.insert().values(values)).inserted_primary_key
+    return int(made[0]) if made else 0
+
+
+def complete(connection: Connection, begun: int, values: dict[str, Any]) -> None:
+    """Write what a look said into its row."""
+    this = test_looks.c.id == begun
+    connection.execute(test_looks.update().where(this).values(values))
+    digests.seal(connection, test_looks, test_looks.select().where(this))
+
+
+def n_by_others(connection: Connection, study: str, fingerprint: str) -> int:
+    """Return how many looks at these images other studies took."""
+    others = sa.and_(test_looks.c.study != study, test_looks.c.fingerprint == fingerprint)
+    query = sa.select(sa.func.count()).select_from(test_looks).where(others)
+    return int(connection.execute(query).scalar_one())
 
 
 def latest(looks: Sequence[Row[Any]]) -> list[Row[Any]]:

@@ -10,7 +10,7 @@ from hpo.database import damage, digests
 from hpo.database.rows import at, number
 from hpo.database.tables import CURVE_COLUMNS, curves, results
 from hpo.errors import DamagedRow
-from hpo.experiment.records import Point, Result, Slot
+from hpo.experiment.records import Attempt, Point, Result, Slot
 
 
 def results_of(connection: Connection, study: str) -> list[Result]:
@@ -39,6 +39,62 @@ def results_by_study(connection: Connection) -> dict[str, list[Result] | Damaged
 def _result_of(row: Row[Any]) -> Result:
     slot = Slot(row.cell, row.replicate)
     return Result(slot, row.attempt, row.outcome, row.value, row.cycles, row.n_updates)
+
+
+def count(
+    connection: Connection,
+    study: str,
+    attempt: Attempt,
+    *,
+    outcome: str,
+    value: float | None,
+    cycles: int,
+    n_updates: int,
+    hits: bytes = b"",
+    environment: str = "{}",
+    has_curve: bool = True,
+) -> None:
+    """Insert the result of a slot, which is what counts from then on.
+
+    Args:
+        attempt: Whose result it is.
+        hits: A bit for each validation image.
+        environment: JSON, of the process that trained it.
+    """
+    slot = attempt.slot
+    connection.execute(
+        results.insert().values(
+            study=study,
+            cell=slot.cell,
+            replicate=slot.replicate,
+            attempt=attempt.number,
+            outcome=outcome,
+            value=value,
+            cycles=cycles,
+            n_updates=n_updates,
+            hits=hits,
+            environment=environment,
+            curve_digest=digest_of_curve(connection, study, slot) if has_curve else None,
+        )
+    )
+
+
+def values_at(connection: Connection, study: str, n_updates: int) -> dict[Slot, float | None]:
+    """Return the validation accuracies at one log point, of every slot that has got there."""
+    query = sa.select(curves.c.cell, curves.c.replicate, curves.c.validation_accuracy).where(
+        curves.c.study == study, curves.c.n_updates == n_updates
+    )
+    found = connection.execute(query)
+    return {Slot(row.cell, row.replicate): row.validation_accuracy for row in found}
+
+
+def value_at(connection: Connection, study: str, slot: Slot, n_updates: int) -> float | None:
+    """Return the validation accuracy of a slot at one log point; None where there is none."""
+    value = sa.select(curves.c.validation_accuracy).where(
+        at(curves, study, slot), curves.c.n_updates == n_updates
+    )
+    found: float | None = connection.execute(value).scalar_one_or_none()
+    return found
 
 
 def counted_slots(connection: Connection, study: str) -> set[Slot]:

@@ -275,6 +275,19 @@ def update_attempt(
     return connection.execute(attempts.update().where(condition).values(**values)).rowcount == 1
 
 
+def add_attempts(connection: Connection, new: Sequence[dict[str, Any]]) -> None:
+    """Insert attempts, each as the values of its columns."""
+    if new:
+        connection.execute(attempts.insert(), list(new))
+
+
+def prefix_reason(connection: Connection, study: str, slot: Slot, prefix: str) -> None:
+    """Put a word before the reasons for which attempts at a slot failed."""
+    at_slot = sa.and_(at(attempts, study, slot), attempts.c.state == State.FAILED)
+    reason = sa.literal(prefix) + attempts.c.reason
+    connection.execute(attempts.update().where(at_slot).values(reason=reason))
+
+
 def standing(connection: Connection, study: str, attempt: Attempt) -> Attempt | None:
     """Return an attempt as it is now, locked until the transaction ends; None if it is gone."""
     query = attempts.select().where(_this(study, attempt)).with_for_update()

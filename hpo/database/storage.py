@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from hpo.database import postgresql, sqlite
 from hpo.database.drivers import check_driver
@@ -182,6 +183,14 @@ class Storage:
         """
         if self._file is not None:
             self._file.check()
+
+    def is_held(self) -> bool:
+        """Tell whether somebody else is writing just now."""
+        try:
+            with self.engine.begin():
+                return False
+        except DBAPIError:
+            return True
 
     def or_lost(self, stop: Callable[[], bool]) -> Callable[[], bool]:
         """Return ``stop``, which also says so when nothing could be stored any more."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
 from hpo.data import prepared
 from hpo.data.source import Source
 from hpo.database import damage, outcomes
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.held_out import looking, model_card

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row
 
 from hpo.data.source import Source
-from hpo.database import checkpoints, digests, leases, looks, rows, tables
+from hpo.database import checkpoints, leases, looks, rows
+from hpo.database.connections import Connection, Row
 from hpo.database.storage import Storage
 from hpo.errors import NoResult
 from hpo.experiment.records import Slot, StoredStudy
@@ -111,22 +111,19 @@ def _begin(storage: Storage, study: str, slot: Slot, what: str, test: Dataset) -
             "n_right": 0,
             "is_complete": False,
         }
-        made = connection.execute(tables.test_looks.insert().values(values)).inserted_primary_key
-        return int(made[0]) if made else 0
+        return looks.begin(connection, values)
 
     return storage.write(write)
 
 
 def _complete(connection: Connection, begun: int, hits: NDArray[np.bool_]) -> None:
     """Write what a look said into its row."""
-    table = tables.test_looks
     said = {
         "is_complete": True,
         "n_right": int(np.count_nonzero(hits)),
         "hits": np.packbits(hits).tobytes(),
     }
-    connection.execute(table.update().where(table.c.id == begun).values(said))
-    digests.seal(connection, table, table.select().where(table.c.id == begun))
+    looks.complete(connection, begun, said)
 
 
 def taken_before(storage: Storage, study: str, slot: Slot) -> Look | None:

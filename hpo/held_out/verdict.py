@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
-from hpo.database import looks, tables
+from hpo.database import looks
+from hpo.database.connections import Connection
 from hpo.experiment.records import StoredStudy
 from hpo.judging.statistics import Interval, mean_accuracy
 
@@ -53,15 +51,12 @@ def verdict(connection: Connection, study: StoredStudy) -> Verdict | None:
     latest, bits = looks.latest(taken), looks.hits(taken)
     if not latest:
         return None
-    table = tables.test_looks.c
-    same_images = table.fingerprint == latest[0].fingerprint
-    others = sa.select(sa.func.count()).where(table.study != study.uuid, same_images)
     return Verdict(
         cell=latest[0].cell,
         by_replicate={look.replicate: look.n_right / look.n_images for look in latest},
         n_images=latest[0].n_images,
         n_looks=len(taken),
         n_begun=sum(not look.is_complete for look in taken),
-        n_looks_by_others=connection.execute(others).scalar_one(),
+        n_looks_by_others=looks.n_by_others(connection, study.uuid, latest[0].fingerprint),
         interval=None if bits is None else mean_accuracy(bits),
     )

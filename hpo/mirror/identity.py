@@ -237,3 +237,9 @@ def _adopt_trials(connection: Connection, uuid: str, study_id: int) -> None:
         connection.execute(
             link, [{"c": c, "r": r, "n": n, "t": t} for (c, r, n), t in owners.items()]
         )
+
+
+def optunas_name(connection: Connection, uuid: str) -> str:
+    """Return the name of Optuna's study of ours, as far as we have recorded it."""
+    mine = sa.select(studies.c.optuna_name).where(studies.c.uuid == uuid)
+    return connection.execute(mine).scalar_one_or_none() or ""

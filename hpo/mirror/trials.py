@@ -44,6 +44,29 @@ def make_trials(
             return
 
 
+def n_waiting(connection: Connection, study: str) -> int:
+    """Return how many attempts wait whose trials wait in Optuna's record, too."""
+    mine = tables.attempts.c
+    waiting = sa.select(sa.func.count()).where(
+        mine.study == study,
+        mine.state == State.WAITING,
+        mine.trial_id == optunas.trials.c.trial_id,
+        optunas.trials.c.state == "WAITING",
+    )
+    return int(connection.execute(waiting).scalar_one())
+
+
+def rewrite(
+    connection: Connection, trial_id: int, parameters: list[dict[str, Any]], *, with_steps: bool
+) -> None:
+    """Give a trial its parameters again; its intermediate values, if so wished, come anew later."""
+    told, steps = optunas.params, optunas.steps
+    connection.execute(told.delete().where(told.c.trial_id == trial_id))
+    connection.execute(told.insert(), parameters)
+    if with_steps:
+        connection.execute(steps.delete().where(steps.c.trial_id == trial_id))
+
+
 def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
     """Return the range of every parameter: the space's, or that of a grid's cells.
 

@@ -7,12 +7,10 @@ study: they are set aside too, so that what a stock dashboard calls the best is 
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection
-
 from hpo.database import rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.mirror import agreement, states, trials
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import study as studies
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import Shown
@@ -43,13 +41,9 @@ def correct(storage: Storage, study: OpenStudy) -> int:
             if trial is None:
                 continue
             states.add_attributes(connection, trial.trial_id, trials.identity(attempt))
-            told = optunas.params
-            connection.execute(told.delete().where(told.c.trial_id == trial.trial_id))
             own = trials.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
-            connection.execute(told.insert(), own)
-            if difference.what == "intermediate values":
-                steps = optunas.steps
-                connection.execute(steps.delete().where(steps.c.trial_id == trial.trial_id))
+            have_steps_changed = difference.what == "intermediate values"
+            trials.rewrite(connection, trial.trial_id, own, with_steps=have_steps_changed)
         return len(found.different)
 
     return storage.write(action)

@@ -1,8 +1,7 @@
 """A search that grows: its next generation, stored once all results of the one before are there."""
 
-from sqlalchemy import Connection
-
 from hpo.database import outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.mirror.study import OpenStudy

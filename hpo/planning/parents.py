@@ -1,8 +1,7 @@
 """The finished study that another one is derived from: found once, and never another one later."""
 
-from sqlalchemy import Connection
-
 from hpo.database import outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.definition.grids import ParentCell
 from hpo.definition.study import StudyDefinition, suffixed

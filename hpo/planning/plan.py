@@ -11,13 +11,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
 from hpo.database import decisions, leases, outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.storage import Storage
-from hpo.database.tables import LIVE, attempts
+from hpo.database.tables import LIVE
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Slot, State, StoredStudy
 from hpo.mirror import study as studies
@@ -77,9 +75,7 @@ def retry(storage: Storage, study: OpenStudy) -> int:
     def forgive(connection: Connection) -> int:
         failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
         for slot in failed:
-            at_slot = sa.and_(rows.at(attempts, study.uuid, slot), attempts.c.state == State.FAILED)
-            reason = sa.literal(FORGIVEN) + attempts.c.reason
-            connection.execute(attempts.update().where(at_slot).values(reason=reason))
+            rows.prefix_reason(connection, study.uuid, slot, FORGIVEN)
         return len(failed)
 
     forgiven = storage.write(forgive)
@@ -105,8 +101,7 @@ def _plan(connection: Connection, study: OpenStudy) -> Plan:
         for slot in missing
         if slot not in counted and (slot not in before or before[slot][-1].state == State.FAILED)
     ]
-    if new:
-        connection.execute(attempts.insert(), new)
+    rows.add_attempts(connection, new)
     return replace(
         _standing(connection, study.uuid, experiment, failed), n_recovered=len(recovered)
     )

@@ -9,16 +9,12 @@ Reference: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification
 Hyperparameter Optimization" (2016), https://arxiv.org/abs/1502.07943.
 """
 
-import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
-from hpo.database import checkpoints, decisions, outcomes, rows, tables
+from hpo.database import checkpoints, decisions, outcomes, rows
+from hpo.database.connections import Connection
 from hpo.definition.pruning import parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
@@ -89,11 +85,7 @@ def _table(
 ) -> dict[int, float | None] | None:
     """Return the values of the live cells, means over the replicates; None if one is missing."""
     experiment = study.experiment
-    points = tables.curves
-    query = sa.select(points.c.cell, points.c.replicate, points.c.validation_accuracy).where(
-        points.c.study == study.uuid, points.c.n_updates == 2 * experiment.n_s * cycle
-    )
-    values = {Slot(r.cell, r.replicate): r.validation_accuracy for r in connection.execute(query)}
+    values = outcomes.values_at(connection, study.uuid, 2 * experiment.n_s * cycle)
     out = set(given_up) | {
         result.slot
         for result in outcomes.results_of(connection, study.uuid)
@@ -105,7 +97,7 @@ def _table(
         if any(slot not in values and slot not in out for slot in slots):
             return None
         lost = any(slot in out or values[slot] is None for slot in slots)
-        table[cell] = None if lost else math.fsum(values[s] for s in slots) / len(slots)
+        table[cell] = None if lost else math.fsum(values[s] or 0 for s in slots) / len(slots)
     return table
 
 
@@ -117,14 +109,7 @@ def _record(
     chosen: tuple[int, ...],
 ) -> None:
     decision = {"accuracies": {str(cell): table[cell] for cell in table}, "survivors": chosen}
-    connection.execute(
-        tables.rungs.insert().values(
-            study=study.uuid,
-            cycle=cycle,
-            decided_at=rows.now(connection),
-            decision=json.dumps(decision),
-        )
-    )
+    decisions.record(connection, study.uuid, cycle, decision)
 
 
 def _apply(
@@ -146,23 +131,16 @@ def _apply(
 
 def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cycle: int) -> None:
     """Count an attempt as pruned after ``cycle``, with its value there."""
-    n_updates = 2 * study.experiment.n_s * cycle
-    points, kept, slot = tables.curves, tables.checkpoints, attempt.slot
-    value = sa.select(points.c.validation_accuracy).where(
-        rows.at(points, study.uuid, slot), points.c.n_updates == n_updates
-    )
-    made_in = sa.select(kept.c.environment).where(
-        rows.at(kept, study.uuid, slot), kept.c.n_updates == n_updates
-    )
-    _count(
+    slot, n_updates = attempt.slot, 2 * study.experiment.n_s * cycle
+    outcomes.count(
         connection,
-        study,
-        slot,
-        attempt=attempt.number,
-        value=connection.execute(value).scalar_one_or_none(),
+        study.uuid,
+        attempt,
+        outcome=Outcome.PRUNED,
+        value=outcomes.value_at(connection, study.uuid, slot, n_updates),
         cycles=cycle,
-        environment=connection.execute(made_in).scalar_one_or_none() or "{}",
-        curve_digest=outcomes.digest_of_curve(connection, study.uuid, slot),
+        n_updates=n_updates,
+        environment=checkpoints.environment_at(connection, study.uuid, slot, n_updates) or "{}",
     )
     checkpoints.forget(connection, study.uuid, slot)
     moment = rows.now(connection)
@@ -173,23 +151,16 @@ def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cyc
 
 def count_cut(connection: Connection, study: StoredStudy, slot: Slot) -> None:
     """Count a slot that was never trained, because its cell had been cut before it was asked for."""
-    _count(connection, study, slot, attempt=0, value=None, cycles=0, environment="{}")
-
-
-def _count(
-    connection: Connection, study: StoredStudy, slot: Slot, *, cycles: int, **values: Any
-) -> None:
-    connection.execute(
-        tables.results.insert().values(
-            study=study.uuid,
-            cell=slot.cell,
-            replicate=slot.replicate,
-            outcome=Outcome.PRUNED,
-            cycles=cycles,
-            n_updates=2 * study.experiment.n_s * cycles,
-            hits=b"",
-            **values,
-        )
+    never = Attempt(slot, 0, None, State.ENDED)
+    outcomes.count(
+        connection,
+        study.uuid,
+        never,
+        outcome=Outcome.PRUNED,
+        value=None,
+        cycles=0,
+        n_updates=0,
+        has_curve=False,
     )
 
 

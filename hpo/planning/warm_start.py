@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from hpo.database import outcomes, rows
+from hpo.database.connections import Connection
 from hpo.definition.ranges import Value
 from hpo.definition.study import suffixed
 from hpo.experiment.experiment import Experiment, Recipe

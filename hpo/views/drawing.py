@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
 from hpo.database import checkpoints, outcomes, tables
+from hpo.database.connections import Connection, Row
 from hpo.definition.spaces import Space
 from hpo.errors import NoResult
 from hpo.experiment.records import Outcome, Result, Slot, StoredStudy, parameters

@@ -9,9 +9,8 @@ import io
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
 from hpo.database import damage, digests, outcomes, rows, tables
+from hpo.database.connections import Connection, Row
 from hpo.definition.ranges import Value
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Result, Slot, StoredStudy

@@ -5,9 +5,8 @@ A study that cannot be shown is a line that says why, and keeps no other from be
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection
-
 from hpo.database import fleet, outcomes, rows
+from hpo.database.connections import Connection
 from hpo.errors import DamagedRow, is_of_one_study, reason_of
 from hpo.experiment.records import Outcome, Result, State, StoredStudy
 from hpo.machine.printable import printable

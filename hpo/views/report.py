@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
-
 from hpo.database import looks, outcomes
+from hpo.database.connections import Connection
 from hpo.definition.grids import ParentCell
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment

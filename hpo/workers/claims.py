@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
-
 from hpo.database import checkpoints, damage, outcomes, rows
 from hpo.database.checkpoints import Checkpoint
+from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection
 
-from hpo.database import checkpoints, decisions, outcomes, rows, tables
+from hpo.database import checkpoints, decisions, outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.definition.pruning import parse
 from hpo.experiment.records import Attempt, Outcome, State
@@ -134,20 +134,16 @@ def _end(
     attempt = held.attempts[cell]
     if ending.outcome == Outcome.DIVERGED:
         checkpoints.forget(connection, study.uuid, attempt.slot)
-    connection.execute(
-        tables.results.insert().values(
-            study=study.uuid,
-            cell=attempt.slot.cell,
-            replicate=attempt.slot.replicate,
-            attempt=attempt.number,
-            outcome=ending.outcome,
-            value=ending.value,
-            cycles=n_updates // (2 * study.experiment.recipe(attempt.slot.cell).n_s),
-            n_updates=n_updates,
-            hits=ending.hits,
-            environment=held.environment(cell),
-            curve_digest=outcomes.digest_of_curve(connection, study.uuid, attempt.slot),
-        )
+    outcomes.count(
+        connection,
+        study.uuid,
+        attempt,
+        outcome=ending.outcome,
+        value=ending.value,
+        cycles=n_updates // (2 * study.experiment.recipe(attempt.slot.cell).n_s),
+        n_updates=n_updates,
+        hits=ending.hits,
+        environment=held.environment(cell),
     )
     moment = rows.now(connection)
     rows.update_attempt(

@@ -18,29 +18,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import sqlalchemy as sa
 from optuna import TrialPruned
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, load_study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection
 
-from hpo.database import rows, tables
+from hpo.database import outcomes, rows
+from hpo.database.connections import Connection
 from hpo.database.reader import read_once
+from hpo.database.sqlite import PATIENCE, be_patient
 from hpo.database.storage import Storage
 from hpo.errors import NoResult, StudyNotFound
 from hpo.experiment.records import Attempt, State
 from hpo.machine.environment import environment
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import states as record
 from hpo.mirror import study as studies
+from hpo.mirror import trials
 from hpo.mirror.agreement import SURPLUS
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
 from hpo.planning.plan import plan
 from hpo.workers.membership import Membership
-from hpo.workers.objective import PATIENCE, Ending, be_patient, ending_of, leave, stop
+from hpo.workers.objective import Ending, ending_of, leave, stop
 
 DEFAULT_STORAGE = "sqlite:///hpo.db"
 PAUSE = 0.05  #: seconds between two looks at what other threads have left
@@ -100,7 +100,7 @@ class GridSampler(BaseSampler):
         self._member: Membership | None = None
         self._lock = threading.Lock()
         self._is_search = study.experiment.search is not None
-        be_patient(storage)
+        be_patient(storage.engine)
         correction.correct(storage, study)
         plan(storage, study)
 
@@ -258,19 +258,17 @@ class GridSampler(BaseSampler):
         moment = rows.now(connection)
         if ending.outcome:
             here = environment()
-            row = {
-                "study": study,
-                "cell": attempt.slot.cell,
-                "replicate": attempt.slot.replicate,
-                "attempt": attempt.number,
-                "outcome": ending.outcome,
-                "value": ending.value,
-                "cycles": 0,
-                "n_updates": 0,
-                "hits": b"",
-                "environment": json.dumps(here, sort_keys=True),
-            }
-            connection.execute(tables.results.insert().values(row))
+            outcomes.count(
+                connection,
+                study,
+                attempt,
+                outcome=ending.outcome,
+                value=ending.value,
+                cycles=0,
+                n_updates=0,
+                environment=json.dumps(here, sort_keys=True),
+                has_curve=False,
+            )
             changes: dict[str, Any] = {"state": State.ENDED, "ended_at": moment}
             told = {"outcome": ending.outcome, "updates": 0, "environment": here}
         elif ending.reason:
@@ -285,13 +283,7 @@ class GridSampler(BaseSampler):
 
     def _waiting(self, connection: Connection) -> bool:
         """Tell whether a cell waits that no thread has asked for."""
-        waiting = sa.select(sa.func.count()).where(
-            tables.attempts.c.study == self._study.uuid,
-            tables.attempts.c.state == State.WAITING,
-            tables.attempts.c.trial_id == optunas.trials.c.trial_id,
-            optunas.trials.c.state == "WAITING",
-        )
-        return bool(connection.execute(waiting).scalar_one())
+        return trials.n_waiting(connection, self._study.uuid) > 0
 
     def _unclaimed(self, connection: Connection) -> bool:
         return bool(rows.count_attempts(connection, self._study.uuid).get(State.WAITING))

@@ -1,16 +1,13 @@
 """A process as a worker of a database, from entering to leaving (`hpo.database.fleet`)."""
 
-import json
 import threading
 import uuid
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection
-
-from hpo.database import fleet, rows
+from hpo.database import fleet
+from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import workers
 from hpo.errors import HpoError
 from hpo.machine.process import this_worker
 
@@ -44,17 +41,7 @@ class Membership:
         fleet.present.discard(self.id)
 
     def _register(self, connection: Connection) -> None:
-        moment = rows.now(connection)
-        connection.execute(workers.delete().where(workers.c.id == self.id))
-        connection.execute(
-            workers.insert().values(
-                id=self.id,
-                identity=json.dumps(self.identity),
-                started_at=moment,
-                heartbeat_at=moment,
-                grace=self._grace,
-            )
-        )
+        fleet.register(connection, self.identity, self._grace)
 
     def _beat(self) -> None:
         while not self._over.wait(fleet.beat_of(self._grace)):
@@ -66,12 +53,8 @@ class Membership:
     def _touch(self, connection: Connection) -> None:
         if self._over.is_set():
             return
-        mine = workers.update().where(workers.c.id == self.id)
-        beat = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
-        if connection.execute(beat).rowcount == 0:  # we were silent, and were swept
+        if not fleet.beat(connection, self.id):  # we were silent, and were swept
             self._register(connection)
 
     def _leave(self, connection: Connection) -> None:
-        mine = workers.update().where(workers.c.id == self.id)
-        connection.execute(mine.values(ended_at=rows.now(connection)))
-        fleet.sweep(connection)  # its own row, unless it could not give back what it held
+        fleet.leave(connection, self.id)

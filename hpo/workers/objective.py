@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from hpo.database import rows
-from hpo.database.storage import Storage
 from hpo.experiment.records import Outcome
 from hpo.workers.membership import Membership
-
-PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
 
 
 @dataclass(frozen=True)
@@ -65,17 +61,6 @@ def stop(study: Study) -> None:
     """End ``optimize``; whoever asks and tells by himself knows when to end."""
     with contextlib.suppress(RuntimeError):
         study.stop()
-
-
-def be_patient(storage: Storage) -> None:
-    """Let Optuna wait for SQLite's lock, which it never tries again, for as long as we would."""
-    if storage.engine.dialect.name != "sqlite":
-        return
-
-    def checked_out(connection: Any, *_: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
-
-    sa.event.listen(storage.engine, "checkout", checked_out)
 
 
 def leave(member: Membership) -> None:

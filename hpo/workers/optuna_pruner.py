@@ -1,17 +1,16 @@
 """Optuna's pruners at the ends of our cycles, and our rungs as an Optuna pruner."""
 
 import optuna
-import sqlalchemy as sa
 from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection
 
-from hpo.database import decisions, rows, tables
+from hpo.database import decisions, rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.definition.pruning import Pruning, optuna_pruner
 from hpo.experiment.records import Outcome, State
-from hpo.mirror.identity import shown_as
+from hpo.mirror.identity import optunas_name, shown_as
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
 from hpo.workers.claims import Claim
@@ -57,9 +56,7 @@ class OptunasPruner:
 
         def look(connection: Connection) -> tuple[int | None, str, dict[int, int | None]]:
             study_id = shown_as(connection, self._study.uuid)
-            names = sa.select(tables.studies.c.optuna_name)
-            mine = names.where(tables.studies.c.uuid == self._study.uuid)
-            name = connection.execute(mine).scalar_one_or_none() or ""
+            name = optunas_name(connection, self._study.uuid)
             found: dict[int, int | None] = {}
             for cell in cells:
                 present = rows.standing(connection, self._study.uuid, held.attempts[cell])

@@ -9,8 +9,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.exc import DBAPIError
-
 from hpo.database.fleet import patience_of
 from hpo.database.storage import Storage
 from hpo.machine.process import is_stopped
@@ -72,8 +70,4 @@ def _is_held(storage: Storage) -> bool:
     """Tell whether another process holds SQLite's lock; PostgreSQL ends an idle transaction itself."""
     if storage.engine.dialect.name != "sqlite":
         return False
-    try:
-        with storage.engine.begin():
-            return False
-    except DBAPIError:
-        return True
+    return storage.is_held()

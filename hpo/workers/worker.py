@@ -10,9 +10,8 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
-
-from hpo.database import rows, tables
+from hpo.database import idle, rows, tables
+from hpo.database.connections import Connection
 from hpo.database.fleet import Holders, holders
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.pruning import parse
@@ -125,7 +124,7 @@ def _await_others(
     def look(connection: Connection) -> tuple[Holders, dict[str, int]]:
         counts = rows.count_attempts(connection, study.uuid)
         if counts.get(State.RUNNING) and not counts.get(State.WAITING):
-            sharing.say_idle(connection, study.uuid, worker)
+            idle.say_idle(connection, study.uuid, worker)
         return holders(connection, study.uuid), counts
 
     pause = FIRST_PAUSE
@@ -147,7 +146,7 @@ def _await_others(
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)
     finally:
-        storage.finish(lambda c: sharing.no_longer_idle(c, study.uuid, worker))
+        storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
     return False
 
 

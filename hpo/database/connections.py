@@ -1,0 +1,4 @@
+"""What an action on the database is given, for those who write no statements of their own."""
+
+from sqlalchemy import Connection as Connection
+from sqlalchemy import Row as Row
