@@ -12,6 +12,7 @@ import pytest
 
 from hpo.commands import doctor, running
 from hpo.data.source import Source
+from hpo.database import decisions
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition
@@ -203,10 +204,10 @@ def test_a_cell_that_was_cut_is_cut_in_what_the_study_grew_by(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     outcome = run(url, 1, Growing(5, lambda: submit(url, 3)))
     storage = Storage(url)
-    decisions = storage.write(lambda c: decisions.decided(c, outcome.study.uuid))
+    known = storage.write(lambda c: decisions.decided(c, outcome.study.uuid))
     storage.close()
 
-    assert sorted(decisions) == [1, 2]
-    assert len(decisions[1]) == 3
-    assert len(decisions[2]) == 2
+    assert sorted(known) == [1, 2]
+    assert len(known[1]) == 3
+    assert len(known[2]) == 2
     assert export(url, outcome) == grown(1, 3)
