@@ -16,7 +16,7 @@ run: install  ## set everything up, then run the coarse search
 	$(BIN)/hpo run coarse --data auto --storage $(STORAGE)
 
 test: dev  ## set everything up, then run the tests that take minutes
-	$(BIN)/python -m pytest -q -n 3
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone, locale, folder, date, order
 	$(BIN)/python tests/elsewhere.py $(TESTS)

@@ -310,6 +310,7 @@ def test_a_commit_whose_answer_is_an_error_is_not_made_twice_on_sqlite(
     assert len(endings) >= 30 / step
 
 
+@pytest.mark.long
 @every(7)
 def test_a_process_that_dies_between_any_two_commits_loses_nothing(
     new_sqlite: Callable[[], str], step: int, whole: str

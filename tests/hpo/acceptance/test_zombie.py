@@ -129,6 +129,7 @@ def n_results(storage: Storage, study: OpenStudy) -> int:
     return len(storage.write(lambda connection: outcomes.results_of(connection, study.uuid)))
 
 
+@pytest.mark.long
 def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(
     storage: Storage, worker: subprocess.Popen[str], tmp_path: Path, url: str
 ) -> None:

@@ -42,7 +42,11 @@ class Silent:
     def warn(self, text: str) -> None: ...
 
 
-@pytest.fixture(params=range(1, tables.SCHEMA_VERSION))
+NEWEST = tables.SCHEMA_VERSION - 1
+OLDER = [pytest.param(version, marks=pytest.mark.long) for version in range(1, NEWEST)]
+
+
+@pytest.fixture(params=[*OLDER, NEWEST])
 def version(request: pytest.FixtureRequest) -> int:
     """Each schema that an hpo before this one wrote."""
     found: int = request.param
