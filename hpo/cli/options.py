@@ -17,7 +17,7 @@ StorageUrl = Annotated[
     typer.Option("--storage", envvar="HPO_STORAGE", help="SQLAlchemy URL of the database."),
 ]
 DEFAULT_STORAGE = (
-    "sqlite:///hpo.db"  # as in hpo.database.storage, which is too heavy to import here
+    "sqlite:///hpo.db"  # as in hpo.database.locations, which is too heavy to import here
 )
 MOST_WORKERS = 64  #: of a run, on a machine with few cores
 Data = Annotated[

@@ -17,19 +17,18 @@ from hpo.data import prepared, sources
 from hpo.data.source import Source
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
+from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CellsFailed, StudyNotFound
 from hpo.mirror import deleting, shelf
 from hpo.mirror import study as stored_studies
-from hpo.planning.plan import Plan
 from hpo.planning.plan import retry as forgive
 from hpo.training.progress import Progress, Silent
 from hpo.views.report import failures
 from model.data import Dataset
 
-DEFAULT_STORAGE = "sqlite:///hpo.db"
 Stop = Callable[[], bool]
 T = TypeVar("T")
 
@@ -196,8 +195,8 @@ def _request(study: str | Path | StudyDefinition | Request, asked: dict[str, Any
 
 
 def _settled(request: Request, stop: Stop) -> tuple[StudyDefinition, Source, Dataset]:
-    source, dataset = _images(request.data, stop)
-    return request.definition, source, dataset
+    definition = request.definition  # a mistake in it is told before images are read or fetched
+    return definition, *_images(request.data, stop)
 
 
 def _images(data: str | Path, stop: Stop) -> tuple[Source, Dataset]:
@@ -215,6 +214,3 @@ def _unheard(_: str) -> None:
 
 def _unseen(_done: int, _total: int) -> None:
     """Look at nothing."""
-
-
-__all__ = ["Plan", "Study", "delete", "load", "retry", "run", "studies", "submit", "work"]

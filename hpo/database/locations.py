@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo.errors import StorageError
 
+DEFAULT_STORAGE = "sqlite:///hpo.db"  #: in the current folder
 DEFAULT_URL = "sqlite:///hpo.db"
 SERVER_URL = "postgresql+psycopg://user@host/name"
 #: File systems whose locks or shared memory do not reach other machines.

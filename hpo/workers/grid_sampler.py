@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.database import outcomes, rows
 from hpo.database.connections import Connection
+from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.reader import read_once
 from hpo.database.sqlite import PATIENCE, be_patient
 from hpo.database.storage import Storage
@@ -42,7 +43,6 @@ from hpo.planning.plan import plan
 from hpo.workers.membership import Membership
 from hpo.workers.objective import Ending, ending_of, leave, stop
 
-DEFAULT_STORAGE = "sqlite:///hpo.db"
 PAUSE = 0.05  #: seconds between two looks at what other threads have left
 
 
