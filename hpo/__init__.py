@@ -17,12 +17,12 @@ What a notebook or a script needs is here by name, and loaded when it is asked f
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
-    from hpo.commands.doctor import examine as examine
     from hpo.commands.predicting import predict as predict
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
     from hpo.commands.results import Study as Study
     from hpo.commands.studies import delete as delete
+    from hpo.commands.studies import examine as examine
     from hpo.commands.studies import load as load
     from hpo.commands.studies import retry as retry
     from hpo.commands.studies import run as run
@@ -75,7 +75,7 @@ _PLACES = {
     "Values": "hpo.definition.grids",
     "WholeEpochs": "hpo.definition.ranges",
     "delete": "hpo.commands.studies",
-    "examine": "hpo.commands.doctor",
+    "examine": "hpo.commands.studies",
     "load": "hpo.commands.studies",
     "predict": "hpo.commands.predicting",
     "retry": "hpo.commands.studies",

@@ -15,28 +15,36 @@ from hpo.database.storage import Storage
 from hpo.errors import is_of_one_study
 from hpo.health import attempts, cells, database, digests, studies, trials, workers
 from hpo.health.finding import Finding
+from hpo.machine.console import say
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
 
 
 def examine(
-    url: str, *, repair: bool = False, stop: Callable[[], bool] = lambda: False
+    url: str,
+    *,
+    repair: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    notify: Callable[[str], None] = say,
 ) -> list[Finding]:
     """Examine the database at ``url`` and, if asked to, mend what can be mended.
+
+    Args:
+        notify: Is told whom a long wait is for.
 
     Raises:
         StorageError: It cannot be opened at all.
     """
     path = sqlite_path(checked_url(url))
     if repair and (path is None or path.is_file()):
-        Storage(url, stop).close()  # brings an older schema up to date
-    fleet.settle(lambda look: read_once(url, look), stop)
+        Storage(url, stop, notify=notify).close()  # brings an older schema up to date
+    fleet.settle(lambda look: read_once(url, look, notify=notify), stop)
     if repair:
-        _sweep(url, stop)
-    findings = read_once(url, _look, stop)
+        _sweep(url, stop, notify)
+    findings = read_once(url, _look, stop, notify)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
-        _mend(url, stop)
-        after = read_once(url, _look, stop)
+        _mend(url, stop, notify)
+        after = read_once(url, _look, stop, notify)
         still = {finding.text for finding in after if finding.is_wrong}
         mended = [
             replace(finding, is_mended=finding.text not in still)
@@ -79,8 +87,8 @@ def _look(connection: Connection) -> list[Finding]:
     return findings
 
 
-def _mend(url: str, stop: Callable[[], bool]) -> None:
-    with Storage(url, stop) as storage:
+def _mend(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> None:
+    with Storage(url, stop, notify=notify) as storage:
         for action in (
             digests.mend,
             attempts.end_strange,
@@ -92,8 +100,8 @@ def _mend(url: str, stop: Callable[[], bool]) -> None:
         studies.plan_all(storage)
 
 
-def _sweep(url: str, stop: Callable[[], bool]) -> None:
+def _sweep(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> None:
     """Delete the rows of workers and leases that nobody needs."""
-    with Storage(url, stop) as storage:
+    with Storage(url, stop, notify=notify) as storage:
         for action in (fleet.sweep, leases.sweep):
             storage.write(action)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from hpo.commands import joining, running
+from hpo.commands import doctor, joining, running
 from hpo.commands.request import Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
@@ -22,6 +22,7 @@ from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CellsFailed, StudyNotFound
+from hpo.health.finding import Finding
 from hpo.mirror import deleting, shelf
 from hpo.mirror import study as stored_studies
 from hpo.planning.plan import retry as forgive
@@ -186,6 +187,13 @@ def delete(name: str, *, storage: str = DEFAULT_STORAGE, stop: Stop = never) -> 
     _look(storage, lambda connection: deleting.named(connection, name), stop)
     with Storage(storage, stop, notify=_unheard) as opened:
         deleting.delete(opened, name)
+
+
+def examine(
+    storage: str = DEFAULT_STORAGE, *, repair: bool = False, stop: Stop = never
+) -> list[Finding]:
+    """Examine a database and, if asked to, mend what can be mended; return what was found."""
+    return doctor.examine(storage, repair=repair, stop=stop, notify=_unheard)
 
 
 def _request(study: str | Path | StudyDefinition | Request, asked: dict[str, Any]) -> Request:
