@@ -1,12 +1,16 @@
 """Commands about the images: ``data info``, ``data verify`` and ``data shuffle``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpo.cli.options import open_source
 from hpo.machine.console import say, tell
+
+if TYPE_CHECKING:
+    from hpo.data.source import Source
+    from model.data import Dataset
 
 app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
 Spec = Annotated[
@@ -20,26 +24,33 @@ def info(source: Spec = "cifar10") -> None:
 
     Example: hpo data info digits
     """
-    import numpy as np
-
     from hpo.data import parts
     from hpo.definition.study import StudyDefinition
-    from hpo.weights import brightness
 
     found = open_source(source, lambda: False)
     dataset = found.training()
-    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
-    shape = " x ".join(str(n) for n in dataset.image_shape) or f"{dataset.d} values"
-    tell(f"name:         {dataset.name}")
-    tell(f"from:         {found.spec}")
-    tell(f"images:       {len(dataset):,} of {shape}, {dataset.images.dtype}")
-    tell(f"classes:      {dataset.n_classes}, images in each: {', '.join(map(str, counts))}")
-    tell(f"values:       {brightness.told(dataset)}")
     standing, notes = parts.told(dataset, StudyDefinition.n_validation)
-    tell(f"validation:   {standing}")
+    for title, value in (_facts(found, dataset) | {"validation": standing}).items():
+        tell(f"{title + ':':<14}{value}")
     tell(f"fingerprint:  {dataset.fingerprint}")
     for note in notes:
         say(note)
+
+
+def _facts(source: "Source", dataset: "Dataset") -> dict[str, str]:
+    import numpy as np
+
+    from hpo.weights import brightness
+
+    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
+    shape = " x ".join(str(n) for n in dataset.image_shape) or f"{dataset.d} values"
+    return {
+        "name": dataset.name,
+        "from": source.spec,
+        "images": f"{len(dataset):,} of {shape}, {dataset.images.dtype}",
+        "classes": f"{dataset.n_classes}, images in each: {', '.join(map(str, counts))}",
+        "values": brightness.told(dataset),
+    }
 
 
 @app.command()

@@ -104,19 +104,16 @@ def delete(
 
     Example: hpo delete coarse-digits --yes
     """
-    from hpo.database.reader import read_once
-    from hpo.database.storage import Storage
+    from hpo.commands import studies
     from hpo.machine.signals import StopRequest
-    from hpo.mirror import deleting
 
-    # Looked for without writing: a database that is not there is not made by deleting from it.
-    read_once(storage, lambda connection: deleting.named(connection, study))
+    studies.check_deletable(study, storage, notify=say)
     if not yes:  # a signal ends the question at once
         typer.confirm(
             f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
         )
-    with StopRequest() as stop, Storage(storage, stop) as opened:
-        deleting.delete(opened, study)
+    with StopRequest() as stop:
+        studies.delete(study, storage=storage, stop=stop, notify=say)
     say(f"Deleted {study}.")
 
 

@@ -10,6 +10,7 @@ import typer
 from hpo.machine.console import say
 
 if TYPE_CHECKING:
+    from hpo.commands.request import Request
     from hpo.data.source import Source
 
 StorageUrl = Annotated[
@@ -56,6 +57,16 @@ Grace = Annotated[
         max=86_400,
         help="Seconds of silence after which a worker counts as dead; a day at most.",
     ),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the study in the storage.")]
+Parent = Annotated[str | None, typer.Option("--from", help="Stored study to derive this one from.")]
+Cell = Annotated[
+    int | None, typer.Option(min=0, help="Cell of the parent to go on from, not its best one.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights and orders.")]
+TrainMetrics = Annotated[
+    str | None,
+    typer.Option(help="running: means over mini-batches; full: the whole training set."),
 ]
 Protocol = Annotated[
     str | None,
@@ -120,6 +131,16 @@ Definition = Annotated[
         autocompletion=_defined,
     ),
 ]
+
+
+def request_of(context: typer.Context) -> "Request":
+    """Return what the options of a command ask for, which are called as the fields of a request."""
+    from dataclasses import fields
+
+    from hpo.commands.request import Request
+
+    asked = {field.name for field in fields(Request)} & context.params.keys()
+    return Request(**{name: context.params[name] for name in asked})
 
 
 def open_source(spec: str, stop: Callable[[], bool]) -> "Source":

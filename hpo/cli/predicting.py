@@ -34,24 +34,30 @@ def predict(
 
     Example: hpo predict final-model/weights.npz cat.png --top 3
     """
-    from hpo.errors import InvalidImage
-    from hpo.weights import pictures as image_files
-    from hpo.weights import prediction as predicting
+    from hpo.commands.predicting import classified
     from hpo.weights.file import read
+    from hpo.weights.prediction import table
 
     network = read(weights)
     if top > network.n_classes:
         raise typer.BadParameter(
             f"--top must be at most {network.n_classes}, the classes there are."
         )
-    scale = image_files.scale(images, network)
-    if scale:
-        say(scale)
-    pictures, faults = image_files.read_each(images, network, say)
-    n_sound = 0
-    if pictures is not None:
-        sound, prediction, more = predicting.predict_each(network, pictures)
-        faults, n_sound = faults + more, len(sound.names)
+    found, faults = classified(network, images, say)
+    _tell(faults, n_sound=len(found[0].names) if found else 0)
+    if found:
+        tell(table(network, *found, top))
+    return 1 if faults else 0
+
+
+def _tell(faults: list[str], n_sound: int) -> None:
+    """Say what is wrong with which image.
+
+    Raises:
+        InvalidImage: None can be classified.
+    """
+    from hpo.errors import InvalidImage
+
     if not n_sound and len(faults) == 1:
         raise InvalidImage(faults[0])
     for fault in faults[:SHOWN]:
@@ -60,5 +66,3 @@ def predict(
         say(f"{len(faults) - SHOWN:,} more images cannot be classified either.")
     if not n_sound:
         raise InvalidImage(f"None of the {len(faults):,} images can be classified.")
-    tell(predicting.table(network, sound, prediction, top))
-    return 1 if faults else 0

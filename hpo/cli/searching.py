@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,23 +12,29 @@ import typer
 from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
+    Cell,
     Data,
     Definition,
     Grace,
+    Name,
+    Parent,
     Protocol,
     Pruner,
     Replicates,
     Sampler,
+    Seed,
     StorageUrl,
+    TrainMetrics,
     Workers,
     open_source,
+    request_of,
 )
 from hpo.machine.console import say, tell
 from hpo.views.story import Story
 
 if TYPE_CHECKING:
+    from hpo.commands.request import Order, Request
     from hpo.commands.running import Outcome
-    from hpo.database.storage import Storage
     from hpo.definition.study import StudyDefinition
     from hpo.machine.signals import StopRequest
     from hpo.mirror.study import OpenStudy
@@ -42,28 +48,22 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     study: Definition,
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
     protocol: Protocol = None,
-    train_metrics: Annotated[
-        str | None,
-        typer.Option(help="running: means over mini-batches; full: the whole training set."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
-    parent: Annotated[
-        str | None, typer.Option("--from", help="Stored study to derive this one from.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    train_metrics: TrainMetrics = None,
+    name: Name = None,
+    parent: Parent = None,
+    seed: Seed = None,
     pruner: Pruner = None,
     replicates: Replicates = None,
     sampler: Sampler = None,
     budget: Budget = None,
     workers: Workers = None,
     grace: Grace = 60.0,
-    cell: Annotated[
-        int | None, typer.Option(min=0, help="Cell of the parent to go on from, not its best one.")
-    ] = None,
+    cell: Cell = None,
     again: Annotated[
         bool, typer.Option("--again", help="Look at the test images once more, on purpose (final).")
     ] = False,
@@ -82,92 +82,76 @@ def run(
 
     Example: hpo run coarse --data digits
     """
-    from hpo.database.glance import is_done
-    from hpo.definition import lookup
     from hpo.machine.signals import StopRequest
-    from hpo.workers.member import Reserve
 
+    request = request_of(context)
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
-        definition = lookup.definition(study).changed(
-            protocol,
-            train_metrics=train_metrics,
-            seed=seed,
-            pruner=pruner,
-            replicates=replicates,
-            sampler=sampler,
-            budget=budget,
-        )
-        _check_meaning(definition, again, out)
-        known = name or definition.name
-        n_early = 0 if dry_run or is_done(storage, known) else _started_early(workers, data)
-        with Reserve(n_early) as reserve, Story() as story, ExitStack() as until_the_end:
-            from hpo.commands import running
-            from hpo.data import prepared  # while the processes import theirs
-            from hpo.database.storage import Interrupted
-            from hpo.training.phases import table
-
-            if dry_run:
-                tell(_described(definition, data, stop, storage, name, parent, cell))
-                return 0
-            source = open_source(data, stop)
-            dataset = prepared.training(source, os.environ)
-            folder = _model_folder(definition, dataset, name, out)
-            opened = until_the_end.enter_context(
-                running.open_for(
-                    definition, dataset, storage, stop, name=name, parent_name=parent, cell=cell
-                )
-            )
-            try:
-                outcome = running.run(
-                    definition,
-                    dataset,
-                    opened,
-                    story,
-                    stop,
-                    name=name,
-                    parent_name=parent,
-                    cell=cell,
-                    notify=say,
-                    n_workers=workers,
-                    source=source,
-                    grace=grace,
-                    reserve=reserve,
-                )
-                is_tested = outcome.after.is_complete and definition.evaluates_test
-                if is_tested:
-                    from hpo.held_out import final
-
-                    final.show_test_images(opened, outcome.study, dataset, source, again=again)
-            except Interrupted:
-                say("Interrupted before the end; run the same command to go on.")
-                return stop.exit_status
-            story.close()
-            status = _tell(outcome, opened, stop)
-            if is_tested:
-                _tell_test(outcome.study, opened, dataset, folder)
+        _check_meaning(request.definition, again, out)
+        if dry_run:
+            tell(_described(request, storage, stop))
+            return 0
+        story = Story()
+        status = _carried_out(request, storage, story, stop, workers, grace, again, out)
         if profile:
-            say(table(story.phases))
+            _tell_where_the_time_went(story)
     return status
 
 
-def _described(
-    definition: "StudyDefinition",
-    data: str,
-    stop: "StopRequest",
+def _carried_out(
+    request: "Request",
     storage: str,
-    name: str | None,
-    parent: str | None,
-    cell: int | None,
-) -> str:
+    story: Story,
+    stop: "StopRequest",
+    workers: int | None,
+    grace: float,
+    again: bool,
+    out: Path | None,
+) -> int:
+    """Run the study, say what came of it, and return the exit status."""
+    from hpo.database.glance import is_done
+    from hpo.workers.member import Reserve
+
+    known = request.name or request.definition.name
+    n_early = 0 if is_done(storage, known) else _started_early(workers, str(request.data))
+    with Reserve(n_early) as reserve, story:
+        from hpo.commands import running  # while the processes import theirs
+        from hpo.database.storage import Interrupted
+
+        order = request.order(lambda spec: open_source(spec, stop), os.environ, say)
+        folder = _model_folder(order, out)
+        try:
+            with running.to_the_end(
+                order,
+                storage,
+                story,
+                stop,
+                n_workers=workers,
+                grace=grace,
+                reserve=reserve,
+                again=again,
+            ) as outcome:
+                story.close()
+                status = _tell(outcome, stop)
+                if outcome.looks_at_test_images:
+                    _tell_test(outcome.study, order.dataset, folder)
+        except Interrupted:
+            say("Interrupted before the end; run the same command to go on.")
+            return stop.exit_status
+    return status
+
+
+def _described(request: "Request", storage: str, stop: "StopRequest") -> str:
     """Return what a run would train, and leave everything on this machine as it is."""
     from hpo.commands import estimate
+    from hpo.commands.request import Order
     from hpo.data import sources
 
-    missing = sources.to_fetch(data, os.environ)
+    missing = sources.to_fetch(str(request.data), os.environ)
     if missing is not None:
         return missing
-    dataset = open_source(data, stop).training()
-    return estimate.describe(definition, dataset, storage, name, parent, say, cell)
+    dataset = open_source(str(request.data), stop).training()
+    order = Order(request.definition, dataset, None, request.name, request.parent, request.cell)
+    return estimate.describe(order, storage, say)
 
 
 @contextmanager
@@ -181,48 +165,61 @@ def _without_bytecode() -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _tell(outcome: "Outcome", storage: "Storage", stop: "StopRequest") -> int:
+def _tell(outcome: "Outcome", stop: "StopRequest") -> int:
     """Print what a run came to, and return its exit status."""
     from hpo.errors import CellsFailed
     from hpo.views import report
 
-    stored, before = outcome.study.stored, outcome.before
+    stored, before, after = outcome.study.stored, outcome.before, outcome.after
     if before.n_recovered:
         trials = "trial" if before.n_recovered == 1 else "trials"
         say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
-    if outcome.after.failed and not stop():
-        raise CellsFailed(stored.name, report.failures(stored.experiment, outcome.after))
-    if not outcome.after.is_complete and not stop():
+    if not after.is_complete and stop():
+        say(_left(outcome))
+        return stop.exit_status
+    if after.failed and not stop():
+        raise CellsFailed(stored.name, report.failures(stored.experiment, after))
+    if not after.is_complete:
         say(f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again.")
         return 1
-    if not outcome.after.is_complete:
-        left = f"{outcome.n_missing} are left"
-        if not outcome.after.is_over:
-            left += f", and {outcome.after.n_unplanned:,} updates for more"
-        say(
-            f"Interrupted: {outcome.n_counted} of {outcome.after.n_slots} cells of {stored.name} are "
-            f"done, {left}. Run the same command to go on."
-        )
-        return stop.exit_status
     if before.is_complete:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
+    storage = outcome.study.storage
     tell(storage.read(lambda connection: report.table(report.read(connection, stored))))
     return 0
 
 
-def _tell_test(study: "OpenStudy", storage: "Storage", dataset: "Dataset", folder: Path) -> None:
+def _left(outcome: "Outcome") -> str:
+    """Return what is left of a study after an interruption."""
+    after = outcome.after
+    left = f"{outcome.n_missing} are left"
+    if not after.is_over:
+        left += f", and {after.n_unplanned:,} updates for more"
+    return (
+        f"Interrupted: {outcome.n_counted} of {after.n_slots} cells of {outcome.study.stored.name} are "
+        f"done, {left}. Run the same command to go on."
+    )
+
+
+def _tell_test(study: "OpenStudy", dataset: "Dataset", folder: Path) -> None:
     """Print what the test images say, and write the best network with its model card."""
     from hpo.held_out import final
     from hpo.held_out.verdict import verdict
 
-    found = storage.read(lambda connection: verdict(connection, study.stored))
+    found = study.storage.read(lambda connection: verdict(connection, study.stored))
     if found is None:
         say("No cell came to its end in every replicate, so nothing was shown the test images.")
         return
     tell(found.spread())
     tell(f"Looks at the test images: {found.looks()}")
-    for path in final.write_model(storage, study, dataset, folder, say):
+    for path in final.write_model(study, dataset, folder, say):
         say(f"Wrote {path}")
+
+
+def _tell_where_the_time_went(story: Story) -> None:
+    from hpo.training.phases import table
+
+    say(table(story.phases))
 
 
 def _check_meaning(definition: "StudyDefinition", again: bool, out: Path | None) -> None:
@@ -235,15 +232,12 @@ def _check_meaning(definition: "StudyDefinition", again: bool, out: Path | None)
             )
 
 
-def _model_folder(
-    definition: "StudyDefinition", dataset: "Dataset", name: str | None, out: Path | None
-) -> Path:
+def _model_folder(order: "Order", out: Path | None) -> Path:
     """Return the folder for the files, which can be written to, if there will be some."""
-    from hpo.definition.study import study_name
     from hpo.machine import files
 
-    folder = out or Path(f"{name or study_name(definition, dataset.name)}-model")
-    if definition.evaluates_test:
+    folder = out or Path(f"{order.study_name}-model")
+    if order.definition.evaluates_test:
         files.check_folder(folder)
     return folder
 
@@ -274,11 +268,10 @@ def reproduce(
     from hpo.database.storage import Interrupted
     from hpo.machine.signals import StopRequest
 
-    with StopRequest() as stop:
-        source = open_source(data, stop)
+    with StopRequest() as stop, Story() as story:
         try:
-            with Story() as story:
-                figures = reproduction.reproduce(source, workdir, stop, story, os.environ)
+            source = open_source(data, stop)
+            figures = reproduction.reproduce(source, workdir, stop, story, os.environ)
         except Interrupted:
             say(f"Interrupted. `hpo reproduce --workdir {workdir}` goes on from here.")
             return stop.exit_status

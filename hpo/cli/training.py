@@ -10,11 +10,12 @@ from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
     from hpo.data.source import Source
-    from hpo.training.single import Trained
+    from hpo.training.single import Settings, Trained
     from model.data import Dataset
 
 
 LARGEST_LAMBDA = 1e6  #: in a check; beyond it, differences drown in the penalty
+LARGEST_ERROR = 1e-6  #: relative, of a gradient that is right
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     data: Data = "cifar10",
     lambda_: Annotated[float, typer.Option("--lambda", help="L2 penalty.")] = 0.0,
     schedule: Annotated[str, typer.Option(help="cyclic or static.")] = "cyclic",
@@ -74,37 +76,11 @@ def train(
     Example: hpo train --lambda 0.01 --n-s 500 --cycles 1 --train-batches 1 --validation-batch 2
     """
     from hpo.machine.signals import StopRequest
-    from hpo.training.single import Settings, train_once
+    from hpo.training.single import train_once
 
-    settings = Settings.of_options(
-        lambda_=lambda_,
-        schedule=schedule,
-        eta_min=eta_min,
-        eta_max=eta_max,
-        n_s=n_s,
-        eta=eta,
-        cycles=2 if cycles is None and epochs is None else cycles,
-        epochs=epochs,
-        batch_size=batch_size,
-        hidden=hidden,
-        loss=loss,
-        normalisation=normalisation,
-        flip=flip,
-        dtype=dtype,
-        train_metrics=train_metrics,
-        protocol=protocol,
-        seed=seed,
-        earlier_runs=tuple(after_epochs or ()),
-    )
+    settings = _settings(context)
     with StopRequest() as stop:
-        training, validation = _parts(
-            open_source(data, stop),
-            _numbers(train_batches),
-            validation_batch,
-            train_images,
-            validation_images,
-            n_validation,
-        )
+        training, validation = _parts(open_source(data, stop), context)
         say(f"{len(training)} training images, {len(validation)} validation images")
         trained = train_once(settings, training, validation, stop=stop)
     _print(trained)
@@ -130,45 +106,45 @@ def check_gradients(
 
     Example: hpo check-gradients --data digits
     """
-    import numpy as np
-
-    from model import gradient_check
+    from hpo.training.single import gradient_errors
     from model.errors import InvalidConfig
-    from model.losses import Loss
-    from model.normalisation import Inputs, Normalisation
-    from model.order import StandardRandomness
 
-    if loss not in list(Loss):
-        raise InvalidConfig(f"loss must be one of {', '.join(Loss)}; got {loss!r}.")
     if not 0 <= lambda_ <= LARGEST_LAMBDA:
         raise InvalidConfig(f"lambda must be 0 to {LARGEST_LAMBDA:g}, got {lambda_}.")
     dataset = open_source(data, lambda: False).training()
     few = dataset.take(0, min(images, len(dataset)))
-    inputs = Inputs(few, Normalisation.IMAGE, np.float64).all()
-    network = StandardRandomness(seed, (few.d, hidden, few.n_classes)).network()
-    errors = gradient_check.check_gradients(network, inputs, few.labels, lambda_, Loss(loss))
+    errors = gradient_errors(few, lambda_=lambda_, hidden=hidden, loss=loss, seed=seed)
     for name, error in vars(errors).items():
         tell(f"relative error of {name}: {error:.3e}")
-    worst = max(vars(errors).values())
-    tell("The gradients are right." if worst < 1e-6 else "The gradients are WRONG.")
-    return 0 if worst < 1e-6 else 1
+    is_right = max(vars(errors).values()) < LARGEST_ERROR
+    tell("The gradients are right." if is_right else "The gradients are WRONG.")
+    return 0 if is_right else 1
 
 
-def _parts(
-    source: "Source",
-    train_batches: list[int] | None,
-    validation_batch: int | None,
-    train_images: str | None,
-    validation_images: str | None,
-    n_validation: int,
-) -> "tuple[Dataset, Dataset]":
+def _settings(context: typer.Context) -> "Settings":
+    """Return the settings that the options say, which are called as theirs."""
+    from dataclasses import fields
+
+    from hpo.training.single import Settings
+
+    given = context.params
+    chosen = {f.name: given[f.name] for f in fields(Settings) if f.name in given}
+    if given["cycles"] is None and given["epochs"] is None:
+        chosen["cycles"] = 2
+    return Settings.of_options(**chosen, earlier_runs=tuple(given["after_epochs"] or ()))
+
+
+def _parts(source: "Source", context: typer.Context) -> "tuple[Dataset, Dataset]":
     """Return training and validation images, from batches, from ranges, or from the usual split."""
     from hpo.data import parts
     from model.data import split
 
+    given = context.params
+    train_images, validation_images = given["train_images"], given["validation_images"]
+    train_batches, validation_batch = _numbers(given["train_batches"]), given["validation_batch"]
     everything = source.batches(train_batches) if train_batches else source.training()
     if validation_batch is None and train_images is None and validation_images is None:
-        both = split(everything, n_validation)
+        both = split(everything, given["n_validation"])
         parts.check(both, say)
         return both.training, both.validation
     training = everything.take(*_range(train_images, len(everything)))

@@ -8,16 +8,22 @@ import typer
 from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
+    Cell,
     Data,
     Definition,
     Grace,
+    Name,
+    Parent,
     Protocol,
     Pruner,
     Replicates,
     Sampler,
+    Seed,
     StorageUrl,
     StudyName,
+    TrainMetrics,
     open_source,
+    request_of,
 )
 from hpo.machine.console import say, tell
 from hpo.views.story import Story
@@ -48,69 +54,50 @@ def worker(
 
     Example: hpo worker coarse --watch
     """
-    from hpo.commands import joining
+    from hpo.commands.studies import work_on
     from hpo.data import prepared
     from hpo.database.reader import read_once
-    from hpo.database.storage import Interrupted, Storage
     from hpo.machine.signals import StopRequest
 
     read_once(storage, lambda _: None)  # a worker makes no database
-    with StopRequest() as stop:
-        try:
-            dataset = prepared.training(open_source(data, stop), os.environ)
-            with Storage(storage, stop) as opened, Story() as story:
-                n_trained = joining.join(opened, dataset, studies or [], story, stop, watch, grace)
-        except Interrupted:
-            n_trained = 0
-        if stop():
-            say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
-            return stop.exit_status
+    with StopRequest() as stop, Story() as story:
+        dataset = prepared.training(open_source(data, stop), os.environ)
+        n_trained = work_on(dataset, studies or [], storage, watch, story, stop, grace)
+    if stop():
+        say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
+        return stop.exit_status
     tell(f"Nothing is left to do; {n_trained} trials were trained here.")
     return 0
 
 
 def submit(
+    context: typer.Context,
     study: Definition,
     storage: StorageUrl = DEFAULT_STORAGE,
     data: Data = "cifar10",
     protocol: Protocol = None,
-    name: Annotated[str | None, typer.Option(help="Name of the study in the storage.")] = None,
-    parent: Annotated[
-        str | None, typer.Option("--from", help="Stored study to derive this one from.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and orders.")] = None,
+    name: Name = None,
+    parent: Parent = None,
+    seed: Seed = None,
     pruner: Pruner = None,
     replicates: Replicates = None,
     sampler: Sampler = None,
     budget: Budget = None,
+    cell: Cell = None,
+    train_metrics: TrainMetrics = None,
 ) -> None:
     """Put a study's trials into the queue for workers that are running, and train nothing here.
 
     Example: hpo submit coarse
     """
-    from hpo.commands import running
-    from hpo.data import prepared
-    from hpo.definition import lookup
+    from hpo.commands.studies import queue
     from hpo.machine.signals import StopRequest
 
-    definition = lookup.definition(study).changed(
-        protocol,
-        seed=seed,
-        pruner=pruner,
-        replicates=replicates,
-        sampler=sampler,
-        budget=budget,
-    )
     with StopRequest() as stop:
-        dataset = prepared.training(open_source(data, stop), os.environ)
-        with running.open_for(
-            definition, dataset, storage, stop, name=name, parent_name=parent
-        ) as opened:
-            made, plan = running.submit(
-                definition, dataset, opened, name=name, parent_name=parent, notify=say
-            )
+        order = request_of(context).order(lambda spec: open_source(spec, stop), os.environ, say)
+        name, plan = queue(order, storage, stop, say)
     waiting = plan.n_slots - plan.n_counted - len(plan.failed)
-    tell(f"{made.stored.name}: {waiting} of {plan.n_slots} trials are waiting or running.")
+    tell(f"{name}: {waiting} of {plan.n_slots} trials are waiting or running.")
 
 
 def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -118,20 +105,12 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo retry coarse
     """
-    from hpo.database.reader import read_once
-    from hpo.database.storage import Storage
-    from hpo.errors import StudyNotFound
+    from hpo.commands import studies
     from hpo.machine.signals import StopRequest
-    from hpo.mirror import study as studies
-    from hpo.planning import plan
 
-    read_once(storage, lambda _: None)  # a database that is not there is not made
-    with StopRequest() as stop, Storage(storage, stop) as opened:
-        found = studies.find(opened, study)
-        if found is None:
-            raise StudyNotFound(study, studies.names(opened))
-        n_forgiven = plan.retry(opened, found)
-    definition = found.experiment.definition.name
+    with StopRequest() as stop:
+        n_forgiven = studies.retry(study, storage=storage, stop=stop, notify=say)
+    definition = studies.load(study, storage=storage).experiment.definition.name
     tell(f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them.")
 
 

@@ -2,35 +2,25 @@
 
 from collections.abc import Callable
 
+from hpo.commands.request import Order
 from hpo.commands.running import prepare
 from hpo.database.onlooker import looking
 from hpo.definition.spaces import Space
-from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
 from hpo.planning.plan import stands
 from hpo.training.cost import cost
 from model.data import Dataset
 
 
-def describe(
-    definition: StudyDefinition,
-    dataset: Dataset,
-    url: str,
-    name: str | None,
-    parent: str | None,
-    notify: Callable[[str], None],
-    cell: int | None = None,
-) -> str:
+def describe(order: Order, url: str, notify: Callable[[str], None]) -> str:
     """Return the cells, the updates, the memory and the time of a run that is not made."""
     with looking(url, notify) as storage:
-        name, study, experiment = prepare(
-            definition, dataset, storage, name=name, parent_name=parent, cell=cell, notify=notify
-        )
+        name, study, experiment = prepare(order, storage, notify)
         standing = None
         if storage is not None and study is not None:
             known = study
             standing = storage.read(lambda connection: stands(connection, known))
-    done = standing.n_counted if standing else 0
+    done, dataset = standing.n_counted if standing else 0, order.dataset
     space = experiment.definition.space
     if space is not None:
         left = standing.n_updates + standing.n_unplanned if standing else space.budget

@@ -90,13 +90,13 @@ def _work_for(
     if study is None:
         raise StudyDeleted(stored.name)
     trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
-    correction.correct(storage, study)
-    before = plan(storage, study)
-    study = studies.present(storage, study)
+    correction.correct(study)
+    before = plan(study)
+    study = studies.present(study)
     counter.began(study.stored.name, study.experiment, before.n_updates + before.n_unplanned)
-    work(storage, study, trainer, counter, stop, identity)
+    work(study, trainer, counter, stop, identity)
     if not stop():
-        correction.settle(storage, studies.present(storage, study), counter.warn)
+        correction.settle(studies.present(study), counter.warn)
 
 
 class _Counter:

@@ -1,6 +1,6 @@
 """What a trained network makes of images; it needs neither data set nor database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,26 @@ from numpy.typing import NDArray
 from hpo.errors import InvalidImage
 from hpo.weights import pictures as image_files
 from hpo.weights import prediction
-from hpo.weights.file import read
+from hpo.weights.file import Weights, read
 from hpo.weights.prediction import Pictures, Prediction
+
+
+def classified(
+    network: Weights, images: Sequence[Path], notify: Callable[[str], None]
+) -> tuple[tuple[Pictures, Prediction] | None, list[str]]:
+    """Return what can be classified with its classes, and what is wrong with the others.
+
+    Args:
+        notify: Is told what is taken for white.
+    """
+    scale = image_files.scale(images, network)
+    if scale:
+        notify(scale)
+    pictures, faults = image_files.read_each(images, network, notify)
+    if pictures is None:
+        return None, faults
+    sound, found, more = prediction.predict_each(network, pictures)
+    return ((sound, found) if sound.names else None), faults + more
 
 
 def predict(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.data import prepared
 from hpo.data.source import Source
 from hpo.database import outcomes
@@ -193,16 +194,8 @@ def _study(
     # The figures need validation values only; the notebook's training curves cost three times as much.
     notebook = lookup.definition(name).in_protocol("notebook")
     definition = replace(notebook, train_metrics="running")
-    outcome = running.run(
-        definition,
-        dataset,
-        storage,
-        progress,
-        stop,
-        notify=progress.warn,
-        n_workers=None,
-        source=source,
-    )
+    order = Order(definition, dataset, source)
+    outcome = running.run(order, storage, progress, stop, n_workers=None)
     if outcome.n_missing:
         raise Interrupted
     return outcome.study
@@ -235,7 +228,7 @@ def _final(
     published: dict[str, float],
 ) -> list[Figure]:
     results = storage.read(lambda connection: outcomes.results_of(connection, study.uuid))
-    taken = final.show_test_images(storage, study, dataset, source)
+    taken = final.show_test_images(study, dataset, source)
     return [
         _accuracy("final, validation accuracy", published["validation_accuracy"], results[0].value),
         _accuracy(

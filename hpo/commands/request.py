@@ -1,10 +1,17 @@
 """What a user asks for in one piece: which study, on which images, and what shall differ from its file."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo.definition import lookup
-from hpo.definition.study import StudyDefinition
+from hpo.definition.study import StudyDefinition, study_name
+
+if TYPE_CHECKING:
+    from hpo.data.source import Source
+    from model.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +36,7 @@ class Request:
     sampler: str | None = None
     budget: int | None = None
 
-    @property
+    @cached_property
     def definition(self) -> StudyDefinition:
         """The definition with what was asked for.
 
@@ -48,3 +55,45 @@ class Request:
             sampler=self.sampler,
             budget=self.budget,
         )
+
+    def order(
+        self,
+        find: "Callable[[str], Source]",
+        environ: Mapping[str, str],
+        notify: Callable[[str], None],
+    ) -> "Order":
+        """Return the request with its images, which are fetched and prepared if need be.
+
+        Args:
+            find: Says where the images are that ``data`` names.
+            environ: The environment, for HPO_CACHE.
+
+        Raises:
+            HpoError: As `definition`, or there are no such images.
+        """
+        from hpo.data import prepared
+
+        definition = self.definition  # a mistake in it is told before images are read or fetched
+        source = find(str(self.data))
+        dataset = prepared.training(source, environ, notify)
+        return Order(definition, dataset, source, self.name, self.parent, self.cell)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request that can be carried out: its definition, and its images at hand."""
+
+    definition: StudyDefinition
+    dataset: "Dataset"
+    #: Where other processes find the images, and where those of the test are.
+    source: "Source | None" = None
+    name: str | None = None
+    parent: str | None = None
+    cell: int | None = None
+
+    @property
+    def study_name(self) -> str:
+        """The name of the study in the storage."""
+        if self.name is not None:
+            return self.name
+        return study_name(self.definition, self.dataset.name)

@@ -1,18 +1,18 @@
 """How a run flows: settle the experiment, open the study, plan, work."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from hpo.commands.request import Order
 from hpo.data import parts, prepared
-from hpo.data.source import Source
 from hpo.database import leases
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
-from hpo.definition.study import StudyDefinition, check_name, study_name
+from hpo.definition.study import check_name
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
@@ -30,7 +30,9 @@ from hpo.workers import pool
 from hpo.workers.member import Reserve
 from hpo.workers.membership import Membership
 from hpo.workers.worker import work
-from model.data import Dataset, split
+from model.data import split
+
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -47,39 +49,36 @@ class Outcome:
         return self.after.n_counted
 
     @property
+    def looks_at_test_images(self) -> bool:
+        """Whether the study is one that ends with them, and is at its end."""
+        return self.after.is_complete and self.study.experiment.definition.evaluates_test
+
+    @property
     def n_missing(self) -> int:
         """Slots without a result, of those that are known."""
         return self.after.n_slots - self.n_counted
 
 
 def prepare(
-    definition: StudyDefinition,
-    dataset: Dataset,
-    storage: Storage | None,
-    *,
-    name: str | None = None,
-    parent_name: str | None = None,
-    cell: int | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    order: Order, storage: Storage | None, notify: Callable[[str], None] = lambda _: None
 ) -> tuple[str, OpenStudy | None, Experiment]:
     """Settle what is to be run: the study's name, the study if it exists, and the experiment.
 
     Args:
         storage: None where nothing is stored yet and nothing shall be.
-        cell: The parent's cell to go on from, instead of its best one.
 
     Raises:
         DefinitionChanged: The stored study is another experiment.
         InvalidData: The order of the images makes no validation images of them.
         ParentUnfinished: The study that the grid is derived from has no result yet.
     """
-    data = facts(dataset, definition)
-    name = study_name(definition, data.name) if name is None else name
+    definition, name = order.definition, order.study_name
+    data = facts(order.dataset, definition)
     existing = studies.find(storage, name, notify) if storage else None
     if storage is None or existing is None:
         check_name(name)  # others may have given a study any name
-        parts.check(split(dataset, definition.n_validation), notify)
-        parent = parents.chosen(definition, data, storage, parent_name, cell)
+        parts.check(split(order.dataset, definition.n_validation), notify)
+        parent = parents.chosen(definition, data, storage, order.parent, order.cell)
         experiment = resolve(definition, data, parent, notify)
         if definition.space is not None:
             check_installed(definition.space)
@@ -90,8 +89,8 @@ def prepare(
     definition = replace(definition, replicates=max(definition.replicates, stored))
     parent = parents.as_stored(existing, storage)
     asked = resolve(definition, data, parent, stored_cells=existing.experiment.cells)
-    studies.compare(existing, asked)
-    parents.check(existing, parent_name, cell)
+    studies.compare(existing.stored, asked)
+    parents.check(existing, order.parent, order.cell)
     return existing.stored.name, existing, existing.experiment
 
 
@@ -109,17 +108,7 @@ def _warmed(
     return replace(experiment, search=replace(experiment.search, warm=warm))
 
 
-def open_for(
-    definition: StudyDefinition,
-    dataset: Dataset,
-    url: str,
-    stop: Callable[[], bool],
-    *,
-    name: str | None = None,
-    parent_name: str | None = None,
-    cell: int | None = None,
-    notify: Callable[[str], None] = say,
-) -> Storage:
+def open_for(order: Order, url: str, stop: Stop, notify: Callable[[str], None] = say) -> Storage:
     """Open the database for a study; one that could not run there makes no database.
 
     Raises:
@@ -127,51 +116,64 @@ def open_for(
     """
     path = sqlite_path(checked_url(url))
     if path is not None and not path.exists():
-        prepare(definition, dataset, None, name=name, parent_name=parent_name, cell=cell)
+        prepare(order, None)
     return Storage(url, stop, notify=notify)
 
 
 def submit(
-    definition: StudyDefinition,
-    dataset: Dataset,
-    storage: Storage,
-    *,
-    name: str | None = None,
-    parent_name: str | None = None,
-    cell: int | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    order: Order, storage: Storage, notify: Callable[[str], None] = lambda _: None
 ) -> tuple[OpenStudy, Plan]:
     """Create or open a study and plan it; workers that are running will find it."""
     with leases.held(storage, "open studies"):
-        name, study, experiment = prepare(
-            definition,
-            dataset,
-            storage,
-            name=name,
-            parent_name=parent_name,
-            cell=cell,
-            notify=notify,
-        )
+        name, study, experiment = prepare(order, storage, notify)
         if study is None:
             study = studies.create(storage, name, experiment)
-        study = studies.grow(storage, study, definition.replicates)
-    correction.correct(storage, study)
-    return study, plan(storage, study)
+        study = studies.grow(study, order.definition.replicates)
+    correction.correct(study)
+    return study, plan(study)
+
+
+@contextmanager
+def to_the_end(
+    order: Order,
+    url: str,
+    progress: Progress,
+    stop: Stop,
+    *,
+    n_workers: int | None = 1,
+    grace: float = GRACE,
+    reserve: Reserve | None = None,
+    again: bool = False,
+) -> Iterator[Outcome]:
+    """Run a study in the database at ``url``, which is open until the block ends.
+
+    One that ends with the test images is shown them.
+
+    Args:
+        again: Look also where a look was taken before.
+
+    Raises:
+        HpoError: As `run`.
+        Interrupted: ``stop`` said so where nothing of it could be told.
+    """
+    with open_for(order, url, stop, progress.warn) as storage:
+        outcome = run(
+            order, storage, progress, stop, n_workers=n_workers, grace=grace, reserve=reserve
+        )
+        if outcome.looks_at_test_images and order.source is not None:
+            from hpo.held_out import final
+
+            final.show_test_images(outcome.study, order.dataset, order.source, again=again)
+        yield outcome
 
 
 def run(
-    definition: StudyDefinition,
-    dataset: Dataset,
+    order: Order,
     storage: Storage,
     progress: Progress,
-    stop: Callable[[], bool],
+    stop: Stop,
     *,
-    name: str | None = None,
-    parent_name: str | None = None,
-    cell: int | None = None,
-    notify: Callable[[str], None] = lambda _: None,
     n_workers: int | None = 1,
-    source: Source | None = None,
     grace: float = GRACE,
     reserve: Reserve | None = None,
 ) -> Outcome:
@@ -179,37 +181,17 @@ def run(
 
     Args:
         n_workers: Processes that train, or None for as many as are worth it; a single worker is
-            this process.
-        source: Where the other processes find ``dataset``; needed for more than one.
+            this process. More than one need the order's ``source``.
         reserve: Processes that were started early.
     """
-    reserve = reserve or Reserve()
-    study, before = submit(
-        definition, dataset, storage, name=name, parent_name=parent_name, cell=cell, notify=notify
-    )
-    n_missing = before.n_slots - before.n_counted - len(before.failed)
-    if n_missing:
-        n_updates = before.n_updates + before.n_unplanned
-        study = studies.present(storage, study)
-        progress.began(study.stored.name, study.experiment, n_updates)
-        n_workers = n_workers or worth(study.experiment, n_updates)
-        n_workers = min(n_workers, n_missing) if before.is_over else n_workers
+    study, before = submit(order, storage, progress.warn)
+    if before.n_slots - before.n_counted - len(before.failed):
+        study = studies.present(study)
         with suppress(Interrupted):  # what is done then is told all the same
-            if n_workers > 1 and source is not None:
-                images = prepared.pinned(source, dataset)
-                pool.work(storage, study, images, n_workers, progress, stop, grace, reserve)
-            else:
-                phases = Phases(reserve.began)
-                with Membership(storage, grace) as member:
-                    trainer = Trainer(study.experiment, dataset)
-                    identity = member.identity
-                    work(storage, study, trainer, progress, stop, identity, phases=phases)
-                phases.lap("database")
-                progress.spent(phases)
-
+            _train(order, study, before, progress, stop, n_workers, grace, reserve)
     if not stop():
         with suppress(Interrupted):
-            correction.settle(storage, studies.present(storage, study), notify)
+            correction.settle(studies.present(study), progress.warn)
 
     def look(connection: Connection) -> tuple[StoredStudy, Plan]:
         return studies.stored_now(connection, study), stands(connection, study)
@@ -217,7 +199,38 @@ def run(
     try:
         stored, after = storage.read(look)
         if stored.name != study.stored.name:
-            notify(f"{study.stored.name!r} is called {stored.name!r} now; another tool renamed it.")
+            progress.warn(
+                f"{study.stored.name!r} is called {stored.name!r} now; another tool renamed it."
+            )
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
     return Outcome(replace(study, stored=stored), before, after)
+
+
+def _train(
+    order: Order,
+    study: OpenStudy,
+    before: Plan,
+    progress: Progress,
+    stop: Stop,
+    n_workers: int | None,
+    grace: float,
+    reserve: Reserve | None,
+) -> None:
+    """Train what is planned: here, or in several processes."""
+    reserve = reserve or Reserve()
+    n_updates = before.n_updates + before.n_unplanned
+    progress.began(study.stored.name, study.experiment, n_updates)
+    n_workers = n_workers or worth(study.experiment, n_updates)
+    if before.is_over:
+        n_workers = min(n_workers, before.n_slots - before.n_counted - len(before.failed))
+    if n_workers > 1 and order.source is not None:
+        images = prepared.pinned(order.source, order.dataset)
+        pool.work(study, images, n_workers, progress, stop, grace, reserve)
+        return
+    phases = Phases(reserve.began)
+    with Membership(study.storage, grace) as member:
+        trainer = Trainer(study.experiment, order.dataset)
+        work(study, trainer, progress, stop, member.identity, phases=phases)
+    phases.lap("database")
+    progress.spent(phases)

@@ -5,13 +5,14 @@ and stop are arguments, and what is wrong is raised.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from hpo.commands import doctor, joining, running
-from hpo.commands.request import Request
+from hpo.commands.request import Order, Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
 from hpo.data.source import Source
@@ -21,16 +22,19 @@ from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.study import StudyDefinition
-from hpo.errors import CellsFailed, StudyNotFound
+from hpo.errors import CellsFailed, HpoError, StudyNotFound
 from hpo.health.finding import Finding
+from hpo.machine.files import check_folder
 from hpo.mirror import deleting, shelf
 from hpo.mirror import study as stored_studies
+from hpo.planning.plan import Plan
 from hpo.planning.plan import retry as forgive
 from hpo.training.progress import Progress, Silent
 from hpo.views.report import failures
 from model.data import Dataset
 
 Stop = Callable[[], bool]
+Notify = Callable[[str], None]
 T = TypeVar("T")
 
 
@@ -39,11 +43,18 @@ def never() -> bool:
     return False
 
 
+def unheard(_: str) -> None:
+    """Listen to nothing."""
+
+
 def run(
     study: str | Path | StudyDefinition | Request,
     *,
     storage: str = DEFAULT_STORAGE,
     workers: int = 1,
+    grace: float = GRACE,
+    again: bool = False,
+    out: str | Path | None = None,
     progress: Progress | None = None,
     stop: Stop = never,
     **asked: Any,
@@ -53,6 +64,9 @@ def run(
     Args:
         study: What `Request` says, or a `Request`.
         workers: Processes that train; with one it is this process.
+        grace: Seconds of silence after which a worker counts as dead.
+        again: Look at the test images once more, on purpose; for studies that look at them.
+        out: Folder for the weights and the model card of such a study.
         progress: Is told what happens.
         stop: Is asked now and then whether to stop; what is done then is kept.
         asked: The other fields of `Request`: ``data``, ``name``, ``parent``, ``seed``, ...
@@ -60,6 +74,7 @@ def run(
     Raises:
         CellsFailed: Cells failed again and again; the others have their results.
         HpoError: There is no such study or data, or the stored one is another experiment.
+        Interrupted: ``stop`` said so before there was a study to return.
 
     >>> import hpo, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,38 +83,28 @@ def run(
     ...     study.name, len(study.results)
     ('quick-digits', 2)
     """
-    request = _request(study, asked)
-    definition, source, dataset = _settled(request, stop)
+    order = _order(study, asked, stop)
+    if (again or out is not None) and not order.definition.evaluates_test:
+        raise HpoError(
+            "`again` and `out` are for a study that ends with the test images, as final does; "
+            f"{order.definition.name!r} does not."
+        )
+    if out is not None:
+        check_folder(Path(out))
     watcher = progress or Silent()
-    named: dict[str, Any] = {
-        "name": request.name,
-        "parent_name": request.parent,
-        "cell": request.cell,
-    }
     with (
         threadpool_limits(1, user_api="blas"),  # as in every worker: the bits depend on it
-        running.open_for(
-            definition, dataset, storage, stop, notify=watcher.warn, **named
-        ) as opened,
+        running.to_the_end(
+            order, storage, watcher, stop, n_workers=workers, grace=grace, again=again
+        ) as outcome,
     ):
-        outcome = running.run(
-            definition,
-            dataset,
-            opened,
-            watcher,
-            stop,
-            notify=watcher.warn,
-            n_workers=workers,
-            source=source,
-            **named,
-        )
         stored = outcome.study.stored
         if outcome.after.failed and not stop():
             raise CellsFailed(stored.name, failures(stored.experiment, outcome.after))
-        if definition.evaluates_test and outcome.after.is_complete:
+        if out is not None and outcome.looks_at_test_images:
             from hpo.held_out import final
 
-            final.show_test_images(opened, outcome.study, dataset, source)
+            final.write_model(outcome.study, order.dataset, Path(out), watcher.warn)
     return Study(stored.name, storage)
 
 
@@ -108,23 +113,23 @@ def submit(
     *,
     storage: str = DEFAULT_STORAGE,
     stop: Stop = never,
+    notify: Notify = unheard,
     **asked: Any,
 ) -> Study:
     """Create or open a study and plan it; workers that are running will find it.
 
     Args:
         study, asked: As for `run`.
+        notify: Is told what a user should know, as whom a wait is for.
     """
-    request = _request(study, asked)
-    definition, _, dataset = _settled(request, stop)
-    named: dict[str, Any] = {
-        "name": request.name,
-        "parent_name": request.parent,
-        "cell": request.cell,
-    }
-    with running.open_for(definition, dataset, storage, stop, notify=_unheard, **named) as opened:
-        made, _ = running.submit(definition, dataset, opened, **named)
-    return Study(made.stored.name, storage)
+    return Study(queue(_order(study, asked, stop), storage, stop, notify)[0], storage)
+
+
+def queue(order: Order, storage: str, stop: Stop, notify: Notify) -> tuple[str, Plan]:
+    """Create or open a study and plan it; return its name in the storage, and how it stands."""
+    with running.open_for(order, storage, stop, notify) as opened:
+        made, standing = running.submit(order, opened, notify)
+    return made.stored.name, standing
 
 
 def work(
@@ -143,13 +148,26 @@ def work(
         watch: Wait for more when there is nothing left, until ``stop``.
         grace: Seconds of silence after which others count us as dead.
     """
-    _, dataset = _images(data, stop)
     _look(storage, lambda _: None, stop)  # a database that is not there is not made
-    with threadpool_limits(1, user_api="blas"), Storage(storage, stop, notify=_unheard) as opened:
-        try:
-            return joining.join(opened, dataset, studies, progress or Silent(), stop, watch, grace)
-        except Interrupted:
-            return 0
+    dataset = prepared.training(_found(data, stop), {}, unheard)
+    watcher = progress or Silent()
+    with threadpool_limits(1, user_api="blas"):
+        return work_on(dataset, studies, storage, watch, watcher, stop, grace)
+
+
+def work_on(
+    dataset: Dataset,
+    studies: Sequence[str],
+    storage: str,
+    watch: bool,
+    progress: Progress,
+    stop: Stop,
+    grace: float,
+) -> int:
+    """As `work`, with the images at hand."""
+    with suppress(Interrupted), Storage(storage, stop, notify=progress.warn) as opened:
+        return joining.join(opened, dataset, studies, progress, stop, watch, grace)
+    return 0
 
 
 def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
@@ -168,56 +186,81 @@ def studies(*, storage: str = DEFAULT_STORAGE) -> list[Study]:
     return [Study(name, storage) for name in sorted(study.name for study in found)]
 
 
-def retry(name: str, *, storage: str = DEFAULT_STORAGE, stop: Stop = never) -> int:
-    """Give cells that failed again and again another chance; return how many."""
-    _look(storage, lambda _: None, stop)
-    with Storage(storage, stop, notify=_unheard) as opened:
+def retry(
+    name: str,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> int:
+    """Give cells that failed again and again another chance; return how many.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    _look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
+    with Storage(storage, stop, notify=notify) as opened:
         found = stored_studies.find(opened, name)
         if found is None:
             raise StudyNotFound(name, stored_studies.names(opened))
-        return forgive(opened, found)
+        return forgive(found)
 
 
-def delete(name: str, *, storage: str = DEFAULT_STORAGE, stop: Stop = never) -> None:
+def delete(
+    name: str,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> None:
     """Delete a study with everything that belongs to it.
 
     Raises:
         StudyNotFound: There is none of this name.
     """
-    _look(storage, lambda connection: deleting.named(connection, name), stop)
-    with Storage(storage, stop, notify=_unheard) as opened:
+    check_deletable(name, storage, stop, notify)
+    with Storage(storage, stop, notify=notify) as opened:
         deleting.delete(opened, name)
 
 
+def check_deletable(name: str, storage: str, stop: Stop = never, notify: Notify = unheard) -> None:
+    """Look for a study without writing: a database that is not there is not made by deleting from it.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    _look(storage, lambda connection: deleting.named(connection, name), stop, notify)
+
+
 def examine(
-    storage: str = DEFAULT_STORAGE, *, repair: bool = False, stop: Stop = never
+    storage: str = DEFAULT_STORAGE,
+    *,
+    repair: bool = False,
+    stop: Stop = never,
+    notify: Notify = unheard,
 ) -> list[Finding]:
     """Examine a database and, if asked to, mend what can be mended; return what was found."""
-    return doctor.examine(storage, repair=repair, stop=stop, notify=_unheard)
+    return doctor.examine(storage, repair=repair, stop=stop, notify=notify)
 
 
-def _request(study: str | Path | StudyDefinition | Request, asked: dict[str, Any]) -> Request:
-    if isinstance(study, Request):
-        return study
-    return Request(study=study, **asked)
+def _order(
+    study: str | Path | StudyDefinition | Request, asked: dict[str, Any], stop: Stop
+) -> Order:
+    request = study if isinstance(study, Request) else Request(study=study, **asked)
+    return request.order(lambda spec: _found(spec, stop), {}, unheard)
 
 
-def _settled(request: Request, stop: Stop) -> tuple[StudyDefinition, Source, Dataset]:
-    definition = request.definition  # a mistake in it is told before images are read or fetched
-    return definition, *_images(request.data, stop)
+def _found(data: str | Path, stop: Stop) -> Source:
+    return sources.resolve(str(data), environ={}, notify=unheard, report=_unseen, stop=stop)
 
 
-def _images(data: str | Path, stop: Stop) -> tuple[Source, Dataset]:
-    source = sources.resolve(str(data), environ={}, notify=_unheard, report=_unseen, stop=stop)
-    return source, prepared.training(source, {}, _unheard)
-
-
-def _look(url: str, action: Callable[[Connection], T], stop: Stop = never) -> T:
-    return read_once(url, action, stop, _unheard)
-
-
-def _unheard(_: str) -> None:
-    """Listen to nothing."""
+def _look(
+    url: str,
+    action: Callable[[Connection], T],
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> T:
+    return read_once(url, action, stop, notify)
 
 
 def _unseen(_done: int, _total: int) -> None:

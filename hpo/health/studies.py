@@ -57,8 +57,8 @@ def plan_all(storage: Storage) -> None:
         try:
             study = studies.by_uuid(storage, standing.uuid)
             if study is not None:
-                plan(storage, study)
-                correction.settle(storage, studies.present(storage, study), lambda _: None)
+                plan(study)
+                correction.settle(studies.present(study), lambda _: None)
         except Exception as error:
             if not is_of_one_study(error):
                 raise

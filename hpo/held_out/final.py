@@ -15,7 +15,6 @@ from hpo.data import prepared
 from hpo.data.source import Source
 from hpo.database import damage, outcomes
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.held_out import looking, model_card
 from hpo.held_out.verdict import Verdict, verdict
@@ -32,7 +31,7 @@ from model.normalisation import Normalisation, feature_statistics
 
 
 def show_test_images(
-    storage: Storage, study: OpenStudy, dataset: Dataset, source: Source, *, again: bool = False
+    study: OpenStudy, dataset: Dataset, source: Source, *, again: bool = False
 ) -> list[looking.Look]:
     """Show the test images to every replicate of the best cell, if there is one.
 
@@ -50,23 +49,22 @@ def show_test_images(
         if study.experiment.definition.replicates > 1:
             what += f", replicate {slot.replicate}"
 
-        earlier = looking.taken_before(storage, study.uuid, slot)
+        earlier = looking.taken_before(study.storage, study.uuid, slot)
         if earlier is not None and not again:
             return earlier
-        network = storage.read(lambda c: looking.final_network(c, study.stored, slot))
+        network = study.storage.read(lambda c: looking.final_network(c, study.stored, slot))
 
         def examine(test: Dataset) -> NDArray[np.bool_]:
             right: NDArray[np.bool_] = trainer.examine(network, test, slot.cell)[1][0]
             return right
 
-        return looking.look(storage, study.uuid, slot, what, examine, source, again=again)
+        return looking.look(study.storage, study.uuid, slot, what, examine, source, again=again)
 
-    best = storage.read(lambda connection: _of_best_cell(connection, study.stored))
+    best = study.storage.read(lambda connection: _of_best_cell(connection, study.stored))
     return [shown(result) for result in best]
 
 
 def write_model(
-    storage: Storage,
     study: OpenStudy,
     dataset: Dataset,
     folder: Path,
@@ -78,7 +76,7 @@ def write_model(
         OutputError: The files cannot be written. Nothing is lost by it: they can be made again.
         NoResult: The weights are not stored any more.
     """
-    stored = study.stored
+    stored, storage = study.stored, study.storage
     told = storage.read(lambda connection: verdict(connection, stored))
     candidates = storage.read(lambda connection: _of_best_cell(connection, stored))
     best = max(candidates, key=lambda r: (r.value or 0.0, -r.slot.replicate), default=None)

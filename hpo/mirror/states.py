@@ -24,7 +24,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import damage, outcomes, rows, tables
-from hpo.database.storage import Storage
 from hpo.experiment.records import Attempt, Outcome, Result, State
 from hpo.mirror import identity
 from hpo.mirror import optuna_tables as optunas
@@ -45,9 +44,7 @@ class Shown:
     value: float | None
 
 
-def show(
-    storage: Storage, study: OpenStudy, attempts: Sequence[Attempt], *, with_steps: bool = False
-) -> None:
+def show(study: OpenStudy, attempts: Sequence[Attempt], *, with_steps: bool = False) -> None:
     """Make Optuna's trials show the present states of ``attempts``.
 
     An attempt whose trial was deleted or set aside has none afterwards; planners make another.
@@ -56,15 +53,13 @@ def show(
         with_steps: Show the values at the cycle ends of those that are in training, too.
     """
     if attempts:
-        storage.write(lambda connection: _show(connection, study, attempts, with_steps))
+        study.storage.write(lambda connection: _show(connection, study, attempts, with_steps))
 
 
-def report_cycle(
-    storage: Storage, study: OpenStudy, attempts: Sequence[Attempt], n_updates: int
-) -> None:
+def report_cycle(study: OpenStudy, attempts: Sequence[Attempt], n_updates: int) -> None:
     """Show the accuracies at the end of a cycle of each, after so many updates, as in the curves."""
     if attempts:
-        storage.write(lambda connection: _report(connection, study, attempts, n_updates))
+        study.storage.write(lambda connection: _report(connection, study, attempts, n_updates))
 
 
 def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:

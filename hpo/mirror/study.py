@@ -7,7 +7,7 @@ A study stands in two places: our row with its uuid, and Optuna's study, which c
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -31,6 +31,7 @@ class OpenStudy:
 
     stored: StoredStudy
     study_id: int  #: Optuna's
+    storage: Storage = field(repr=False, compare=False)  #: where it is
 
     @property
     def uuid(self) -> str:
@@ -62,8 +63,9 @@ def find(
             return None, None
         stored = rows.study_by_uuid(connection, standing.uuid)
         if stored is not None and isinstance(storage, Onlooker):  # nothing is followed or mended
-            return OpenStudy(replace(stored, name=standing.name), 0), standing.change()
-        return (opened(connection, stored) if stored else None), standing.change()
+            seen = OpenStudy(replace(stored, name=standing.name), 0, storage)
+            return seen, standing.change()
+        return (opened(storage, connection, stored) if stored else None), standing.change()
 
     found, change = storage.write(action)
     if change is not None:
@@ -80,7 +82,7 @@ def by_uuid(storage: Storage, study: str) -> OpenStudy | None:
 
     def action(connection: Connection) -> OpenStudy | None:
         stored = rows.study_by_uuid(connection, study)
-        return opened(connection, stored) if stored else None
+        return opened(storage, connection, stored) if stored else None
 
     return storage.write(action)
 
@@ -98,12 +100,12 @@ def create(storage: Storage, name: str, experiment: Experiment) -> OpenStudy:
         if rows.study_by_uuid(connection, made.uuid) is None:  # else a commit was thought lost
             refuse_others(connection, name)
             rows.insert_study(connection, made)
-        return opened(connection, made)
+        return opened(storage, connection, made)
 
     return storage.write(action)
 
 
-def compare(study: OpenStudy, asked: Experiment) -> None:
+def compare(study: StoredStudy, asked: Experiment) -> None:
     """Refuse to go on with a study that is not the one asked for.
 
     Raises:
@@ -111,12 +113,14 @@ def compare(study: OpenStudy, asked: Experiment) -> None:
     """
     found = differences(study.experiment, asked)
     if found:
-        raise DefinitionChanged(study.stored.name, found)
+        raise DefinitionChanged(study.name, found)
 
 
-def present(storage: Storage, study: OpenStudy) -> OpenStudy:
+def present(study: OpenStudy) -> OpenStudy:
     """Return the study with what is stored now, see `stored_now`, and as Optuna has it now."""
-    return storage.write(lambda connection: opened(connection, stored_now(connection, study)))
+    return study.storage.write(
+        lambda connection: opened(study.storage, connection, stored_now(connection, study))
+    )
 
 
 def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
@@ -131,7 +135,7 @@ def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
     return stored
 
 
-def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
+def grow(study: OpenStudy, replicates: int) -> OpenStudy:
     """Let the study have more replicates; never fewer. Nothing that it decided or will changes.
 
     Raises:
@@ -148,7 +152,7 @@ def grow(storage: Storage, study: OpenStudy, replicates: int) -> OpenStudy:
 
     if replicates <= study.experiment.definition.replicates:
         return study
-    return replace(study, stored=storage.write(write))
+    return replace(study, stored=study.storage.write(write))
 
 
 def _grown(study: StoredStudy, replicates: int) -> Experiment:
@@ -208,7 +212,7 @@ def refuse_others(connection: Connection, name: str) -> None:
     raise CopiedStudy(name, original.name) if original else ForeignStudy(name)
 
 
-def opened(connection: Connection, stored: StoredStudy) -> OpenStudy:
+def opened(storage: Storage, connection: Connection, stored: StoredStudy) -> OpenStudy:
     """Return a study with Optuna's id of it; what Optuna has lost is made again."""
     study_id = identity.shown_as(connection, stored.uuid)
     if study_id is None:
@@ -217,4 +221,4 @@ def opened(connection: Connection, stored: StoredStudy) -> OpenStudy:
         optuna_study.mend_direction(connection, study_id)
     named = sa.select(studies.c.name).where(studies.c.uuid == stored.uuid)
     name = connection.execute(named).scalar_one()  # others may have renamed it
-    return OpenStudy(replace(stored, name=name), study_id)
+    return OpenStudy(replace(stored, name=name), study_id, storage)

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import rows, tables
-from hpo.database.storage import Storage
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, State
 from hpo.mirror import optuna_tables as optunas
@@ -26,21 +25,19 @@ MADE_AT_ONCE = 200  #: trials in one transaction
 ROUNDS = 3  #: showing may find that others took a trial from its attempt, which gets another
 
 
-def make_trials(
-    storage: Storage, study: OpenStudy, keep_going: Callable[[], None] = lambda: None
-) -> None:
+def make_trials(study: OpenStudy, keep_going: Callable[[], None] = lambda: None) -> None:
     """Give every attempt its trial, and show all states that Optuna does not; for planners."""
-    storage.write(lambda connection: _settle_surplus_trials(connection, study))
+    study.storage.write(lambda connection: _settle_surplus_trials(connection, study))
     for _ in range(ROUNDS):
-        while storage.write(lambda connection: _make_some(connection, study)):
+        while study.storage.write(lambda connection: _make_some(connection, study)):
             keep_going()
-        behind = storage.read(
+        behind = study.storage.read(
             lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False)
         )
         for start in range(0, len(behind), MADE_AT_ONCE):
-            show(storage, study, behind[start : start + MADE_AT_ONCE], with_steps=True)
+            show(study, behind[start : start + MADE_AT_ONCE], with_steps=True)
             keep_going()
-        if not storage.read(lambda connection: _lacking(connection, study, 1)):
+        if not study.storage.read(lambda connection: _lacking(connection, study, 1)):
             return
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from hpo.database import rows
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
 from hpo.mirror import agreement, states, trials
 from hpo.mirror import study as studies
 from hpo.mirror.identity import shown_as
@@ -20,7 +19,7 @@ from hpo.planning.plan import plan, stands
 LISTED = 10  #: numbers that are listed at most
 
 
-def correct(storage: Storage, study: OpenStudy) -> int:
+def correct(study: OpenStudy) -> int:
     """Let the next planner show ours where Optuna shows something else; return how often.
 
     Trials that are gone are forgotten; parameters, attributes and intermediate values are mended
@@ -46,17 +45,17 @@ def correct(storage: Storage, study: OpenStudy) -> int:
             trials.rewrite(connection, trial.trial_id, own, with_steps=have_steps_changed)
         return len(found.different)
 
-    return storage.write(action)
+    return study.storage.write(action)
 
 
-def settle(storage: Storage, study: OpenStudy, notify: Callable[[str], None]) -> None:
+def settle(study: OpenStudy, notify: Callable[[str], None]) -> None:
     """Make Optuna show ours, and what it calls the best be ours once the study is finished."""
-    n_different = correct(storage, study)
-    behind = storage.write(
+    n_different = correct(study)
+    behind = study.storage.write(
         lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False, limit=1)
     )
     if n_different or behind:
-        plan(storage, study)
+        plan(study)
 
     def outranked(connection: Connection) -> tuple[Shown, ...]:
         study_id = shown_as(connection, study.uuid)
@@ -68,7 +67,7 @@ def settle(storage: Storage, study: OpenStudy, notify: Callable[[str], None]) ->
             states.set_aside(connection, trial)
         return found
 
-    aside = storage.write(outranked)
+    aside = study.storage.write(outranked)
     if aside:
         notify(
             f"In Optuna's record of {study.stored.name} others made {numbered(aside)}, no worse than "

@@ -2,13 +2,12 @@
 
 from hpo.database import outcomes, rows
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
 from hpo.experiment.records import Result, StoredStudy
 from hpo.mirror.study import OpenStudy
 from hpo.search.generations import grown
 
 
-def extend(storage: Storage, study: OpenStudy) -> bool:
+def extend(study: OpenStudy) -> bool:
     """Add what the search wants next; tell whether there was something.
 
     Call it under the plan lock. Nothing happens while a result is missing.
@@ -18,7 +17,7 @@ def extend(storage: Storage, study: OpenStudy) -> bool:
         stored = rows.study_by_uuid(connection, study.uuid)
         return stored, outcomes.results_of(connection, study.uuid)
 
-    stored, results = storage.read(read)
+    stored, results = study.storage.read(read)
     if stored is None or stored.experiment.search is None or stored.experiment.search.is_over:
         return False
     before = stored.experiment
@@ -31,5 +30,5 @@ def extend(storage: Storage, study: OpenStudy) -> bool:
         if now is not None and now.experiment == before:
             rows.set_experiment(connection, study.uuid, after)
 
-    storage.write(write)
+    study.storage.write(write)
     return True

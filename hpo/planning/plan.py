@@ -14,7 +14,6 @@ from typing import Any
 from hpo.database import decisions, leases, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.database.fleet import DIED, SILENT, bury
-from hpo.database.storage import Storage
 from hpo.database.tables import LIVE
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Slot, State, StoredStudy
@@ -51,14 +50,14 @@ class Plan:
         return self.is_over and self.n_counted == self.n_slots
 
 
-def plan(storage: Storage, study: OpenStudy) -> Plan:
+def plan(study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
-    with leases.held(storage, f"plan {study.uuid}") as renew:
-        made = storage.write(lambda connection: _plan(connection, study))
-        while made.n_counted == made.n_slots and growth.extend(storage, study):
+    with leases.held(study.storage, f"plan {study.uuid}") as renew:
+        made = study.storage.write(lambda connection: _plan(connection, study))
+        while made.n_counted == made.n_slots and growth.extend(study):
             renew()
-            made = storage.write(lambda connection: _plan(connection, study))
-        trials.make_trials(storage, studies.present(storage, study), renew)
+            made = study.storage.write(lambda connection: _plan(connection, study))
+        trials.make_trials(studies.present(study), renew)
     return made
 
 
@@ -69,7 +68,7 @@ def stands(connection: Connection, study: OpenStudy) -> Plan:
     return _standing(connection, study.uuid, experiment, failed)
 
 
-def retry(storage: Storage, study: OpenStudy) -> int:
+def retry(study: OpenStudy) -> int:
     """Give slots that failed too often a new chance; return how many there were."""
 
     def forgive(connection: Connection) -> int:
@@ -78,8 +77,8 @@ def retry(storage: Storage, study: OpenStudy) -> int:
             rows.prefix_reason(connection, study.uuid, slot, FORGIVEN)
         return len(failed)
 
-    forgiven = storage.write(forgive)
-    plan(storage, study)
+    forgiven = study.storage.write(forgive)
+    plan(study)
     return forgiven
 
 

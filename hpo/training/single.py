@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hpo.definition.study import NOTEBOOK_SEED
 from model.data import Dataset
 from model.errors import InvalidConfig
+from model.gradient_check import GradientErrors, check_gradients
 from model.losses import Loss
 from model.network import Network
 from model.normalisation import Inputs, Normalisation, feature_statistics
@@ -34,6 +35,21 @@ LARGEST = {
     "hidden": 100_000,
 }
 MOST_UPDATES = 10**9
+
+
+def gradient_errors(
+    images: Dataset, *, lambda_: float, hidden: int, loss: str, seed: int
+) -> GradientErrors:
+    """Return the relative errors of the analytic gradients of a network with weights of ``seed``.
+
+    Raises:
+        InvalidConfig: There is no such loss.
+    """
+    if loss not in list(Loss):
+        raise InvalidConfig(f"loss must be one of {', '.join(Loss)}; got {loss!r}.")
+    inputs = Inputs(images, Normalisation.IMAGE, np.float64).all()
+    network = StandardRandomness(seed, (images.d, hidden, images.n_classes)).network()
+    return check_gradients(network, inputs, images.labels, lambda_, Loss(loss))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from hpo.database import checkpoints, damage, outcomes, rows
 from hpo.database.checkpoints import Checkpoint
 from hpo.database.connections import Connection
-from hpo.database.storage import Interrupted, Storage
+from hpo.database.storage import Interrupted
 from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Point, State
@@ -47,7 +47,7 @@ class Claim:
         return json.dumps(here, sort_keys=True)
 
 
-def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | None:
+def claim(study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | None:
     """Take up to ``width`` waiting attempts that can stand in one stack; None if none waits."""
     token = str(uuid.uuid4())
     n_known = len(study.experiment.cells)  # another worker may have added some meanwhile
@@ -77,15 +77,15 @@ def claim(storage: Storage, study: OpenStudy, width: int, identity: dict[str, An
         return taken, start, bool(waiting)
 
     while True:
-        taken, start, some_waited = storage.write(take)
+        taken, start, some_waited = study.storage.write(take)
         if taken:
-            record.show(storage, study, taken)
+            record.show(study, taken)
             return Claim({attempt.slot.cell: attempt for attempt in taken}, token, start)
         if not some_waited:
             return None
 
 
-def resume(storage: Storage, study: OpenStudy, held: Claim, progress: Progress) -> None:
+def resume(study: OpenStudy, held: Claim, progress: Progress) -> None:
     """Load the checkpoints of what is held; what stands elsewhere than the rest is given back.
 
     A damaged checkpoint is deleted with a warning; the one before it, or the start, takes its
@@ -108,37 +108,37 @@ def resume(storage: Storage, study: OpenStudy, held: Claim, progress: Progress) 
             outcomes.forget_curve(connection, study.uuid, held.attempts[cell].slot, after=done)
         return found, warnings
 
-    found, warnings = storage.write(load)
+    found, warnings = study.storage.write(load)
     for warning in warnings:
         progress.warn(warning)
     stands = {cell: c.n_updates if c else 0 for cell, c in found.items()}
     held.n_updates = max(stands.values(), default=0)
     elsewhere = [cell for cell in held.attempts if stands.get(cell) != held.n_updates]
-    give_some_back(storage, study, held, elsewhere)
+    give_some_back(study, held, elsewhere)
     held.starts = {cell: c for cell, c in found.items() if c and cell in held.attempts}
 
 
-def give_some_back(storage: Storage, study: OpenStudy, held: Claim, cells: Sequence[int]) -> None:
+def give_some_back(study: OpenStudy, held: Claim, cells: Sequence[int]) -> None:
     """Let others have some cells, with all patience: from a living worker nobody takes them."""
     if not cells:
         return
     given = [held.attempts[cell] for cell in cells]
-    storage.write(lambda connection: _release(connection, study, held.token, given))
+    study.storage.write(lambda connection: _release(connection, study, held.token, given))
     for cell in cells:
         del held.attempts[cell]
-    record.show(storage, study, given)
+    record.show(study, given)
 
 
-def give_back(storage: Storage, study: OpenStudy, held: Claim) -> None:
+def give_back(study: OpenStudy, held: Claim) -> None:
     """Let others have what is still held; they go on from its last checkpoint."""
     given = list(held.attempts.values())
     held.attempts.clear()
     if not given:
         return
 
-    if storage.finish(lambda connection: _release(connection, study, held.token, given)):
+    if study.storage.finish(lambda connection: _release(connection, study, held.token, given)):
         try:
-            record.show(storage, study, given)
+            record.show(study, given)
         except (HpoError, Interrupted):
             return  # the next planner shows it
 
@@ -154,7 +154,7 @@ def _release(
             )
 
 
-def fail(storage: Storage, study: OpenStudy, held: Claim, reason: str) -> None:
+def fail(study: OpenStudy, held: Claim, reason: str) -> None:
     """Record that the training of what is held failed."""
     failed = list(held.attempts.values())
     held.attempts.clear()
@@ -174,8 +174,8 @@ def fail(storage: Storage, study: OpenStudy, held: Claim, reason: str) -> None:
                     in_optuna=False,
                 )
 
-    storage.write(action)
-    plan(storage, study)
+    study.storage.write(action)
+    plan(study)
 
 
 def _one_stack(

@@ -7,7 +7,6 @@ import numpy as np
 
 from hpo.database import checkpoints, decisions, outcomes, rows
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
 from hpo.definition.pruning import parse
 from hpo.experiment.records import Attempt, Outcome, State
 from hpo.mirror.study import OpenStudy
@@ -51,7 +50,6 @@ def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
 
 
 def write(
-    storage: Storage,
     study: OpenStudy,
     held: Claim,
     stack: Stack,
@@ -117,7 +115,7 @@ def write(
             checkpoints.keep_best(connection, study.uuid)
         return written
 
-    written = storage.write(action)
+    written = study.storage.write(action)
     for cell in cells:
         held.unwritten[cell] = []
     return written

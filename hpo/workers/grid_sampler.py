@@ -79,7 +79,7 @@ class GridSampler(BaseSampler):
         if found is None:
             opened.close()
             raise StudyNotFound(name, [])
-        return cls(opened, found)
+        return cls(found)
 
     @property
     def lambdas(self) -> tuple[float, ...]:
@@ -92,17 +92,17 @@ class GridSampler(BaseSampler):
             study_name=self._study.stored.name, storage=self._storage.optuna, sampler=self
         )
 
-    def __init__(self, storage: Storage, study: OpenStudy) -> None:
-        self._storage = storage
+    def __init__(self, study: OpenStudy) -> None:
+        self._storage = study.storage
         self._study = study
         self._held: dict[int, _Held] = {}  # by trial number
         self._uncounted: set[int] = set()  # trials that stand for no cell
         self._member: Membership | None = None
         self._lock = threading.Lock()
         self._is_search = study.experiment.search is not None
-        be_patient(storage.engine)
-        correction.correct(storage, study)
-        plan(storage, study)
+        be_patient(study.storage.engine)
+        correction.correct(study)
+        plan(study)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -189,7 +189,7 @@ class GridSampler(BaseSampler):
                 )
             stop(study)
         self._uncounted.add(trial.number)
-        cells = studies.present(self._storage, self._study).experiment.cells
+        cells = studies.present(self._study).experiment.cells
         trial.params = dict(cells[0])  # for those who read them there
 
     def _await_others(self) -> None:
@@ -216,7 +216,7 @@ class GridSampler(BaseSampler):
             held = self._held.pop(trial.number)
             self._storage.write(lambda connection: self._settle(connection, held, ending))
             if self._is_search and not self._storage.read(self._unclaimed):
-                plan(self._storage, self._study)  # the next generation
+                plan(self._study)  # the next generation
             left = self._unclaimed if self._is_search else self._waiting
             if not (self._is_search and self._held) and not self._storage.write(left):
                 stop(study)

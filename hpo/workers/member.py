@@ -137,12 +137,10 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
         stored = storage.read(lambda connection: rows.study_by_uuid(connection, job.study))
         if stored is None:  # deleted meanwhile
             return
-        study = OpenStudy(stored, job.study_id)
+        study = OpenStudy(stored, job.study_id, storage)
         trainer = Trainer(study.experiment, prepared.again(job.data, os.environ))
         with Membership(storage, job.grace) as member:
-            worker.work(
-                storage, study, trainer, teller, stop, member.identity, job.n_workers, phases
-            )
+            worker.work(study, trainer, teller, stop, member.identity, job.n_workers, phases)
         if not stop():
             teller.send("done")
     except Interrupted:

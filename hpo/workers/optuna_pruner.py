@@ -1,13 +1,10 @@
 """Optuna's pruners at the ends of our cycles, and our rungs as an Optuna pruner."""
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
-from hpo.database import decisions, rows
+from hpo.database import rows
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
 from hpo.definition.pruning import Pruning, optuna_pruner
 from hpo.experiment.records import Outcome, State
 from hpo.mirror.identity import optunas_name, shown_as
@@ -20,8 +17,8 @@ from hpo.workers.cycle_end import Ending
 class OptunasPruner:
     """Asks one of Optuna's pruners about each trial, and counts those that it cuts."""
 
-    def __init__(self, storage: Storage, study: OpenStudy, pruning: Pruning) -> None:
-        self._storage = storage
+    def __init__(self, study: OpenStudy, pruning: Pruning) -> None:
+        self._storage = study.storage
         self._study = study
         self._pruner = optuna_pruner(pruning)
         self._optunas: tuple[int, Study] | None = None  # with its id
@@ -81,19 +78,3 @@ class OptunasPruner:
             return self._storage.retried(lambda: self._pruner.prune(optunas, trial))
         except KeyError:  # deleted from Optuna between two looks; the next cycle asks again
             return False
-
-
-class RungPruner(BasePruner):
-    """Synchronous successive halving as an Optuna pruner: it reads what the rungs decided."""
-
-    def __init__(self, storage: Storage, study: OpenStudy) -> None:
-        self._storage = storage
-        self._study = study
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial's cell was cut after the cycle that it reported last."""
-        del study
-        uuid = self._study.uuid
-        known = self._storage.read(lambda connection: decisions.decided(connection, uuid))
-        chosen = known.get(trial.last_step) if trial.last_step is not None else None
-        return chosen is not None and trial.user_attrs["cell"] not in chosen

@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection
 
 from hpo.database import idle
-from hpo.database.storage import Storage
 from hpo.mirror.study import OpenStudy
 
 WORTH_SHARING = 1.0  #: seconds of training left from which another worker's start pays
@@ -23,7 +22,6 @@ class Pace:
 
     def surplus(
         self,
-        storage: Storage,
         study: OpenStudy,
         held: Collection[int],
         saved: Collection[int],
@@ -41,7 +39,7 @@ class Pace:
         left = {cell: study.experiment.recipe(cell).n_updates - n_updates for cell in held}
         if len(left) < 2 or pace * max(left.values()) < WORTH_SHARING:
             return []
-        n = storage.read(lambda connection: idle.n_idle(connection, study.uuid))
+        n = study.storage.read(lambda connection: idle.n_idle(connection, study.uuid))
         n_given = len(left) - -(-len(left) // (n + 1))
         can_go = [cell for cell in held if cell in saved]
         return can_go[len(can_go) - min(n_given, len(can_go)) :]

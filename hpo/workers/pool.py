@@ -17,7 +17,6 @@ from typing import Any
 
 from hpo.data.source import Source
 from hpo.database import rows
-from hpo.database.storage import Storage
 from hpo.errors import HpoError, StorageError, WorkersDie
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import plan
@@ -31,7 +30,6 @@ LEAVE = 10.0  #: seconds in which a process ends that was told to
 
 
 def work(
-    storage: Storage,
     study: OpenStudy,
     source: Source,
     n_workers: int,
@@ -46,9 +44,11 @@ def work(
         WorkersDie: Processes keep dying and nothing gets done.
         HpoError: A worker met a mistake of the user's; its sentence is passed on.
     """
-    job = Job(storage.url, study.uuid, study.study_id, source, n_workers, grace, reserve.began)
-    crew = _Crew(storage, study, progress, lambda: reserve.employ(job), n_workers)
-    warden = Warden(storage, crew.processes, grace)
+    job = Job(
+        study.storage.url, study.uuid, study.study_id, source, n_workers, grace, reserve.began
+    )
+    crew = _Crew(study, progress, lambda: reserve.employ(job), n_workers)
+    warden = Warden(study.storage, crew.processes, grace)
     warden.start()
     try:
         crew.work(stop, warden)
@@ -62,14 +62,13 @@ class _Crew:
 
     def __init__(
         self,
-        storage: Storage,
         study: OpenStudy,
         progress: Progress,
         employ: Callable[[], Member],
         n_workers: int,
     ) -> None:
         self.members = [employ() for _ in range(n_workers)]
-        self._storage, self._study, self._progress = storage, study, progress
+        self._storage, self._study, self._progress = study.storage, study, progress
         self._employ = employ
         self._n_workers = n_workers
         self._n_deaths = 0  #: since anything got done
@@ -142,7 +141,7 @@ class _Crew:
         self._status = status
         was_stopped = process.pid in warden.ended
         with suppress(StorageError):  # one that holds it up may be gone soon
-            before, self._reached = self._reached, _reached(self._storage, self._study)
+            before, self._reached = self._reached, _reached(self._study)
             self._n_deaths = self._n_deaths if self._reached <= before else 0
         self._n_deaths += not was_stopped
         if self._n_deaths > (1 if status == STUMBLED else MAX_DEATHS) * self._n_workers:
@@ -155,7 +154,7 @@ class _Crew:
         else:
             self._progress.warn(f"A worker {what}{cause}; another takes over.")
         with suppress(StorageError):
-            plan(self._storage, self._study)
+            plan(self._study)
         self._n_vacant += 1
         self._hire(1)
 
@@ -167,9 +166,9 @@ class _Crew:
         return WorkersDie(self._study.stored.name, self._status)
 
 
-def _reached(storage: Storage, study: OpenStudy) -> tuple[int, int]:
+def _reached(study: OpenStudy) -> tuple[int, int]:
     """Return how far the study is: results, and updates that checkpoints of the rest are at."""
-    return storage.read(lambda connection: rows.progress_of(connection, study.uuid))
+    return study.storage.read(lambda connection: rows.progress_of(connection, study.uuid))
 
 
 def _cause(status: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.database import idle, rows, tables
 from hpo.database.connections import Connection
 from hpo.database.fleet import Holders, holders
-from hpo.database.storage import Interrupted, Storage
+from hpo.database.storage import Interrupted
 from hpo.definition.pruning import parse
 from hpo.errors import HpoError
 from hpo.experiment.records import Outcome, Point, State
@@ -37,7 +37,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what oth
 
 
 def work(
-    storage: Storage,
     study: OpenStudy,
     trainer: Trainer,
     progress: Progress,
@@ -54,30 +53,30 @@ def work(
         StudyDeleted: Somebody deleted the study.
     """
     phases = phases or Phases(time.time())
-    stop = storage.or_lost(stop)
-    width = _fair_width(storage, study, trainer, n_workers)
+    stop = study.storage.or_lost(stop)
+    width = _fair_width(study, trainer, n_workers)
     is_search = study.experiment.search is not None
     regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
     if is_search:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
     phases.lap("start")
     while not stop():
-        study = _present(storage, study, trainer, progress)
+        study = _present(study, trainer, progress)
         if regroups:  # after a rung or a generation, those who go on are shared out anew
-            width = _fair_width(storage, study, trainer, n_workers)
-        held = claim(storage, study, width, identity)
+            width = _fair_width(study, trainer, n_workers)
+        held = claim(study, width, identity)
         phases.lap("database")
         if held is None:
-            goes_on = _await_others(storage, study, progress, stop, identity["id"])
+            goes_on = _await_others(study, progress, stop, identity["id"])
             phases.lap("waiting")
             if not goes_on:
                 return
             continue
         try:
-            resume(storage, study, held, progress)
+            resume(study, held, progress)
             phases.lap("database")
             if held.attempts:
-                _train(storage, study, trainer, held, progress, stop, phases)
+                _train(study, trainer, held, progress, stop, phases)
         except Interrupted:
             pass
         except HpoError:  # the database, which every other cell would meet too
@@ -86,34 +85,33 @@ def work(
             is_short = isinstance(error, MemoryError)
             needs = f"This training needs more memory than there is: {error}"
             progress.warn(needs if is_short else traceback.format_exc().rstrip())
-            fail(storage, study, held, f"{type(error).__name__}: {error}")
+            fail(study, held, f"{type(error).__name__}: {error}")
         finally:
-            give_back(storage, study, held)
+            give_back(study, held)
             phases.lap("database")
-    storage.check()
+    study.storage.check()
 
 
-def _present(storage: Storage, study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
+def _present(study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
     """Return the study with the cells that a search has added to it."""
     if study.experiment.search is None:
         return study
-    now = studies.present(storage, study)
+    now = studies.present(study)
     trainer.follow(now.experiment)
     if now.experiment != study.experiment:
         progress.grew(now.experiment)
     return now
 
 
-def _fair_width(storage: Storage, study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
+def _fair_width(study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
     """Return how many slots to claim so that all workers have equal stacks in every round."""
-    counts = storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
+    counts = study.storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     total = sum(counts.get(state, 0) for state in tables.LIVE)
     rounds = max(1, -(-total // (n_workers * trainer.width)))
     return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
 
 
 def _await_others(
-    storage: Storage,
     study: OpenStudy,
     progress: Progress,
     stop: Callable[[], bool],
@@ -131,14 +129,14 @@ def _await_others(
     told: set[str] = set()
     try:
         while not stop():
-            others, counts = storage.write(look)
+            others, counts = study.storage.write(look)
             if others.some_died:
-                plan(storage, study)
+                plan(study)
                 continue
             if counts.get(State.WAITING):
                 return True
             if not counts.get(State.RUNNING):
-                return _left_over(storage, study, counts)
+                return _left_over(study, counts)
             for missed in others.missed:
                 if missed.id not in told:
                     told.add(missed.id)
@@ -146,27 +144,26 @@ def _await_others(
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)
     finally:
-        storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
+        study.storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
     return False
 
 
-def _left_over(storage: Storage, study: OpenStudy, counts: dict[str, int]) -> bool:
+def _left_over(study: OpenStudy, counts: dict[str, int]) -> bool:
     """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
     if not counts:
-        studies.present(storage, study)  # unless it was deleted
+        studies.present(study)  # unless it was deleted
     is_grid = study.experiment.search is None
     if is_grid and not counts.get(State.FAILED) and not counts.get(State.PAUSED):
-        now = storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
+        now = study.storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
         if now is None or now.experiment.began_with is None:  # what it grew by may be due
             return False
-    plan(storage, study)
-    after = storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
+    plan(study)
+    after = study.storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.
     return bool(after.get(State.WAITING) or after.get(State.RUNNING))
 
 
 def _train(
-    storage: Storage,
     study: OpenStudy,
     trainer: Trainer,
     held: Claim,
@@ -180,7 +177,7 @@ def _train(
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
     pace = sharing.Pace(held.n_updates)
-    pruner = _pruner(storage, study)
+    pruner = _pruner(study)
     phases.lap("prepare")
     for evaluation in go(stop, phases.lap):
         endings = endings_of(study, evaluation)
@@ -189,22 +186,22 @@ def _train(
         if not endings and not cycles:
             continue
         trainer.check()
-        written = write(storage, study, held, stack, evaluation.update, endings, cycles)
+        written = write(study, held, stack, evaluation.update, endings, cycles)
         lost = written.lost
         if lost:
-            studies.present(storage, study)  # else it was deleted, and nobody has them
+            studies.present(study)  # else it was deleted, and nobody has them
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
         going_on = [cell for cell in cycles if cell not in lost and cell not in endings]
         if going_on:
             attempts = [held.attempts[cell] for cell in going_on]
-            states.report_cycle(storage, study, attempts, evaluation.update)
+            states.report_cycle(study, attempts, evaluation.update)
             if pruner is not None:
                 endings |= pruner.cut(held, going_on, cycles[going_on[0]])
         over = list(dict.fromkeys([*lost, *endings, *written.paused]))
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
         shown = [ended[cell] for cell in over if cell not in lost]
-        states.show(storage, study, [*shown, *written.decided])
+        states.show(study, [*shown, *written.decided])
         for cell, ending in endings.items():
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)
@@ -212,13 +209,13 @@ def _train(
             if attempt.state == State.ENDED:
                 progress.ended(attempt.slot, Outcome.PRUNED, None)
         if cycles:
-            shared = pace.surplus(storage, study, held.attempts, set(cycles), evaluation.update)
+            shared = pace.surplus(study, held.attempts, set(cycles), evaluation.update)
             stack.drop(shared)
-            give_some_back(storage, study, held, shared)
+            give_some_back(study, held, shared)
         phases.lap("database")
 
 
-def _pruner(storage: Storage, study: OpenStudy) -> "OptunasPruner | None":
+def _pruner(study: OpenStudy) -> "OptunasPruner | None":
     """Return who cuts at the end of a cycle without waiting for others; None if nobody does."""
     pruning = parse(study.experiment.definition.pruner)
     if not pruning.is_optunas:
@@ -227,7 +224,7 @@ def _pruner(storage: Storage, study: OpenStudy) -> "OptunasPruner | None":
         OptunasPruner,  # with Optuna, which takes a worker long to import
     )
 
-    return OptunasPruner(storage, study, pruning)
+    return OptunasPruner(study, pruning)
 
 
 def _cycles_ended(study: OpenStudy, evaluation: Evaluation) -> dict[int, int]:

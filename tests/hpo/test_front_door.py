@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hpo
+from hpo.training.progress import Silent
 from hpo.weights.file import Weights, npz_bytes
 from model.data import digits_test
 from model.losses import Loss
@@ -21,9 +22,12 @@ QUICK = hpo.StudyDefinition(
 )
 
 
+pytestmark = pytest.mark.sqlite_first
+
+
 @pytest.fixture
-def storage(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'hpo.db'}"
+def storage(url: str) -> str:
+    return url
 
 
 @pytest.fixture
@@ -185,3 +189,70 @@ def test_a_network_classifies_arrays_and_refuses_others(tmp_path: Path) -> None:
         hpo.predict(path, images[:, :63])
     with pytest.raises(hpo.HpoError, match="weights.npz"):
         hpo.predict(tmp_path / "other" / "weights.npz", images)
+
+
+def test_final_writes_its_model_and_only_a_study_that_looks_takes_the_options(
+    storage: str, study: hpo.Study, tmp_path: Path
+) -> None:
+    final = hpo.StudyDefinition(
+        name="last", grid=hpo.Best(), parent="quick", n_s=10, n_cycles=1, evaluates_test=True
+    )
+    hpo.run(final, data="digits", storage=storage, out=tmp_path / "model")
+    found = hpo.predict(tmp_path / "model" / "weights.npz", digits_test().images[:3])
+    assert len(found.classes) == 3
+    with pytest.raises(hpo.HpoError, match="`again` and `out` are for a study that ends with"):
+        hpo.run(QUICK, data="digits", storage=storage, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_two_runs_at_once_share_the_cells(storage: str, tmp_path: Path) -> None:
+    slow = hpo.StudyDefinition(
+        name="slow", grid=hpo.Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=150, n_cycles=2
+    )
+    threads = [
+        threading.Thread(target=lambda: hpo.run(slow, data="digits", storage=storage))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone = hpo.run(slow, data="digits", storage=f"sqlite:///{tmp_path / 'alone.db'}")
+    assert hpo.load("slow-digits", storage=storage).to_json() == alone.to_json()
+    assert [finding.text for finding in hpo.examine(storage) if finding.is_wrong] == []
+
+
+def test_a_study_that_is_deleted_meanwhile_is_said_to_be_gone(
+    storage: str, study: hpo.Study
+) -> None:
+    hpo.delete(study.name, storage=storage)
+    with pytest.raises(hpo.HpoError, match="No study named 'quick-digits'"):
+        study.best  # noqa: B018
+    with pytest.raises(hpo.HpoError, match="No study named 'quick-digits'"):
+        hpo.delete(study.name, storage=storage)
+
+
+def test_a_database_that_is_exchanged_during_a_run_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "hpo.db"
+
+    class Exchanges(Silent):
+        def claimed(self, slots: object, n_updates: int) -> None:
+            file.rename(tmp_path / "elsewhere.db")
+            file.write_bytes(b"")
+
+    with pytest.raises(hpo.HpoError, match=r"hpo\.db was (removed|replaced|moved)"):
+        hpo.run(QUICK, data="digits", storage=f"sqlite:///{file}", progress=Exchanges())
+
+
+@pytest.mark.long
+def test_coarse_on_cifar10_is_what_the_command_line_makes_of_it(
+    cifar10_folder: Path, tmp_path: Path
+) -> None:
+    here, there = (f"sqlite:///{tmp_path / name}.db" for name in ("here", "there"))
+    request = hpo.Request(study="coarse", data=cifar10_folder, pruner="none")
+    study = hpo.run(request, storage=here, workers=2)
+    command = [sys.executable, "-m", "hpo", "run", "coarse", "--data", str(cifar10_folder)]
+    subprocess.run(
+        [*command, "--pruner", "none", "--storage", there], check=True, capture_output=True
+    )
+    assert study.to_json() == hpo.load("coarse", storage=there).to_json()

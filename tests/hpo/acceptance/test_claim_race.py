@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows
 from hpo.database.reader import read_once
 from hpo.database.storage import Storage
@@ -46,7 +47,7 @@ def claim_until_nothing_waits(url: str, number: int) -> None:
         say("ready")
         sys.stdin.readline()
         for _ in itertools.count():
-            held = claim(storage, study, rng.randint(1, 4), member.identity)
+            held = claim(study, rng.randint(1, 4), member.identity)
             if held is None:
                 break
             taken += [(cell, held.token) for cell in held.attempts]
@@ -78,7 +79,7 @@ def heard(process: "subprocess.Popen[str]") -> str:
 )
 def test_eight_processes_claim_two_hundred_cells_once_each(url: str, repetition: int) -> None:
     storage = Storage(url)
-    study, _ = running.submit(MANY, digits(), storage)
+    study, _ = running.submit(Order(MANY, digits()), storage)
     storage.close()
     command = [sys.executable, __file__, url]
     processes = [

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.grids import Values
@@ -150,7 +151,7 @@ def finished(url: str) -> Iterator[tuple[Storage, OpenStudy]]:
     """Run the study to its end, as `hpo run` does."""
     storage = Storage(url)
     try:
-        yield storage, running.run(THREE, digits(), storage, Silent(), lambda: False).study
+        yield storage, running.run(Order(THREE, digits()), storage, Silent(), lambda: False).study
     finally:
         storage.close()
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import AroundBest, Best, Values
@@ -85,7 +86,7 @@ def run(storage: Storage) -> Run:
         definition: StudyDefinition = SMALL, watcher: Silent | None = None, **options: str
     ) -> running.Outcome:
         watcher = watcher or Silent()
-        return running.run(definition, digits(), storage, watcher, watcher.stop, **options)
+        return running.run(Order(definition, digits()), storage, watcher, watcher.stop, **options)
 
     return run_small
 
@@ -105,7 +106,7 @@ def opened(storage: Storage, name: str = "small-digits") -> OpenStudy:
 
 
 def created(storage: Storage, definition: StudyDefinition = SMALL) -> OpenStudy:
-    name, _, experiment = running.prepare(definition, digits(), storage)
+    name, _, experiment = running.prepare(Order(definition, digits()), storage)
     return study.create(storage, name, experiment)
 
 
@@ -161,7 +162,7 @@ def test_an_interrupted_study_ends_with_the_bytes_of_one_that_was_not(
     interrupted = exported(storage, run().study)
 
     other = Storage(f"sqlite:///{tmp_path / 'other.db'}")
-    whole = running.run(SMALL, digits(), other, Silent(), lambda: False).study
+    whole = running.run(Order(SMALL, digits()), other, Silent(), lambda: False).study
 
     assert interrupted == exported(other, whole)
     assert len(trials(storage, "small-digits")) == 4
@@ -283,13 +284,13 @@ def test_a_deleted_study_leaves_no_row_and_its_name_is_free(storage: Storage, ru
 
 
 def test_a_study_that_died_while_it_was_created_is_taken_up(storage: Storage, run: Run) -> None:
-    _, _, experiment = running.prepare(SMALL, digits(), storage)
+    _, _, experiment = running.prepare(Order(SMALL, digits()), storage)
     row = StoredStudy("a uuid", "small-digits", experiment)
     storage.write(lambda c: rows.insert_study(c, row))
     assert run().study.uuid == row.uuid
 
     half = dataclasses.replace(SMALL, name="half")
-    _, _, experiment = running.prepare(half, digits(), storage)
+    _, _, experiment = running.prepare(Order(half, digits()), storage)
     row = StoredStudy("another uuid", "half-digits", experiment)
     storage.write(lambda c: rows.insert_study(c, row))
     storage.optuna.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "half-digits")
@@ -302,7 +303,7 @@ def test_a_study_that_died_while_it_was_created_is_taken_up(storage: Storage, ru
 def test_planning_again_adds_nothing(storage: Storage) -> None:
     made = created(storage)
     for _ in range(3):
-        plan(storage, made)
+        plan(made)
 
     assert len(storage.write(lambda c: rows.attempts_of(c, made.uuid))) == 4
     assert len(trials(storage, "small-digits")) == 4
@@ -312,27 +313,27 @@ def test_a_planner_that_died_before_it_noted_its_trials_leaves_no_second_ones(
     storage: Storage,
 ) -> None:
     made = created(storage)
-    plan(storage, made)
+    plan(made)
     forgotten = {"trial_id": None, "in_optuna": False}
     storage.write(lambda c: c.execute(tables.attempts.update().values(forgotten)))
 
-    plan(storage, made)
+    plan(made)
 
     assert len(trials(storage, "small-digits")) == 4
 
 
 def test_a_claim_is_running_for_everybody_and_cannot_be_claimed_again(storage: Storage) -> None:
     made = created(storage)
-    plan(storage, made)
-    first = claim(storage, made, 3, this_worker())
-    second = claim(storage, made, 3, this_worker())
+    plan(made)
+    first = claim(made, 3, this_worker())
+    second = claim(made, 3, this_worker())
 
     assert first is not None
     assert second is not None
     assert (sorted(first.attempts), sorted(second.attempts)) == ([0, 1, 2], [3])
-    assert claim(storage, made, 3, this_worker()) is None
+    assert claim(made, 3, this_worker()) is None
     assert {t.state for t in trials(storage, "small-digits")} == {TrialState.RUNNING}
-    give_back(storage, made, first)
+    give_back(made, first)
     assert sorted(t.state for t in trials(storage, "small-digits")) == sorted(
         [TrialState.WAITING] * 3 + [TrialState.RUNNING]
     )
@@ -340,7 +341,7 @@ def test_a_claim_is_running_for_everybody_and_cannot_be_claimed_again(storage: S
 
 def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
     made = created(storage)
-    plan(storage, made)
+    plan(made)
 
     class Thief(Silent):
         def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
@@ -357,7 +358,6 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
 
     watcher = Thief()
     work(
-        storage,
         made,
         Trainer(made.experiment, digits()),
         watcher,
@@ -375,8 +375,8 @@ def test_the_trials_of_a_dead_process_come_back_as_retries(
     storage: Storage, run: Run, killed_process: dict[str, Any]
 ) -> None:
     made = created(storage)
-    plan(storage, made)
-    claim(storage, made, 2, killed_process)
+    plan(made)
+    claim(made, 2, killed_process)
 
     outcome = run()
 
@@ -406,7 +406,7 @@ def test_the_record_catches_up_after_a_kill_between_the_two_commits(
 def test_optimize_walks_the_grid_once_in_its_order(storage: Storage) -> None:
     made = created(storage)
     own = optuna.load_study(
-        study_name="small-digits", storage=storage.optuna, sampler=GridSampler(storage, made)
+        study_name="small-digits", storage=storage.optuna, sampler=GridSampler(made)
     )
     seen: list[float] = []
 
@@ -434,7 +434,7 @@ def test_a_cell_whose_objective_failed_is_given_back(storage: Storage) -> None:
 
     for _ in range(2):
         own = optuna.load_study(
-            study_name="small-digits", storage=storage.optuna, sampler=GridSampler(storage, made)
+            study_name="small-digits", storage=storage.optuna, sampler=GridSampler(made)
         )
         own.optimize(objective, n_trials=50, catch=(ValueError,))
         failing = False
@@ -447,7 +447,7 @@ def test_a_cell_whose_objective_failed_is_given_back(storage: Storage) -> None:
 def test_a_finished_grid_is_not_walked_again(storage: Storage, run: Run) -> None:
     made = run().study
     own = optuna.load_study(
-        study_name="small-digits", storage=storage.optuna, sampler=GridSampler(storage, made)
+        study_name="small-digits", storage=storage.optuna, sampler=GridSampler(made)
     )
     with pytest.raises(NoResult, match="Every cell of 'small-digits' is done"):
         own.optimize(lambda trial: 0.0, n_trials=1)
@@ -460,7 +460,6 @@ def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run: Run)
     watcher = Silent()
     began = time.monotonic()
     work(
-        storage,
         opened(storage),
         Trainer(opened(storage).experiment, digits()),
         watcher,

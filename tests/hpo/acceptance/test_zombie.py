@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -133,13 +134,13 @@ def n_results(storage: Storage, study: OpenStudy) -> int:
 def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(
     storage: Storage, worker: subprocess.Popen[str], tmp_path: Path, url: str
 ) -> None:
-    study, _ = running.submit(LONG, digits(), storage)
+    study, _ = running.submit(Order(LONG, digits()), storage)
     checkpoint = sa.select(tables.checkpoints.c.n_updates).limit(1)
     until(lambda: storage.write(lambda c: c.execute(checkpoint).scalar()))
     stop_between_two_writes(worker, storage)
     assert n_results(storage, study) == 0  # it was in the middle
 
-    outcome = running.run(LONG, digits(), storage, Silent(), lambda: False)
+    outcome = running.run(Order(LONG, digits()), storage, Silent(), lambda: False)
     assert outcome.n_missing == 0
     attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))
     assert [(a.state, a.reason) for a in attempts if a.number == 0] == [
@@ -147,11 +148,11 @@ def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(
     ] * 4
     before = everything_of(storage, study)
     other = Storage(f"sqlite:///{tmp_path / 'other.db'}")
-    whole = running.run(LONG, digits(), other, Silent(), lambda: False).study
+    whole = running.run(Order(LONG, digits()), other, Silent(), lambda: False).study
     assert exported(storage, study) == exported(other, whole)
     other.close()
 
-    more, _ = running.submit(MORE, digits(), storage)
+    more, _ = running.submit(Order(MORE, digits()), storage)
     worker.send_signal(signal.SIGCONT)
     until(lambda: n_results(storage, more) == 4)
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -29,9 +30,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     storage = Storage(f"sqlite:///{folder / 'hpo.db'}")
     definition = StudyDefinition(name="last", grid=Values((1e-3,)), n_s=100, evaluates_test=True)
-    study = running.run(definition, digits(), storage, Story(), lambda: False).study
-    final.show_test_images(storage, study, digits(), Source(spec="digits", name="digits"))
-    final.write_model(storage, study, digits(), folder / "model")
+    study = running.run(Order(definition, digits()), storage, Story(), lambda: False).study
+    final.show_test_images(study, digits(), Source(spec="digits", name="digits"))
+    final.write_model(study, digits(), folder / "model")
     storage.close()
     return folder / "model"
 

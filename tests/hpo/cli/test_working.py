@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hpo
 from hpo.training.trainer import Trainer
 
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -303,3 +304,17 @@ def test_status_shows_a_worker_that_died(
     shown = command("status").out
 
     assert re.search(rf"^worker {run.pid} on \S+, dead: broad-digits cells ", shown, re.M)
+
+
+def test_a_submitted_study_goes_on_from_the_cell_that_was_named(
+    command: Command, write_study: Callable[..., str]
+) -> None:
+    command("run", write_study("whole"), "--data", "digits")
+    later = write_study("later", grid="Best()", parent="whole")
+
+    answer = command("submit", later, "--data", "digits", "--cell", "2", "--train-metrics", "full")
+
+    assert answer.status == 0, answer.err
+    experiment = hpo.load("later-digits", storage="sqlite:///hpo.db").experiment
+    assert experiment.definition.train_metrics == "full"
+    assert experiment.lambdas == (1e-2,)

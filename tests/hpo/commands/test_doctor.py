@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -57,7 +58,7 @@ class Silent:
 
 def run(storage: Storage, watcher: Silent | None = None) -> OpenStudy:
     watcher = watcher or Silent()
-    return running.run(FOUR, digits(), storage, watcher, watcher.stop).study
+    return running.run(Order(FOUR, digits()), storage, watcher, watcher.stop).study
 
 
 def wrong(url: str) -> list[str]:
@@ -184,7 +185,7 @@ def test_optuna_that_is_behind_is_brought_up_to_date(
 def test_a_study_that_optuna_lost_is_shown_again_and_its_neighbour_kept(
     storage: Storage, study: OpenStudy, url: str
 ) -> None:
-    other = running.submit(FOUR, digits(), storage, name="other")[0]
+    other = running.submit(Order(FOUR, digits(), name="other"), storage)[0]
     storage.optuna.delete_study(other.study_id)
 
     is_mended(url, f"other: Optuna has no study for our rows ({other.uuid})")
@@ -237,7 +238,7 @@ def test_a_worker_that_died_is_closed_and_what_it_held_freed(
 ) -> None:
     with Membership(storage) as member:
         dead = killed_process | {"id": member.id}
-        claim(storage, half, 2, dead)
+        claim(half, 2, dead)
         values = {"identity": json.dumps(dead)}
         execute(storage, tables.workers.update().values(values))
 

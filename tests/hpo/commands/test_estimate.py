@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.commands import estimate, running
+from hpo.commands.request import Order
 from hpo.database.storage import Storage
 from hpo.definition.grids import Best, Values
 from hpo.definition.study import StudyDefinition
@@ -20,8 +21,7 @@ DEFINITION = StudyDefinition(name="mine", grid=Values((1e-3, 1e-2)), n_s=10, n_c
 
 
 def describe(url: str, definition: StudyDefinition = DEFINITION, **options: str | None) -> str:
-    settings = {"name": None, "parent": None} | options
-    return estimate.describe(definition, digits(), url, notify=lambda _: None, **settings)
+    return estimate.describe(Order(definition, digits(), **options), url, lambda _: None)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_cells_updates_memory_and_time_are_told(url: str, tmp_path: Path) -> Non
 
 def test_what_is_done_is_not_counted_again(url: str) -> None:
     storage = Storage(url)
-    running.run(DEFINITION, digits(), storage, Story(), lambda: False)
+    running.run(Order(DEFINITION, digits()), storage, Story(), lambda: False)
     storage.close()
 
     text = describe(url)
@@ -63,7 +63,7 @@ def test_describing_a_study_does_not_make_it(url: str) -> None:
 
 def test_a_different_stored_study_is_refused(url: str) -> None:
     storage = Storage(url)
-    running.run(DEFINITION, digits(), storage, Story(), lambda: False)
+    running.run(Order(DEFINITION, digits()), storage, Story(), lambda: False)
     storage.close()
 
     with pytest.raises(DefinitionChanged, match="seed: stored 0, asked for 7"):

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from hpo.commands import joining, running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import digests, outcomes, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -98,7 +99,7 @@ Work = Callable[..., tuple[int, list[str]]]
 
 
 def submit(storage: Storage, name: str, definition: StudyDefinition = FOUR) -> str:
-    return running.submit(definition, digits(), storage, name=name)[0].uuid
+    return running.submit(Order(definition, digits(), name=name), storage)[0].uuid
 
 
 def n_results(storage: Storage, uuid: str) -> int:
@@ -171,10 +172,10 @@ def test_a_study_that_says_what_nobody_understands_harms_itself_alone(
         assert "good" in told
     (found,) = (finding for finding in examine(url) if finding.is_open)
     assert found.text.startswith("bad: the study cannot be read: ")
-    assert running.submit(FOUR, digits(), storage, name="good")[1].is_complete
+    assert running.submit(Order(FOUR, digits(), name="good"), storage)[1].is_complete
     for command in (
         lambda: work(storage, "bad"),
-        lambda: running.submit(FOUR, digits(), storage, name="bad"),
+        lambda: running.submit(Order(FOUR, digits(), name="bad"), storage),
     ):
         with pytest.raises(StudyUnreadable, match="cannot be read.*`hpo delete bad`"):
             command()
@@ -217,11 +218,11 @@ def test_a_study_whose_training_cannot_begin_is_passed_by_with_one_line_each_tim
     bad, good = submit(storage, "bad"), submit(storage, "good")
     real, tries = joining.work, []
 
-    def refusing(storage: Storage, study: Any, *rest: Any) -> None:
+    def refusing(study: Any, *rest: Any) -> None:
         if study.uuid == bad:
             tries.append(study.stored.name)
             raise ZeroDivisionError("its pruner divides by zero")
-        real(storage, study, *rest)
+        real(study, *rest)
 
     monkeypatch.setattr(joining, "work", refusing)
 

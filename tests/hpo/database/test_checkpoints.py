@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.checkpoints import Damaged, pack, unpack
 from hpo.database.storage import Storage
@@ -76,7 +77,7 @@ class Watcher:
 
 
 def run(storage: Storage, watcher: Watcher, definition: StudyDefinition = FOUR) -> OpenStudy:
-    return running.run(definition, digits(), storage, watcher, watcher.stop).study
+    return running.run(Order(definition, digits()), storage, watcher, watcher.stop).study
 
 
 def exported(storage: Storage, study: OpenStudy) -> str:
@@ -296,18 +297,18 @@ def test_a_checkpoint_of_another_environment_marks_the_result_as_mixed(storage: 
 def go_on(url: str, recipe: str, stop_at: float, width: int) -> None:
     """Train every cell in this process until past ``stop_at``, in stacks of ``width``."""
     storage = Storage(url)
-    study, _ = running.submit(RECIPES[recipe], digits(), storage)
+    study, _ = running.submit(Order(RECIPES[recipe], digits()), storage)
     trainer = Trainer(study.experiment, digits())
     width = min(width, trainer.width)
     with Membership(storage) as member:
-        stacks = list(iter(lambda: claim(storage, study, width, member.identity), None))
+        stacks = list(iter(lambda: claim(study, width, member.identity), None))
         for held in stacks:
             watcher = Watcher(stop_at)
-            resume(storage, study, held, watcher)
-            worker._train(storage, study, trainer, held, watcher, watcher.stop, Phases(0.0))
+            resume(study, held, watcher)
+            worker._train(study, trainer, held, watcher, watcher.stop, Phases(0.0))
             assert watcher.warnings == []
         for held in stacks:
-            give_back(storage, study, held)
+            give_back(study, held)
     storage.close()
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import digests, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -57,7 +58,7 @@ def storage(url: str) -> Iterator[Storage]:
 
 
 def run(storage: Storage) -> OpenStudy:
-    return running.run(HALVED, digits(), storage, Story(), lambda: False).study
+    return running.run(Order(HALVED, digits()), storage, Story(), lambda: False).study
 
 
 def exported(storage: Storage, study: OpenStudy) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import rows, tables
 from hpo.database.fleet import bury, living
 from hpo.database.storage import Storage
@@ -34,7 +35,7 @@ def storage(url: str) -> Iterator[Storage]:
 
 @pytest.fixture
 def study(storage: Storage) -> OpenStudy:
-    return running.submit(FOUR, digits(), storage)[0]
+    return running.submit(Order(FOUR, digits()), storage)[0]
 
 
 def states(storage: Storage, study: OpenStudy) -> list[str]:
@@ -85,7 +86,7 @@ def test_a_worker_of_another_host_seems_dead_after_its_own_grace(storage: Storag
 
 def test_nothing_of_a_living_worker_is_buried(storage: Storage, study: OpenStudy) -> None:
     with Membership(storage, 100) as member:
-        claim(storage, study, 2, member.identity)
+        claim(study, 2, member.identity)
         assert storage.write(lambda c: bury(c, study.uuid)) == []
     assert states(storage, study) == ["running"] * 2 + ["waiting"] * 2
 
@@ -99,7 +100,7 @@ def test_a_worker_whose_row_was_swept_while_it_was_silent_comes_back(
         while not storage.write(living):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        claim(storage, study, 1, member.identity)
+        claim(study, 1, member.identity)
         assert storage.write(lambda c: bury(c, study.uuid)) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.database import digests, migrations, rows, tables
 from hpo.database.reader import Reader, read_once
 from hpo.database.storage import Storage
@@ -76,7 +77,7 @@ def asked(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def run(url: str, definition: StudyDefinition = OLD) -> tuple[running.Outcome, str]:
     storage = Storage(url)
-    outcome = running.run(definition, digits(), storage, Silent(), lambda: False)
+    outcome = running.run(Order(definition, digits()), storage, Silent(), lambda: False)
     text = storage.write(lambda connection: to_json(connection, outcome.study.stored))
     storage.close()
     return outcome, text

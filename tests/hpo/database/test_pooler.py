@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from hpo.commands.request import Order
 from hpo.database import postgresql, tables
 from hpo.database.reader import Reader, read_once
 from hpo.database.storage import Storage
@@ -76,7 +77,7 @@ def test_a_study_is_run_through_a_pooler_of_transactions(pooled: str) -> None:
     from model.data import digits
 
     with Storage(pooled) as storage, Storage(pooled) as other:
-        outcome = running.run(THREE, digits(), storage, Story(), lambda: False)
+        outcome = running.run(Order(THREE, digits()), storage, Story(), lambda: False)
         assert outcome.after.is_complete
         assert other.read(lambda c: c.execute(sa.select(tables.results.c.cell)).scalars().all())
     assert "three-digits" in read_once(pooled, listing)

@@ -15,7 +15,7 @@ from hpo.errors import DefinitionChanged, InvalidDefinition
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import resolve
-from hpo.mirror.study import OpenStudy, compare
+from hpo.mirror.study import compare
 from hpo.training.trainer import facts
 from model.data import digits
 
@@ -145,4 +145,4 @@ def test_an_older_definition_had_no_pruner_and_is_not_continued_with_one() -> No
         experiment, definition=dataclasses.replace(experiment.definition, pruner="halving")
     )
     with pytest.raises(DefinitionChanged, match="pruner: stored none, asked for halving"):
-        compare(OpenStudy(StoredStudy("u", "plain", old), 1), halved)
+        compare(StoredStudy("u", "plain", old), halved)

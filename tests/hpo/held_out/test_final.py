@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database import digests, outcomes, tables
 from hpo.database.looks import looks_of
@@ -46,7 +47,9 @@ def run(storage: Storage) -> Run:
 
     def finish(dataset: Dataset | None = None, **fields: object) -> OpenStudy:
         definition = replace(LAST, **fields)  # type: ignore[arg-type]
-        return running.run(definition, dataset or digits(), storage, Story(), lambda: False).study
+        return running.run(
+            Order(definition, dataset or digits()), storage, Story(), lambda: False
+        ).study
 
     return finish
 
@@ -74,7 +77,7 @@ def changed(storage: Storage, table: sa.Table, statement: sa.Executable) -> None
 def test_every_replicate_is_shown_the_test_images_once(storage: Storage, run: Run) -> None:
     study = run()
 
-    first, second = (final.show_test_images(storage, study, digits(), DIGITS) for _ in range(2))
+    first, second = (final.show_test_images(study, digits(), DIGITS) for _ in range(2))
 
     found = looks(storage, study)
     assert first == second
@@ -89,9 +92,9 @@ def test_every_replicate_is_shown_the_test_images_once(storage: Storage, run: Ru
 
 def test_a_second_look_is_taken_on_purpose_and_is_a_row_more(storage: Storage, run: Run) -> None:
     study = run()
-    first = final.show_test_images(storage, study, digits(), DIGITS)
+    first = final.show_test_images(study, digits(), DIGITS)
 
-    second = final.show_test_images(storage, study, digits(), DIGITS, again=True)
+    second = final.show_test_images(study, digits(), DIGITS, again=True)
 
     assert second == first  # the same networks and the same images
     assert [row.replicate for row in looks(storage, study)] == [0, 1, 2, 0, 1, 2]
@@ -102,7 +105,7 @@ def test_a_second_look_is_taken_on_purpose_and_is_a_row_more(storage: Storage, r
 
 def test_the_bits_say_which_images_were_right(storage: Storage, run: Run) -> None:
     study = run()
-    taken = final.show_test_images(storage, study, digits(), DIGITS)
+    taken = final.show_test_images(study, digits(), DIGITS)
 
     for row, look in zip(looks(storage, study), taken, strict=True):
         bits = np.unpackbits(np.frombuffer(row.hits, np.uint8), count=row.n_images)
@@ -111,7 +114,7 @@ def test_the_bits_say_which_images_were_right(storage: Storage, run: Run) -> Non
 
 def test_the_verdict_is_the_mean_with_its_interval(storage: Storage, run: Run) -> None:
     study = run()
-    taken = final.show_test_images(storage, study, digits(), DIGITS)
+    taken = final.show_test_images(study, digits(), DIGITS)
     bits = np.array(
         [
             np.unpackbits(np.frombuffer(row.hits, np.uint8), count=297).astype(bool)
@@ -135,7 +138,7 @@ def test_with_one_replicate_the_interval_is_over_the_images_alone(
     storage: Storage, run: Run
 ) -> None:
     study = run(replicates=1)
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
 
     found = verdict(storage, study)
 
@@ -145,7 +148,7 @@ def test_with_one_replicate_the_interval_is_over_the_images_alone(
 
 def test_looks_of_an_older_hpo_have_no_interval(storage: Storage, run: Run) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
     old = tables.test_looks.update().where(tables.test_looks.c.replicate == 1).values(hits=None)
     changed(storage, tables.test_looks, old)
 
@@ -153,14 +156,14 @@ def test_looks_of_an_older_hpo_have_no_interval(storage: Storage, run: Run) -> N
 
     assert found.interval is None
     assert found.spread().startswith("No 95 % interval: an older hpo kept no bits of its looks; --")
-    final.show_test_images(storage, study, digits(), DIGITS, again=True)
+    final.show_test_images(study, digits(), DIGITS, again=True)
     assert verdict(storage, study).interval is not None
 
 
 def test_looks_of_other_studies_are_told(storage: Storage, run: Run) -> None:
     study, other = run(), run(name="other", seed=1)
     for shown in (study, other):
-        final.show_test_images(storage, shown, digits(), DIGITS)
+        final.show_test_images(shown, digits(), DIGITS)
 
     told = verdict(storage, study).looks()
 
@@ -169,10 +172,10 @@ def test_looks_of_other_studies_are_told(storage: Storage, run: Run) -> None:
 
 def test_replicates_that_come_later_are_shown_the_images_then(storage: Storage, run: Run) -> None:
     first = run(replicates=1)
-    final.show_test_images(storage, first, digits(), DIGITS)
+    final.show_test_images(first, digits(), DIGITS)
 
     grown = run(replicates=3)
-    final.show_test_images(storage, grown, digits(), DIGITS)
+    final.show_test_images(grown, digits(), DIGITS)
 
     assert [row.replicate for row in looks(storage, grown)] == [0, 1, 2]
     assert len(verdict(storage, grown).by_replicate) == 3
@@ -181,13 +184,13 @@ def test_replicates_that_come_later_are_shown_the_images_then(storage: Storage, 
 def test_the_weights_of_any_number_of_replicates_are_kept(storage: Storage, run: Run) -> None:
     study = run(replicates=5)
 
-    assert len(final.show_test_images(storage, study, digits(), DIGITS)) == 5
+    assert len(final.show_test_images(study, digits(), DIGITS)) == 5
 
 
 def test_the_best_cell_is_that_of_the_highest_mean(storage: Storage, run: Run) -> None:
     study = run(grid=Values((0.9, 1e-3, 4.0)), replicates=2)
 
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
 
     results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     means = [np.mean([r.value or 0.0 for r in results if r.slot.cell == c]) for c in range(3)]
@@ -200,16 +203,16 @@ def test_a_study_that_diverged_shows_and_writes_nothing(
 ) -> None:
     study = run(grid=Values((0.0,)), eta_max=1e12)
 
-    assert final.show_test_images(storage, study, digits(), DIGITS) == []
+    assert final.show_test_images(study, digits(), DIGITS) == []
     assert storage.write(lambda connection: read_verdict(connection, study.stored)) is None
-    assert final.write_model(storage, study, digits(), tmp_path / "model") == []
+    assert final.write_model(study, digits(), tmp_path / "model") == []
     assert not (tmp_path / "model").exists()
 
 
 def test_nothing_is_written_before_there_was_a_look(
     storage: Storage, run: Run, tmp_path: Path
 ) -> None:
-    assert final.write_model(storage, run(), digits(), tmp_path / "model") == []
+    assert final.write_model(run(), digits(), tmp_path / "model") == []
 
 
 @pytest.mark.parametrize("normalisation", ["image", "feature", "none"])
@@ -218,9 +221,9 @@ def test_the_files_give_the_predictions_that_were_tested(
     storage: Storage, run: Run, tmp_path: Path, normalisation: str, loss: str
 ) -> None:
     study = run(normalisation=normalisation, loss=loss)
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
 
-    written = final.write_model(storage, study, digits(), tmp_path / "model")
+    written = final.write_model(study, digits(), tmp_path / "model")
 
     assert [path.name for path in written] == [NPZ, SAFETENSORS, "model-card.md"]
     test = digits_test()
@@ -238,11 +241,11 @@ def test_the_network_of_the_best_validation_accuracy_is_written(
     storage: Storage, run: Run, tmp_path: Path
 ) -> None:
     study = run()
-    taken = final.show_test_images(storage, study, digits(), DIGITS)
+    taken = final.show_test_images(study, digits(), DIGITS)
     results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     best = max(results, key=lambda r: (r.value or 0, -r.slot.replicate))
 
-    about = read(final.write_model(storage, study, digits(), tmp_path)[0]).about
+    about = read(final.write_model(study, digits(), tmp_path)[0]).about
 
     assert about["study"] == "last-digits"
     assert (about["cell"], about["replicate"]) == ("0", str(best.slot.replicate))
@@ -259,10 +262,10 @@ def test_of_equal_replicates_the_first_is_written(
     storage: Storage, run: Run, tmp_path: Path
 ) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
     changed(storage, tables.results, tables.results.update().values(value=0.5))
 
-    about = read(final.write_model(storage, study, digits(), tmp_path)[0]).about
+    about = read(final.write_model(study, digits(), tmp_path)[0]).about
 
     assert about["replicate"] == "0"
 
@@ -271,20 +274,20 @@ def test_the_files_are_the_same_bytes_every_time(
     storage: Storage, run: Run, tmp_path: Path
 ) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
 
-    one, two = (final.write_model(storage, study, digits(), tmp_path / n) for n in ("a", "b"))
+    one, two = (final.write_model(study, digits(), tmp_path / n) for n in ("a", "b"))
 
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_weights_that_are_gone_are_a_sentence(storage: Storage, run: Run, tmp_path: Path) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
     storage.write(lambda connection: connection.execute(tables.checkpoints.delete()))
 
     with pytest.raises(NoResult, match=r"The weights of cell 0, replicate \d, are not stored"):
-        final.write_model(storage, study, digits(), tmp_path / "model")
+        final.write_model(study, digits(), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -292,23 +295,23 @@ def test_a_folder_that_cannot_be_made_is_a_sentence_and_loses_nothing(
     storage: Storage, run: Run, tmp_path: Path
 ) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match=r"Cannot write .*file/model"):
-        final.write_model(storage, study, digits(), tmp_path / "file/model")
-    assert len(final.write_model(storage, study, digits(), tmp_path / "model")) == 3
+        final.write_model(study, digits(), tmp_path / "file/model")
+    assert len(final.write_model(study, digits(), tmp_path / "model")) == 3
 
 
 def test_without_safetensors_there_is_a_line_about_it(
     storage: Storage, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = run()
-    final.show_test_images(storage, study, digits(), DIGITS)
+    final.show_test_images(study, digits(), DIGITS)
     monkeypatch.setattr(final, "safetensors_bytes", lambda weights: None)
     told: list[str] = []
 
-    written = final.write_model(storage, study, digits(), tmp_path, told.append)
+    written = final.write_model(study, digits(), tmp_path, told.append)
 
     assert [path.name for path in written] == [NPZ, "model-card.md"]
     assert len(told) == 1

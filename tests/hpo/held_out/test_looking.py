@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database import digests, outcomes, tables
 from hpo.database.looks import looks_of
@@ -201,7 +202,7 @@ def test_of_two_that_look_at_once_one_waits_for_the_other(url: str, again: bool)
 
 
 def test_weights_that_were_not_kept_are_a_sentence(storage: Storage) -> None:
-    study = running.run(DEFINITION, digits(), storage, Story(), lambda: False).study
+    study = running.run(Order(DEFINITION, digits()), storage, Story(), lambda: False).study
 
     with pytest.raises(
         NoResult, match="The weights of cell 3, replicate 0, are not stored: only th"
@@ -213,7 +214,7 @@ def test_the_weights_of_the_best_three_cells_are_kept(storage: Storage) -> None:
     definition = StudyDefinition(
         name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1
     )
-    study = running.run(definition, digits(), storage, Story(), lambda: False).study
+    study = running.run(Order(definition, digits()), storage, Story(), lambda: False).study
     results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     ranked = sorted(results, key=lambda r: (-(r.value or 0), r.slot.cell))
 
@@ -228,7 +229,7 @@ def test_the_weights_of_the_best_three_cells_are_kept_in_every_replicate(storage
     definition = StudyDefinition(
         name="five", grid=Values((1e-5, 0.4, 1e-3, 1e-1, 1e-4)), n_s=20, n_cycles=1, replicates=2
     )
-    study = running.run(definition, digits(), storage, Story(), lambda: False).study
+    study = running.run(Order(definition, digits()), storage, Story(), lambda: False).study
     results = storage.write(lambda connection: outcomes.results_of(connection, study.uuid))
     expected = set()
     for replicate in range(2):

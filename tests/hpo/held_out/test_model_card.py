@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -51,10 +52,10 @@ def written(
         normalisation=request.param,
         evaluates_test=True,
     )
-    study = running.run(definition, dataset, storage, Story(), lambda: False).study
-    final.show_test_images(storage, study, dataset, source)
+    study = running.run(Order(definition, dataset), storage, Story(), lambda: False).study
+    final.show_test_images(study, dataset, source)
     verdict = storage.write(lambda connection: read_verdict(connection, study.stored))
-    final.write_model(storage, study, dataset, tmp_path / "model")
+    final.write_model(study, dataset, tmp_path / "model")
     card = (tmp_path / "model" / "model-card.md").read_text()
     assert verdict is not None
     yield Written(tmp_path / "model", card, verdict, read(tmp_path / "model" / NPZ))

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import doctor, running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -68,9 +69,7 @@ def run(
     storage: Storage, watcher: Watcher | None = None, definition: StudyDefinition = FOUR
 ) -> OpenStudy:
     watcher = watcher or Watcher()
-    done = running.run(
-        definition, digits(), storage, watcher, watcher.stop, notify=watcher.told.append
-    )
+    done = running.run(Order(definition, digits()), storage, watcher, watcher.stop)
     return done.study
 
 
@@ -436,7 +435,7 @@ def test_what_a_living_worker_has_not_shown_yet_is_a_note_and_a_dead_ones_is_wro
 ) -> None:
     behind = tables.attempts.update().values(in_optuna=False)
     with Membership(storage) as member:
-        assert claim(storage, half, 2, member.identity)
+        assert claim(half, 2, member.identity)
         storage.write(lambda connection: connection.execute(behind))
 
         assert texts(url) == []

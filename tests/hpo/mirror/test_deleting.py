@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import leases, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -60,7 +61,9 @@ def storage(url: str) -> Iterator[Storage]:
 
 
 def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
-    return running.run(FOUR, digits(), storage, watcher or Quiet(), lambda: False, **options).study
+    return running.run(
+        Order(FOUR, digits(), **options), storage, watcher or Quiet(), lambda: False
+    ).study
 
 
 def exported(storage: Storage, study: OpenStudy) -> str:

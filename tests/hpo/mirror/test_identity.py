@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -65,7 +66,9 @@ def storage(url: str) -> Iterator[Storage]:
 
 
 def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
-    outcome = running.run(FOUR, digits(), storage, watcher or Quiet(), lambda: False, **options)
+    outcome = running.run(
+        Order(FOUR, digits(), **options), storage, watcher or Quiet(), lambda: False
+    )
     assert outcome.n_missing == 0
     return outcome.study
 
@@ -353,8 +356,10 @@ def test_a_deleted_study_is_said_to_be_shown_again(storage: Storage) -> None:
     run(storage)
     forget(storage, "four-digits")
     said: list[str] = []
+    watcher = Quiet()
+    watcher.warn = said.append  # type: ignore[method-assign]
 
-    run(storage, notify=said.append)
+    run(storage, watcher)
 
     assert said == [
         "Another tool deleted 'four-digits' from Optuna's tables; it is shown there again, and nothing "
@@ -419,7 +424,7 @@ def test_a_pruned_study_goes_on_whatever_others_do_to_it(
         for at in (10, 45, 90):
             change, _, _ = CHANGES[act]
             watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
-            outcome = running.run(definition, digits(), storage, watcher, lambda: False)
+            outcome = running.run(Order(definition, digits()), storage, watcher, lambda: False)
             assert outcome.n_missing == 0
             assert outcome.after.failed == {}
             assert wrong(url) == []
@@ -438,12 +443,12 @@ def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     with Storage(url) as storage:
         alone = running.run(
-            search, digits(), storage, Quiet(), lambda: False, name="undisturbed"
+            Order(search, digits(), name="undisturbed"), storage, Quiet(), lambda: False
         ).study
         for at in (10, 100, 200):
             change, _, _ = CHANGES[act]
             watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
-            outcome = running.run(search, digits(), storage, watcher, lambda: False)
+            outcome = running.run(Order(search, digits()), storage, watcher, lambda: False)
             assert exported(storage, outcome.study.uuid) == exported(storage, alone.uuid)
             assert wrong(url) == []
             deleting.delete(storage, outcome.study.stored.name)

@@ -10,6 +10,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -48,7 +49,7 @@ def test_we_know_every_table_that_has_rows_of_a_study_or_a_trial() -> None:
 def test_optuna_reads_our_trials_as_if_it_had_written_them(tmp_path: Path) -> None:
     storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
     before = datetime.datetime.now()
-    running.run(TINY, digits(), storage, Story(), lambda: False)
+    running.run(Order(TINY, digits()), storage, Story(), lambda: False)
     after = datetime.datetime.now()
 
     study = optuna.load_study(study_name="tiny-digits", storage=storage.optuna)

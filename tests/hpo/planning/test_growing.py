@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database import decisions
 from hpo.database.storage import Storage
@@ -53,7 +54,7 @@ def run(
 ) -> running.Outcome:
     storage = Storage(url, stop)
     outcome = running.run(
-        with_replicates(n), digits(), storage, story or Story(), stop, source=DIGITS
+        Order(with_replicates(n), digits(), source=DIGITS), storage, story or Story(), stop
     )
     storage.close()
     return outcome
@@ -61,7 +62,7 @@ def run(
 
 def submit(url: str, n: int) -> None:
     storage = Storage(url)
-    running.submit(with_replicates(n), digits(), storage)
+    running.submit(Order(with_replicates(n), digits()), storage)
     storage.close()
 
 
@@ -152,11 +153,11 @@ def test_a_study_that_grew_while_it_was_interrupted_goes_on_the_same_way(
 def test_rungs_are_about_the_replicates_that_the_study_began_with(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     storage = Storage(url)
-    study, _ = running.submit(with_replicates(2), digits(), storage)
+    study, _ = running.submit(Order(with_replicates(2), digits()), storage)
 
-    grow(storage, study, 5)
-    grow(storage, study, 3)  # fewer than there are
-    now = present(storage, study)
+    grow(study, 5)
+    grow(study, 3)  # fewer than there are
+    now = present(study)
 
     assert (now.experiment.replicates, now.experiment.replicates_at_rungs) == (5, 2)
     storage.close()
@@ -165,8 +166,8 @@ def test_rungs_are_about_the_replicates_that_the_study_began_with(tmp_path: Path
 def test_a_study_without_rungs_grows_at_once(tmp_path: Path) -> None:
     plain = dataclasses.replace(HALVED, pruner="none")
     storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    running.submit(plain, digits(), storage)
-    study, _ = running.submit(dataclasses.replace(plain, replicates=2), digits(), storage)
+    running.submit(Order(plain, digits()), storage)
+    study, _ = running.submit(Order(dataclasses.replace(plain, replicates=2), digits()), storage)
 
     assert study.experiment.began_with is None
     assert "began_with" not in study.experiment.to_json()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -63,7 +64,7 @@ def watcher() -> Watcher:
 
 @pytest.fixture
 def run(storage: Storage, watcher: Watcher) -> Callable[[], running.Outcome]:
-    return lambda: running.run(FOUR, digits(), storage, watcher, lambda: False)
+    return lambda: running.run(Order(FOUR, digits()), storage, watcher, lambda: False)
 
 
 @pytest.fixture
@@ -151,13 +152,13 @@ def test_retry_gives_a_new_chance_and_the_export_is_as_if_nothing_had_failed(
         fail(itertools.repeat("always the same"))
         study = run().study
         monkeypatch.undo()
-    assert retry(storage, study) == 1
+    assert retry(study) == 1
     assert storage.write(lambda c: stands(c, study)).failed == {}
 
     outcome = run()
     assert (outcome.n_missing, outcome.after.failed) == (0, {})
     other = Storage(f"sqlite:///{tmp_path / 'other.db'}")
-    whole = running.run(FOUR, digits(), other, Watcher(), lambda: False).study
+    whole = running.run(Order(FOUR, digits()), other, Watcher(), lambda: False).study
     here = storage.write(lambda c: to_json(c, study.stored))
     assert here == other.write(lambda c: to_json(c, whole.stored))
     other.close()
@@ -169,7 +170,7 @@ def test_after_a_retry_three_more_failures_are_needed(
     fail(itertools.repeat("always the same"))
     study = run().study
     for n in (2, 3):
-        assert retry(storage, study) == 1
+        assert retry(study) == 1
         outcome = run()
         assert outcome.after.failed == {BAD: REASON}
         assert len(history(storage, outcome, BAD)) == n * MAX_FAILURES
@@ -180,7 +181,7 @@ def test_retry_of_a_sound_study_changes_nothing(
 ) -> None:
     study = run().study
     before = storage.write(lambda c: rows.attempts_of(c, study.uuid))
-    assert retry(storage, study) == 0
+    assert retry(study) == 0
     assert storage.write(lambda c: rows.attempts_of(c, study.uuid)) == before
 
 
@@ -225,7 +226,7 @@ def test_failures_that_are_never_the_same_end_too_and_are_forgiven_together(
     assert list(outcome.after.failed) == [BAD]
     assert len(history(storage, outcome, BAD)) == MAX_FAILURES_IN_ALL
 
-    assert retry(storage, outcome.study) == 1
+    assert retry(outcome.study) == 1
     assert len(history(storage, run(), BAD)) == 2 * MAX_FAILURES_IN_ALL
 
 
@@ -233,12 +234,12 @@ def test_failures_that_are_never_the_same_end_too_and_are_forgiven_together(
 def test_deaths_do_not_count_and_leave_the_stack_together(
     storage: Storage, watcher: Watcher, run: Callable[[], running.Outcome], reason: str
 ) -> None:
-    study, _ = running.submit(FOUR, digits(), storage)
+    study, _ = running.submit(Order(FOUR, digits()), storage)
     for _ in range(5):
         waiting = tables.attempts.c.state == "waiting"
         values = {"state": "failed", "reason": reason, "in_optuna": False}
         storage.write(lambda c: c.execute(tables.attempts.update().where(waiting).values(values)))  # noqa: B023
-        assert plan.plan(storage, study).failed == {}
+        assert plan.plan(study).failed == {}
 
     outcome = run()
 
@@ -250,10 +251,10 @@ def test_deaths_do_not_count_and_leave_the_stack_together(
 def test_a_plan_counts_slots_results_and_what_it_recovered(
     storage: Storage, run: Callable[[], running.Outcome]
 ) -> None:
-    study, before = running.submit(FOUR, digits(), storage)
+    study, before = running.submit(Order(FOUR, digits()), storage)
     assert (before.n_slots, before.n_counted, before.n_recovered) == (4, 0, 0)
     run()
     found = studies.find(storage, study.stored.name)
     assert found is not None
-    after = plan.plan(storage, found)
+    after = plan.plan(found)
     assert (after.n_slots, after.n_counted, after.failed) == (4, 4, {})

@@ -20,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database import decisions, outcomes, rows, tables
 from hpo.database.storage import Storage
@@ -33,7 +34,6 @@ from hpo.planning.plan import plan
 from hpo.training.trainer import facts
 from hpo.views.export import to_json
 from hpo.views.story import Story
-from hpo.workers.optuna_pruner import RungPruner
 from model.data import digits
 
 pytestmark = pytest.mark.sqlite_first
@@ -47,7 +47,11 @@ DIGITS = Source(spec="digits", name="digits")
 def run(url: str, definition: StudyDefinition = HALVED, n_workers: int = 1) -> OpenStudy:
     storage = Storage(url)
     outcome = running.run(
-        definition, digits(), storage, Story(), lambda: False, n_workers=n_workers, source=DIGITS
+        Order(definition, digits(), source=DIGITS),
+        storage,
+        Story(),
+        lambda: False,
+        n_workers=n_workers,
     )
     storage.close()
     assert outcome.n_missing == 0
@@ -252,7 +256,6 @@ def test_optuna_shows_cut_trials_as_pruned(tmp_path: Any) -> None:
         assert trial.state is (TrialState.COMPLETE if complete else TrialState.PRUNED)
         assert trial.last_step == entry["cycles"]
         assert trial.value == entry["value"]
-        assert RungPruner(storage, study).prune(shown, trial) is not complete
     storage.close()
     assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
 
@@ -293,13 +296,13 @@ def test_a_cell_that_fails_again_and_again_holds_nobody_up(
     original = worker._train
 
     def fails(*args: Any) -> None:
-        if 0 in args[3].attempts:
+        if 0 in args[2].attempts:
             raise ValueError("cell 0 cannot be trained")
         original(*args)
 
     monkeypatch.setattr(worker, "_train", fails)
     storage = Storage(url)
-    outcome = running.run(HALVED, digits(), storage, Story(), lambda: False)
+    outcome = running.run(Order(HALVED, digits()), storage, Story(), lambda: False)
     storage.close()
     assert list(outcome.after.failed) == [Slot(0, 0)]
     assert outcome.n_counted == 9
@@ -402,7 +405,7 @@ def test_planning_again_changes_no_decision(tmp_path: Any, undisturbed: str) -> 
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     study = run(url)
     storage = Storage(url)
-    again = plan(storage, study)
+    again = plan(study)
     storage.close()
     assert again.n_counted == again.n_slots == 10
     assert exported(url, study) == undisturbed

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.commands import joining, running
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Best, Values
@@ -115,7 +116,7 @@ def run(storage: Storage) -> Run:
         definition: StudyDefinition = JOINT, watcher: Watcher | None = None, **options: str
     ) -> running.Outcome:
         watcher = watcher or Watcher()
-        return running.run(definition, digits(), storage, watcher, watcher.stop, **options)
+        return running.run(Order(definition, digits()), storage, watcher, watcher.stop, **options)
 
     return run_small
 
@@ -133,7 +134,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The export of a search that ran through."""
     opened = Storage(f"sqlite:///{tmp_path_factory.mktemp('quiet') / 'hpo.db'}")
     watcher = Watcher()
-    running.run(JOINT, digits(), opened, watcher, watcher.stop)
+    running.run(Order(JOINT, digits()), opened, watcher, watcher.stop)
     found = exported(opened)
     opened.close()
     return found
@@ -372,18 +373,18 @@ def opened(storage: Storage, name: str = "mine-digits") -> OpenStudy:
 
 def test_nothing_is_proposed_while_a_result_is_missing(storage: Storage) -> None:
     definition = replace(JOINT, space=QUICK)
-    made, standing = running.submit(definition, digits(), storage)
+    made, standing = running.submit(Order(definition, digits()), storage)
     assert standing.n_slots == 4
 
-    plan(storage, made)
+    plan(made)
 
     assert len(opened(storage).experiment.cells) == 4
 
 
 def test_a_search_of_ones_own_objective_ends_with_the_budget(storage: Storage) -> None:
     definition = replace(JOINT, space=QUICK)
-    made, _ = running.submit(definition, digits(), storage)
-    sampler = GridSampler(storage, made)
+    made, _ = running.submit(Order(definition, digits()), storage)
+    sampler = GridSampler(made)
     own = optuna.load_study(study_name="mine-digits", storage=storage.optuna, sampler=sampler)
 
     own.optimize(
@@ -401,9 +402,9 @@ def test_a_search_of_ones_own_objective_ends_with_the_budget(storage: Storage) -
 def test_a_cell_that_was_lost_at_its_end_takes_nothing_from_the_others(
     storage: Storage, undisturbed: str, run: Run
 ) -> None:
-    running.submit(JOINT, digits(), storage)
+    running.submit(Order(JOINT, digits()), storage)
     made = opened(storage)
-    held = claim(storage, made, 16, this_worker())
+    held = claim(made, 16, this_worker())
     assert held is not None
     lengths = {cell: made.experiment.recipe(cell).n_updates for cell in held.attempts}
     lost = min(lengths, key=lambda cell: (lengths[cell], cell))
@@ -416,10 +417,10 @@ def test_a_cell_that_was_lost_at_its_end_takes_nothing_from_the_others(
     storage.write(lambda connection: connection.execute(take))
     watcher, told = Watcher(), []
     watcher.warn = told.append  # type: ignore[method-assign]
-    resume(storage, made, held, watcher)
+    resume(made, held, watcher)
 
     one_trainer = Trainer(made.experiment, digits())
-    worker._train(storage, made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
+    worker._train(made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
 
     (warning,) = told
     assert warning.startswith(f"Cells [{lost}] were given to another worker")
@@ -448,7 +449,7 @@ def test_a_search_that_is_deleted_while_it_runs_is_not_trained_again(
 def test_what_was_proposed_and_never_planned_is_found_by_a_worker(
     storage: Storage, undisturbed: str
 ) -> None:
-    running.submit(JOINT, digits(), storage)
+    running.submit(Order(JOINT, digits()), storage)
     made = opened(storage)
     forget = tables.attempts.delete().where(tables.attempts.c.study == made.uuid)
     storage.write(lambda connection: connection.execute(forget))  # killed between two commits
@@ -470,12 +471,12 @@ def test_later_generations_share_stacks_after_an_interruption(run: Run) -> None:
 def test_a_worker_goes_on_with_a_search_that_was_left_between_two_generations(
     storage: Storage, undisturbed: str
 ) -> None:
-    running.submit(JOINT, digits(), storage)
+    running.submit(Order(JOINT, digits()), storage)
     made, watcher = opened(storage), Watcher()
-    while held := claim(storage, made, 16, this_worker()):
-        resume(storage, made, held, watcher)
+    while held := claim(made, 16, this_worker()):
+        resume(made, held, watcher)
         one_trainer = Trainer(made.experiment, digits())
-        worker._train(storage, made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
+        worker._train(made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
     assert opened(storage).experiment == made.experiment  # nothing is running or waiting now
 
     joining.join(storage, digits(), [], Story(), lambda: False, watch=False, grace=60)
@@ -492,7 +493,7 @@ def test_a_search_begins_with_what_earlier_studies_know(storage: Storage, run: R
     definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse", "fine")))
 
     told: list[str] = []
-    name, _, experiment = running.prepare(definition, digits(), storage, notify=told.append)
+    name, _, experiment = running.prepare(Order(definition, digits()), storage, notify=told.append)
 
     assert told == ["The search knows 2 cells of coarse-digits."]
     assert experiment.search is not None
@@ -513,7 +514,7 @@ def test_other_networks_know_nothing(storage: Storage, run: Run, other: dict[str
     run(replace(GRID, **other))  # type: ignore[arg-type]
     definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse",)))
 
-    _, _, experiment = running.prepare(definition, digits(), storage)
+    _, _, experiment = running.prepare(Order(definition, digits()), storage)
 
     assert experiment.search is not None
     assert experiment.search.warm == ()
@@ -525,7 +526,7 @@ def test_what_the_space_leaves_out_must_be_equal(storage: Storage, run: Run) -> 
 
     for eta_max, n_known in ((0.1, 2), (0.2, 0)):
         definition = replace(JOINT, name=f"at{eta_max:.0%}"[:-1], space=space, eta_max=eta_max)
-        _, _, experiment = running.prepare(definition, digits(), storage)
+        _, _, experiment = running.prepare(Order(definition, digits()), storage)
         assert experiment.search is not None
         assert len(experiment.search.warm) == n_known
 
@@ -534,7 +535,7 @@ def test_an_unfinished_study_knows_nothing(storage: Storage, run: Run) -> None:
     run(replace(GRID, grid=Values((1e-3, 1e-2, 1e-1))), watcher=Watcher(1))
     definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse",)))
 
-    _, _, experiment = running.prepare(definition, digits(), storage)
+    _, _, experiment = running.prepare(Order(definition, digits()), storage)
 
     assert experiment.search is not None
     assert experiment.search.warm == ()
@@ -542,10 +543,10 @@ def test_an_unfinished_study_knows_nothing(storage: Storage, run: Run) -> None:
 
 def test_other_images_know_nothing(storage: Storage, run: Run) -> None:
     watcher = Watcher()
-    running.run(GRID, digits().take(0, 1400), storage, watcher, watcher.stop)
+    running.run(Order(GRID, digits().take(0, 1400)), storage, watcher, watcher.stop)
     definition = replace(JOINT, space=replace(SPACE, warm_start=("coarse",)))
 
-    _, _, experiment = running.prepare(definition, digits(), storage)
+    _, _, experiment = running.prepare(Order(definition, digits()), storage)
 
     assert experiment.search is not None
     assert experiment.search.warm == ()
@@ -654,6 +655,6 @@ def test_a_library_that_is_missing_is_named_before_anything_is_made(
     definition = replace(JOINT, space=replace(SPACE, sampler="gp"))
 
     with pytest.raises(MissingPackage, match=r"needs torch.*pip install torch"):
-        running.submit(definition, digits(), storage)
+        running.submit(Order(definition, digits()), storage)
 
     assert study.names(storage) == []

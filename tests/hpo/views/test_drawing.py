@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import checkpoints, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -53,7 +54,7 @@ def ran(
     storage: Storage, definition: StudyDefinition, stop: Callable[[], bool] = lambda: False
 ) -> StoredStudy:
     """Run a study, and return it as it is then."""
-    running.run(definition, DATASET, storage, Story(), stop)
+    running.run(Order(definition, DATASET), storage, Story(), stop)
     return storage.write(lambda connection: rows.all_studies(connection)[0])
 
 

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import digests, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import AroundBest, Values
@@ -34,7 +35,7 @@ def searched(folder: Path, *definitions: StudyDefinition) -> tuple[Storage, Open
     folder.mkdir(exist_ok=True)
     storage = Storage(f"sqlite:///{folder / 'hpo.db'}")
     for definition in definitions:
-        outcome = running.run(definition, digits(), storage, Story(), lambda: False)
+        outcome = running.run(Order(definition, digits()), storage, Story(), lambda: False)
     return storage, outcome.study
 
 
@@ -214,7 +215,7 @@ def test_what_is_not_finite_is_stored_as_nothing(tmp_path: Path) -> None:
 
 def test_a_study_without_results_has_no_trials(tmp_path: Path) -> None:
     storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    outcome = running.run(PARENT, digits(), storage, Story(), lambda: True)
+    outcome = running.run(Order(PARENT, digits()), storage, Story(), lambda: True)
 
     assert json.loads(as_json(storage, outcome.study))["trials"] == []
     assert as_csv(storage, outcome.study) == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpo.commands import doctor, running
+from hpo.commands.request import Order
 from hpo.database import fleet, rows, tables
 from hpo.database.fleet import bury, holders, living
 from hpo.database.storage import Storage
@@ -56,7 +57,7 @@ def storage(url: str) -> Iterator[Storage]:
 
 @pytest.fixture
 def study(storage: Storage) -> OpenStudy:
-    return running.submit(FOUR, digits(), storage)[0]
+    return running.submit(Order(FOUR, digits()), storage)[0]
 
 
 def put(
@@ -78,7 +79,7 @@ def put(
 
     storage.write(insert)
     if n_held:
-        claim(storage, study, n_held, who)
+        claim(study, n_held, who)
 
 
 def states(storage: Storage, study: OpenStudy) -> list[tuple[str, str | None]]:
@@ -184,7 +185,7 @@ def test_who_beats_lives_whatever_clocks_and_kernels_say(
         member.identity = who
         stored = tables.workers.update().values(identity=json.dumps(who))
         storage.write(lambda c: c.execute(stored))
-        claim(storage, study, 2, who)
+        claim(study, 2, who)
         assert not watch(storage, study, seconds=patience() / 2)
         monkeypatch.setattr(rows, "now", lambda connection: real(connection) + step)
         assert not watch(storage, study, seconds=2 * patience())
@@ -211,7 +212,7 @@ def test_who_was_swept_and_wakes_keeps_what_it_claims(
     monkeypatch.setattr(fleet, "BEAT", BEARABLE)
     with Membership(storage) as member:
         storage.write(lambda c: c.execute(tables.workers.delete()))
-        claim(storage, study, 2, member.identity)
+        claim(study, 2, member.identity)
         assert not watch(storage, study, seconds=2 * patience())
     # What is held by somebody of whom there is no row comes back.
     storage.write(lambda c: c.execute(tables.workers.delete()))
@@ -280,7 +281,7 @@ def test_doctor_finds_nothing_wrong_with_a_worker_that_beats_after_a_step_of_the
     real = rows.now
     monkeypatch.setattr(fleet, "BEAT", 0.3)
     with Membership(storage) as member:
-        claim(storage, study, 2, member.identity)
+        claim(study, 2, member.identity)
         monkeypatch.setattr(rows, "now", lambda connection: real(connection) + 3600)
         assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
 
@@ -322,7 +323,7 @@ def test_a_worker_says_once_for_whom_it_waits_since_when_and_until_when(
     over.start()
     trainer = Trainer(study.experiment, digits())
     with Membership(storage) as member:
-        work(storage, study, trainer, told, lambda: not over.is_alive(), member.identity)
+        work(study, trainer, told, lambda: not over.is_alive(), member.identity)
 
     (sentence,) = [text for text in told.warnings if text.startswith("Waiting")]
     who = rf"worker {identity['pid']} on {identity['host']}"
@@ -339,12 +340,12 @@ def die(storage: Storage, study: OpenStudy, cell: int, times: int, saved: int) -
     values = {"state": "failed", "reason": fleet.DIED, "saved": saved, "in_optuna": False}
     for _ in range(times):
         storage.write(lambda c: c.execute(tables.attempts.update().where(this).values(values)))
-        plan(storage, study)
+        plan(study)
 
 
 @pytest.fixture
 def run(storage: Storage) -> Callable[[], running.Outcome]:
-    return lambda: running.run(FOUR, digits(), storage, Told(), lambda: False)
+    return lambda: running.run(Order(FOUR, digits()), storage, Told(), lambda: False)
 
 
 def test_a_cell_whose_workers_died_ten_times_is_left_until_it_is_forgiven(
@@ -357,7 +358,7 @@ def test_a_cell_whose_workers_died_ten_times_is_left_until_it_is_forgiven(
     (reason,) = outcome.after.failed.values()
     assert reason == "its process died 10 times before it got further"
 
-    assert retry(storage, study) == 1
+    assert retry(study) == 1
     assert run().n_missing == 0
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
+from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
@@ -51,14 +52,14 @@ def storage(url: str) -> Iterator[Storage]:
 
 @pytest.fixture
 def study(storage: Storage) -> OpenStudy:
-    return running.submit(FOUR, digits(), storage)[0]
+    return running.submit(Order(FOUR, digits()), storage)[0]
 
 
 def walk(storage: Storage, study: OpenStudy, objective: Objective, **options: Any) -> optuna.Study:
     own = optuna.load_study(
         study_name=study.stored.name,
         storage=storage.optuna,
-        sampler=GridSampler(storage, study),
+        sampler=GridSampler(study),
     )
     own.optimize(objective, **options)
     return own
@@ -154,7 +155,7 @@ def test_what_fails_is_told_and_tried_again_by_the_next_sampler_until_it_failed_
         assert len(own.trials) == 3 + n
         assert wrong(url) == []
 
-    plan(storage, study)
+    plan(study)
     failed = storage.write(lambda connection: stands(connection, study)).failed
     assert list(failed.values()) == [reason]
     assert len(results(storage, study)) == 3
@@ -163,7 +164,7 @@ def test_what_fails_is_told_and_tried_again_by_the_next_sampler_until_it_failed_
 def test_a_search_whose_objective_always_fails_ends(storage: Storage) -> None:
     space = Space(lambda_=Real(1e-4, 1e-1, logarithmic=True), budget=200, width=2, finalists=1)
     definition = replace(FOUR, name="wide", grid=None, space=space)
-    made = running.submit(definition, digits(), storage)[0]
+    made = running.submit(Order(definition, digits()), storage)[0]
 
     own = walk(storage, made, lambda trial: 1 / 0, catch=(ZeroDivisionError,))
 
@@ -209,7 +210,7 @@ def test_threads_share_the_cells_and_end_quietly(
 def test_threads_come_through_the_generations_of_a_search(storage: Storage, url: str) -> None:
     space = Space(lambda_=Real(1e-4, 1e-1, logarithmic=True), budget=200, width=2, finalists=1)
     definition = replace(FOUR, name="wide", grid=None, space=space)
-    made = running.submit(definition, digits(), storage)[0]
+    made = running.submit(Order(definition, digits()), storage)[0]
     evaluated: list[int] = []
 
     def objective(trial: optuna.Trial) -> float:
@@ -219,7 +220,7 @@ def test_threads_come_through_the_generations_of_a_search(storage: Storage, url:
 
     walk(storage, made, objective, n_jobs=2)
 
-    after = studies.present(storage, made).experiment
+    after = studies.present(made).experiment
     assert after.search is not None
     assert after.search.is_over
     assert len(evaluated) == after.n_slots == len(results(storage, made))
@@ -239,9 +240,7 @@ def test_what_was_enqueued_before_a_cell_is_evaluated_and_not_counted(
 
 
 def test_asking_and_telling_needs_no_optimize(storage: Storage, study: OpenStudy) -> None:
-    own = optuna.load_study(
-        study_name=NAME, storage=storage.optuna, sampler=GridSampler(storage, study)
-    )
+    own = optuna.load_study(study_name=NAME, storage=storage.optuna, sampler=GridSampler(study))
     for _ in LAMBDAS:
         trial = own.ask()
         own.tell(trial, lambda_of(trial))
@@ -285,7 +284,7 @@ from hpo.database.storage import Storage
 storage = Storage(sys.argv[1])
 study = studies.find(storage, "four-digits")
 own = optuna.load_study(
-    study_name="four-digits", storage=storage.optuna, sampler=GridSampler(storage, study)
+    study_name="four-digits", storage=storage.optuna, sampler=GridSampler(study)
 )
 own.optimize(lambda trial: os._exit(9) if trial.user_attrs["cell"] == 1 else 0.5)
 """
@@ -305,7 +304,7 @@ def test_a_cell_of_a_process_that_died_comes_back(
 
 def test_the_views_show_what_there_is(command: Any, workplace: Path) -> None:
     opened = Storage("sqlite:///hpo.db")
-    made = running.submit(FOUR, digits(), opened)[0]
+    made = running.submit(Order(FOUR, digits()), opened)[0]
     walk(opened, made, at(LAMBDAS[1], prune_after(0.3)))
     opened.close()
 
@@ -328,7 +327,7 @@ def test_values_that_are_no_accuracies_are_drawn_too(
     command: Any, workplace: Path, value: float
 ) -> None:
     opened = Storage("sqlite:///hpo.db")
-    made = running.submit(FOUR, digits(), opened)[0]
+    made = running.submit(Order(FOUR, digits()), opened)[0]
     walk(opened, made, lambda trial: value * lambda_of(trial))
     opened.close()
 
@@ -338,7 +337,7 @@ def test_values_that_are_no_accuracies_are_drawn_too(
 
 def test_a_single_cell_without_a_curve_is_nothing_to_draw(command: Any, workplace: Path) -> None:
     opened = Storage("sqlite:///hpo.db")
-    made = running.submit(replace(FOUR, grid=Values((1e-3,))), digits(), opened)[0]
+    made = running.submit(Order(replace(FOUR, grid=Values((1e-3,))), digits()), opened)[0]
     walk(opened, made, lambda trial: 0.5)
     opened.close()
 

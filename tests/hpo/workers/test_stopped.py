@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
@@ -174,10 +175,10 @@ def employing(*programs: str) -> tuple[Callable[[], Member], list[str]]:
 
 def lead(storage: Storage, *programs: str) -> tuple[list[str], list[str]]:
     """Let two processes at a time work; return what was said and what ran."""
-    study, _ = running.submit(TWO, digits(), storage)
+    study, _ = running.submit(Order(TWO, digits()), storage)
     told = Told()
     employ, ran = employing(*programs)
-    team = pool._Crew(storage, study, told, employ, 2)
+    team = pool._Crew(study, told, employ, 2)
     warden = Warden(storage, team.processes, 60.0)
     try:
         team.work(lambda: False, warden)
