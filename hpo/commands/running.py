@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hpo.data import parts, prepared
 from hpo.data.source import Source
-from hpo.database import leases
+from hpo.database import housekeeping, leases
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
@@ -210,6 +210,7 @@ def run(
     if not stop():
         with suppress(Interrupted):
             correction.settle(storage, studies.present(storage, study), notify)
+            storage.write(housekeeping.sweep)  # of processes that had to be ended
 
     def look(connection: Connection) -> tuple[StoredStudy, Plan]:
         return studies.stored_now(connection, study), stands(connection, study)
