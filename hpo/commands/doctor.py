@@ -7,7 +7,7 @@ thing is mended, stands in `hpo.health`.
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpo.database import fleet, leases
+from hpo.database import fleet, housekeeping
 from hpo.database.connections import Connection
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
@@ -40,7 +40,8 @@ def examine(
         Storage(url, stop, notify=notify).close()  # brings an older schema up to date
     fleet.settle(lambda look: read_once(url, look, notify=notify), stop)
     if repair:
-        _sweep(url, stop, notify)
+        with Storage(url, stop, notify=notify) as storage:
+            storage.write(housekeeping.sweep)
     findings = read_once(url, _look, stop, notify)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
         _mend(url, stop, notify)
@@ -98,10 +99,3 @@ def _mend(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> 
         ):
             storage.write(action)
         studies.plan_all(storage)
-
-
-def _sweep(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> None:
-    """Delete the rows of workers and leases that nobody needs."""
-    with Storage(url, stop, notify=notify) as storage:
-        for action in (fleet.sweep, leases.sweep):
-            storage.write(action)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hpo.commands.request import Order
 from hpo.data import parts, prepared
-from hpo.database import leases
+from hpo.database import housekeeping, leases
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
@@ -192,6 +192,7 @@ def run(
     if not stop():
         with suppress(Interrupted):
             correction.settle(studies.present(study), progress.warn)
+            storage.write(housekeeping.sweep)  # of processes that had to be ended
 
     def look(connection: Connection) -> tuple[StoredStudy, Plan]:
         return studies.stored_now(connection, study), stands(connection, study)

@@ -123,10 +123,9 @@ def beat(connection: Connection, worker: str) -> bool:
 
 
 def leave(connection: Connection, worker: str) -> None:
-    """Note that a worker has left; its row goes, unless it could not give back what it held."""
+    """Note that a worker has left; its row can be swept, unless it still holds something."""
     mine = workers.update().where(workers.c.id == worker)
     connection.execute(mine.values(ended_at=rows.now(connection)))
-    sweep(connection)
 
 
 def living(connection: Connection) -> list[WorkerRow]:
@@ -193,9 +192,9 @@ def _all(connection: Connection) -> list[WorkerRow]:
         WorkerRow(
             row.id,
             identity(row.identity),
-            beat := _number(row.heartbeat_at),
+            beat := number(row.heartbeat_at),
             moment - beat,
-            _number(row.grace) or GRACE,
+            number(row.grace) or GRACE,
             row.ended_at is not None,
         )
         for row in connection.execute(query)
@@ -266,7 +265,7 @@ def identity(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _number(stored: Any) -> float:
+def number(stored: Any) -> float:
     """Return a number as it was stored; a damaged one is 0, which is long ago."""
     try:
         found = float(stored)

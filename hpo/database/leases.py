@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import fleet, rows
@@ -28,6 +29,9 @@ from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings
 
 DURATION = 60.0  #: seconds
+#: Seconds beyond its end after which a lease is swept unwatched. If the database's clock was set by
+#: so much, its holder takes it again with its next beat.
+ABANDONED = 86400.0
 PAUSE = 0.05  #: seconds between two tries
 PATIENCE = 3.0  #: seconds of waiting after which it is said for whom
 _wanted_here: set[str] = set()  #: tokens of this process; its other leases were left behind
@@ -107,11 +111,16 @@ def _beat(storage: Storage, name: str, token: str, over: threading.Event) -> Non
 
 
 def sweep(connection: Connection) -> None:
-    """Delete the leases that nobody holds any more."""
+    """Delete the leases that nobody holds any more, or for whose name nobody ever came again."""
     moment = rows.now(connection)
-    for row in connection.execute(leases.select()).all():
-        if _is_free(row, moment):
-            _release(connection, row.name, row.token)
+    over = [
+        {"n": row.name, "t": row.token}
+        for row in connection.execute(leases.select().order_by(leases.c.name))
+        if _is_free(row, moment) or abs(moment - fleet.number(row.expires_at)) > ABANDONED
+    ]
+    if over:
+        this = sa.and_(leases.c.name == sa.bindparam("n"), leases.c.token == sa.bindparam("t"))
+        connection.execute(leases.delete().where(this), over)
 
 
 def _take(connection: Connection, name: str, token: str) -> Row[Any] | None:
@@ -137,9 +146,10 @@ def _is_free(row: Row[Any], moment: float) -> bool:
     if process.is_surely_gone(holder):
         return True
     if holder == this_worker():
-        return row.token not in _wanted_here
-    unheard = _renewed.unchanged_for(f"{row.name} {row.token}", row.expires_at)
-    is_in_time = moment <= row.expires_at <= moment + DURATION + 1.0
+        return row.token not in _wanted_here | fleet.present
+    expires_at = fleet.number(row.expires_at)
+    unheard = _renewed.unchanged_for(f"{row.name} {row.token}", expires_at)
+    is_in_time = moment <= expires_at <= moment + DURATION + 1.0
     seems_free = process.is_gone(holder) or not is_in_time
     return unheard > (fleet.patience_of(fleet.GRACE) if seems_free else DURATION)
 

@@ -1,12 +1,12 @@
 """What counts: the results of a study and its curves, as rows of ours."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, digests
+from hpo.database import batches, damage, digests
 from hpo.database.rows import at, number
 from hpo.database.tables import CURVE_COLUMNS, curves, results
 from hpo.errors import DamagedRow
@@ -122,6 +122,49 @@ def result_at(connection: Connection, study: str, slot: Slot) -> Row[Any] | None
     """
     row = connection.execute(results.select().where(at(results, study, slot))).one_or_none()
     return damage.check(connection, results, row) if row else None
+
+
+def results_at(connection: Connection, study: str, slots: Collection[Slot]) -> dict[Slot, Row[Any]]:
+    """Return the rows of the results of some slots, as far as there are any.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    if not slots:
+        return {}
+    found = connection.execute(results.select().where(batches.at(results, study, slots))).all()
+    return {Slot(row.cell, row.replicate): damage.check(connection, results, row) for row in found}
+
+
+def accuracies_at(
+    connection: Connection,
+    study: str,
+    slots: Collection[Slot],
+    *,
+    every: int,
+    first: int,
+    last: int | None = None,
+) -> dict[Slot, dict[int, float]]:
+    """Return the validation accuracies of some slots, by slot and number of updates.
+
+    Args:
+        every: Whose multiples are looked at, from ``first`` to ``last``.
+    """
+    points: Any = curves
+    columns = (points.c.cell, points.c.replicate, points.c.n_updates, points.c.validation_accuracy)
+    query = sa.select(*columns).where(
+        batches.at(points, study, slots),
+        points.c.n_updates >= first,
+        points.c.n_updates % every == 0,
+        points.c.validation_accuracy.is_not(None),
+    )
+    if last is not None:
+        query = query.where(points.c.n_updates <= last)
+    found: dict[Slot, dict[int, float]] = {}
+    for row in connection.execute(query):
+        at_slot = found.setdefault(Slot(row.cell, row.replicate), {})
+        at_slot[row.n_updates] = row.validation_accuracy
+    return found
 
 
 def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:

@@ -7,7 +7,7 @@ everything or nothing.
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import leases, tables
+from hpo.database import housekeeping, leases, tables
 from hpo.database.storage import Storage
 from hpo.errors import HpoError, StudyNotFound
 from hpo.mirror import identity, optuna_study
@@ -47,6 +47,7 @@ def delete(storage: Storage, name: str) -> None:
     uuid = storage.read(lambda connection: named(connection, name)).uuid
     with leases.held(storage, "open studies"), leases.held(storage, f"plan {uuid}"):
         storage.write(lambda connection: _delete(connection, uuid))
+    storage.write(housekeeping.sweep)  # of dead workers that held something of it
 
 
 def _delete(connection: Connection, uuid: str) -> None:

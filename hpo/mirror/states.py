@@ -16,17 +16,18 @@ told until that process is started again.
 
 import datetime
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, outcomes, rows, tables
+from hpo.database import batches, damage, outcomes, tables
 from hpo.experiment.records import Attempt, Outcome, Result, State
-from hpo.mirror import identity
+from hpo.mirror import identity, steps
 from hpo.mirror import optuna_tables as optunas
+from hpo.mirror.steps import Cycles
 from hpo.mirror.study import OpenStudy
 
 TOLD = "told_by_others"  #: attribute of a trial that was set aside: what it said
@@ -88,46 +89,112 @@ def is_told(trial: Shown, wanted: tuple[str, float | None]) -> bool:
 
 def set_aside(connection: Connection, trial: Shown) -> None:
     """Keep what others made final as a failed trial, which is nobody's best."""
-    told = trial.state if trial.value is None else f"{trial.state} with {trial.value!r}"
-    add_attributes(connection, trial.trial_id, {TOLD: told})
-    connection.execute(optunas.values.delete().where(optunas.values.c.trial_id == trial.trial_id))
-    if trial.state != "FAIL":
-        set_state(connection, trial.trial_id, "FAIL")
+    _set_aside(connection, [trial])
+
+
+def add_attributes(connection: Connection, trial_id: int, attributes: dict[str, Any]) -> None:
+    """Set attributes of a trial."""
+    add_all_attributes(connection, {trial_id: attributes})
+
+
+def add_all_attributes(connection: Connection, attributes: Mapping[int, dict[str, Any]]) -> None:
+    """Set attributes of several trials, by trial."""
+    new = [row for trial_id, said in attributes.items() for row in attribute_rows(trial_id, said)]
+    if new:
+        table = optunas.attributes
+        this = sa.and_(table.c.trial_id == sa.bindparam("t"), table.c.key == sa.bindparam("k"))
+        known = [{"t": row["trial_id"], "k": row["key"]} for row in new]
+        connection.execute(table.delete().where(this), known)
+        connection.execute(table.insert(), new)
+
+
+def set_state(connection: Connection, trial_id: int, state: str) -> None:
+    """Set a state with its time, which Optuna keeps in UTC."""
+    set_states(connection, [trial_id], state)
+
+
+def set_states(connection: Connection, trial_ids: Collection[int], state: str) -> None:
+    """Set one state of several trials."""
+    if not trial_ids:
+        return
+    values: dict[str, Any] = {"state": state}
+    moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    if state == "RUNNING":
+        values["datetime_start"] = moment
+    elif state in optunas.FINISHED:
+        values["datetime_complete"] = moment
+    these = optunas.trials.c.trial_id.in_(trial_ids)
+    connection.execute(optunas.trials.update().where(these).values(values))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An attempt, and the trial that shall show it."""
+
+    attempt: Attempt
+    trial: Shown
+    state: str
+    value: float | None
+    result: Row[Any] | None  #: if it has ended
 
 
 def _show(
-    connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], with_steps: bool
+    connection: Connection, study: OpenStudy, attempts: Sequence[Attempt], with_steps: bool
 ) -> None:
     study_id = identity.shown_as(connection, study.uuid)
     if study_id is None:  # deleted from Optuna; who plans next shows it all again
         return
-    present = [rows.standing(connection, study.uuid, attempt) for attempt in attempts]
-    standing = {a.trial_id: a for a in present if a is not None and a.trial_id is not None}
+    for batch in batches.split(attempts):
+        changes = _compare(connection, study, study_id, batch)
+        steps.add(connection, study, _cycles(changes, with_steps))
+        add_all_attributes(connection, {c.trial.trial_id: _said(c) for c in changes})
+        ended = [c for c in changes if c.result is not None]
+        if ended:
+            _show_result(connection, ended)
+        for state in optunas.STATES:
+            those = [c for c in changes if c.state == state != c.trial.state]
+            set_states(connection, [c.trial.trial_id for c in those], state)
+        batches.update(connection, study.uuid, [c.attempt for c in changes], in_optuna=True)
+
+
+def _compare(
+    connection: Connection, study: OpenStudy, study_id: int, attempts: Sequence[Attempt]
+) -> list[_Change]:
+    """Return what is to be shown, once nothing that others made final stands in its way."""
+    present = batches.standing(connection, study.uuid, attempts)
+    standing = {a.trial_id: a for a in present if a.trial_id is not None}
     shown = _locked(connection, study_id, standing)
-    for trial_id, attempt in standing.items():
-        trial = shown.get(trial_id)
-        if trial is None:  # others deleted it
-            rows.update_attempt(connection, study.uuid, attempt, trial_id=None, in_optuna=False)
-            continue
-        result = _result(connection, study, attempt)
+    ended = [standing[t].slot for t in shown if standing[t].state == State.ENDED]
+    results = outcomes.results_at(connection, study.uuid, ended)
+    changes: list[_Change] = []
+    told: list[Shown] = []
+    without_trial = [a for trial_id, a in standing.items() if trial_id not in shown]  # deleted
+    for trial_id, trial in shown.items():
+        attempt = standing[trial_id]
+        result = results.get(attempt.slot) if attempt.state == State.ENDED else None
         if attempt.state == State.ENDED and result is None:  # damaged: nothing is known to show
             continue
         wanted = expected(attempt, result)
-        told = is_told(trial, wanted)
-        if told:
-            set_aside(connection, trial)
-        if told and wanted != FAILED:
-            rows.update_attempt(connection, study.uuid, attempt, trial_id=None, in_optuna=False)
-            continue
-        if attempt.state in tables.LIVE and with_steps:
-            _add_steps(connection, study, attempt, trial_id, n_cycles=None)
-        if attempt.state == State.FAILED:
-            add_attributes(connection, trial_id, {"reason": attempt.reason or "unknown"})
-        if result is not None:
-            _show_result(connection, study, attempt, trial_id, result)
-        if trial.state != wanted[0] and not told:
-            set_state(connection, trial_id, wanted[0])
-        rows.update_attempt(connection, study.uuid, attempt, in_optuna=True)
+        if is_told(trial, wanted):
+            told.append(trial)
+            if wanted != FAILED:
+                without_trial.append(attempt)
+                continue
+            trial = replace(trial, state="FAIL", value=None)
+        changes.append(_Change(attempt, trial, *wanted, result))
+    _set_aside(connection, told)
+    batches.update(connection, study.uuid, without_trial, trial_id=None, in_optuna=False)
+    return changes
+
+
+def _set_aside(connection: Connection, trials: Collection[Shown]) -> None:
+    said = {
+        t.trial_id: {TOLD: t.state if t.value is None else f"{t.state} with {t.value!r}"}
+        for t in trials
+    }
+    add_all_attributes(connection, said)
+    _delete_values(connection, said)
+    set_states(connection, [t.trial_id for t in trials if t.state != "FAIL"], "FAIL")
 
 
 def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> dict[int, Shown]:
@@ -148,113 +215,67 @@ def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> 
     }
 
 
-def _result(connection: Connection, study: OpenStudy, attempt: Attempt) -> Row[Any] | None:
-    if attempt.state != State.ENDED:
-        return None
-    return outcomes.result_at(connection, study.uuid, attempt.slot)
+def _cycles(changes: Iterable[_Change], with_steps: bool) -> dict[int, Cycles]:
+    """Return whose cycle ends are shown: of those in training only if so wished."""
+    found = {}
+    for change in changes:
+        slot, result = change.attempt.slot, change.result
+        if change.attempt.state in tables.LIVE and with_steps:
+            found[change.trial.trial_id] = Cycles(slot)
+        # An objective of the user's own reported to Optuna itself.
+        if result is not None and result.n_updates:
+            found[change.trial.trial_id] = Cycles(slot, last=result.cycles)
+    return found
 
 
-def _show_result(
-    connection: Connection, study: OpenStudy, attempt: Attempt, trial_id: int, result: Row[Any]
-) -> None:
-    """Complete the cycle values, then the outcome and the value."""
-    if result.n_updates:  # an objective of the user's own reported to Optuna itself
-        _add_steps(connection, study, attempt, trial_id, result.cycles)
-    outcome = {
-        "outcome": result.outcome,
-        "updates": result.n_updates,
-        "environment": damage.parsed(result.environment, "The environment of a result"),
+def _said(change: _Change) -> dict[str, Any]:
+    """Return the attributes that tell how an attempt came out."""
+    if change.attempt.state == State.FAILED:
+        return {"reason": change.attempt.reason or "unknown"}
+    if change.result is None:
+        return {}
+    return {
+        "outcome": change.result.outcome,
+        "updates": change.result.n_updates,
+        "environment": damage.parsed(change.result.environment, "The environment of a result"),
     }
-    add_attributes(connection, trial_id, outcome)
-    connection.execute(optunas.values.delete().where(optunas.values.c.trial_id == trial_id))
-    _, value = expected(attempt, result)
-    if value is not None:
-        row = {
-            "trial_id": trial_id,
+
+
+def _show_result(connection: Connection, changes: Sequence[_Change]) -> None:
+    """Show the value of each result that has one, instead of what others wrote."""
+    _delete_values(connection, [change.trial.trial_id for change in changes])
+    new = [
+        {
+            "trial_id": c.trial.trial_id,
             "objective": 0,
-            "value": value,
+            "value": c.value,
             "value_type": optunas.FINITE,
         }
-        connection.execute(optunas.values.insert().values(row))
+        for c in changes
+        if c.value is not None
+    ]
+    if new:
+        connection.execute(optunas.values.insert(), new)
+
+
+def _delete_values(connection: Connection, trial_ids: Collection[int]) -> None:
+    if trial_ids:
+        table = optunas.values
+        connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
 
 
 def _report(
-    connection: Connection, study: OpenStudy, attempts: Iterable[Attempt], n_updates: int
+    connection: Connection, study: OpenStudy, attempts: Sequence[Attempt], n_updates: int
 ) -> None:
     study_id = identity.shown_as(connection, study.uuid)
     if study_id is None:
         return
-    known = {a.trial_id: a for a in attempts if a.trial_id is not None}
-    shown = _locked(connection, study_id, known)
-    for trial_id, attempt in known.items():
-        trial = shown.get(trial_id)
-        if trial is not None and trial.state not in optunas.FINISHED:
-            cycle = n_updates // (2 * study.experiment.recipe(attempt.slot.cell).n_s)
-            _add_steps(connection, study, attempt, trial_id, cycle, first=cycle)
-
-
-def _add_steps(
-    connection: Connection,
-    study: OpenStudy,
-    attempt: Attempt,
-    trial_id: int,
-    n_cycles: int | None,
-    first: int = 1,
-) -> None:
-    """Show the accuracies at the ends of cycles from the ``first`` on; None: of all there are."""
-    length = 2 * study.experiment.recipe(attempt.slot.cell).n_s
-    points: Any = tables.curves
-    wanted = sa.select(points.c.n_updates, points.c.validation_accuracy).where(
-        rows.at(points, study.uuid, attempt.slot),
-        points.c.n_updates >= length * first,
-        points.c.n_updates % length == 0,
-        points.c.validation_accuracy.is_not(None),
-    )
-    if n_cycles is not None:
-        wanted = wanted.where(points.c.n_updates <= length * n_cycles)
-    found = {row.n_updates // length: row.validation_accuracy for row in connection.execute(wanted)}
-    here = sa.and_(optunas.steps.c.trial_id == trial_id, optunas.steps.c.step.in_(found))
-    there = {
-        row.step: optunas.number(row, "intermediate_value")
-        for row in connection.execute(optunas.steps.select().where(here))
-    }
-    new = [step for step, accuracy in found.items() if there.get(step) != accuracy]
-    others = [step for step in new if step in there]  # reported by others in our place
-    if others:
-        theirs = sa.and_(optunas.steps.c.trial_id == trial_id, optunas.steps.c.step.in_(others))
-        connection.execute(optunas.steps.delete().where(theirs))
-    if new:
-        connection.execute(
-            optunas.steps.insert(),
-            [
-                {
-                    "trial_id": trial_id,
-                    "step": step,
-                    "intermediate_value": found[step],
-                    "intermediate_value_type": optunas.FINITE,
-                }
-                for step in sorted(new)
-            ],
-        )
-
-
-def add_attributes(connection: Connection, trial_id: int, attributes: dict[str, Any]) -> None:
-    """Set attributes of a trial."""
-    mine = sa.and_(
-        optunas.attributes.c.trial_id == trial_id, optunas.attributes.c.key.in_(attributes)
-    )
-    connection.execute(optunas.attributes.delete().where(mine))
-    connection.execute(optunas.attributes.insert(), attribute_rows(trial_id, attributes))
-
-
-def set_state(connection: Connection, trial_id: int, state: str) -> None:
-    """Set a state with its time, which Optuna keeps in UTC."""
-    values: dict[str, Any] = {"state": state}
-    moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    if state == "RUNNING":
-        values["datetime_start"] = moment
-    elif state in optunas.FINISHED:
-        values["datetime_complete"] = moment
-    connection.execute(
-        optunas.trials.update().where(optunas.trials.c.trial_id == trial_id).values(values)
-    )
+    for batch in batches.split(attempts):
+        known = {a.trial_id: a.slot for a in batch if a.trial_id is not None}
+        wanted = {}
+        for trial_id, trial in _locked(connection, study_id, known).items():
+            if trial.state not in optunas.FINISHED:
+                slot = known[trial_id]
+                cycle = n_updates // (2 * study.experiment.recipe(slot.cell).n_s)
+                wanted[trial_id] = Cycles(slot, first=cycle, last=cycle)
+        steps.add(connection, study, wanted)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import rows, tables
+from hpo.database import batches, rows, tables
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, State
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import shown_as
-from hpo.mirror.states import add_attributes, attribute_rows, set_state, show
+from hpo.mirror.states import add_all_attributes, attribute_rows, set_states, show
 from hpo.mirror.study import OpenStudy
 
 if TYPE_CHECKING:  # a worker does without Optuna, whose import takes longest
     from optuna.distributions import BaseDistribution
 
-MADE_AT_ONCE = 200  #: trials in one transaction
+MADE_AT_ONCE = batches.AT_ONCE  #: trials in one transaction
 ROUNDS = 3  #: showing may find that others took a trial from its attempt, which gets another
 
 
@@ -141,41 +141,28 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
         return False
     counting = sa.select(sa.func.count()).where(optunas.trials.c.study_id == study_id)
     first = connection.execute(counting.select_from(optunas.trials)).scalar_one()
+    # Without an order of the answers, because keeping one costs SQLite a statement a trial.
     made = connection.execute(
-        optunas.trials.insert().returning(optunas.trials.c.trial_id, sort_by_parameter_order=True),
+        optunas.trials.insert().returning(optunas.trials.c.number, optunas.trials.c.trial_id),
         [
             {"study_id": study_id, "number": first + i, "state": "WAITING"}
             for i in range(len(lacking))
         ],
     )
-    trial_ids = list(made.scalars())
+    trial_ids = [row.trial_id for row in sorted(made, key=lambda row: row.number)]
     for table in (optunas.params, optunas.attributes, optunas.values, optunas.steps):
         # On SQLite a deleted trial's id is used again, and may find rows of its forerunner.
         connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
     ranges = distributions(study.experiment)
     parameters: list[dict[str, Any]] = []
     attributes: list[dict[str, Any]] = []
-    links = []
     for attempt, trial_id in zip(lacking, trial_ids, strict=True):
         parameters += parameter_rows(study.experiment, ranges, attempt, trial_id)
         attributes += attribute_rows(trial_id, identity(attempt))
-        slot = attempt.slot
-        links.append(
-            {"c": slot.cell, "r": slot.replicate, "n": attempt.number, "trial_id": trial_id}
-        )
     connection.execute(optunas.params.insert(), parameters)
     connection.execute(optunas.attributes.insert(), attributes)
-    table = tables.attempts
-    this = sa.and_(
-        table.c.study == study.uuid,
-        table.c.cell == sa.bindparam("c"),
-        table.c.replicate == sa.bindparam("r"),
-        table.c.attempt == sa.bindparam("n"),
-    )
-    # A WAITING trial shows a waiting attempt as it is.
-    is_shown = sa.case((table.c.state == State.WAITING, sa.true()), else_=sa.false())
-    link = table.update().where(this)
-    connection.execute(link.values(trial_id=sa.bindparam("trial_id"), in_optuna=is_shown), links)
+    links = list(zip(lacking, trial_ids, strict=True))
+    batches.link(connection, study.uuid, links, are_new=True)
     return True
 
 
@@ -192,15 +179,28 @@ def _settle_surplus_trials(connection: Connection, study: OpenStudy) -> None:
         tuple(identity(attempt).items()): attempt
         for attempt in rows.attempts_of(connection, study.uuid, without_trial=True)
     }
-    for trial_id in surplus_trials(connection, study.uuid, study.study_id):
-        found = connection.execute(
-            optunas.attributes.select().where(optunas.attributes.c.trial_id == trial_id)
-        )
-        said = {row.key: json.loads(row.value_json) for row in found}
-        keys = [key for key in ("cell", "replicate", "attempt", "retry_of") if key in said]
-        attempt = lacking.pop(tuple((key, said[key]) for key in keys), None)
+    found, made_twice = [], []
+    for trial_id, said in _identities(connection, study).items():
+        attempt = lacking.pop(said, None)
         if attempt is not None:
-            rows.update_attempt(connection, study.uuid, attempt, trial_id=trial_id)
-            continue
-        add_attributes(connection, trial_id, {"reason": "made twice"})
-        set_state(connection, trial_id, "FAIL")
+            found.append((attempt, trial_id))
+        else:
+            made_twice.append(trial_id)
+    batches.link(connection, study.uuid, found, are_new=False)
+    for batch in batches.split(made_twice):
+        add_all_attributes(connection, {trial_id: {"reason": "made twice"} for trial_id in batch})
+        set_states(connection, batch, "FAIL")
+
+
+def _identities(connection: Connection, study: OpenStudy) -> dict[int, tuple[Any, ...]]:
+    """Return which attempts the surplus trials say that they show."""
+    found: dict[int, tuple[Any, ...]] = {}
+    for batch in batches.split(surplus_trials(connection, study.uuid, study.study_id)):
+        query = optunas.attributes.select().where(optunas.attributes.c.trial_id.in_(batch))
+        said: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in batch}
+        for row in connection.execute(query):
+            said[row.trial_id][row.key] = json.loads(row.value_json)
+        keys = ("cell", "replicate", "attempt", "retry_of")
+        for trial_id, values in said.items():
+            found[trial_id] = tuple((key, values[key]) for key in keys if key in values)
+    return found

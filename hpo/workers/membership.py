@@ -5,7 +5,7 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from hpo.database import fleet
+from hpo.database import fleet, housekeeping
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
@@ -25,7 +25,7 @@ class Membership:
 
     def __enter__(self) -> Self:
         fleet.present.add(self.id)
-        self._storage.write(self._register)
+        self._storage.write(self._enter)
         self._thread.start()
         return self
 
@@ -39,6 +39,10 @@ class Membership:
         self._thread.join(timeout=1)
         self._storage.finish(self._leave)
         fleet.present.discard(self.id)
+
+    def _enter(self, connection: Connection) -> None:
+        self._register(connection)
+        housekeeping.sweep(connection)
 
     def _register(self, connection: Connection) -> None:
         fleet.register(connection, self.identity, self._grace)
@@ -58,3 +62,4 @@ class Membership:
 
     def _leave(self, connection: Connection) -> None:
         fleet.leave(connection, self.id)
+        housekeeping.sweep(connection)

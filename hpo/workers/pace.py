@@ -1,7 +1,7 @@
 """Work for idle workers: who holds a stack gives half of it back when somebody has none.
 
-An idle worker says so in a row that expires (in the table of leases), and each holder looks for
-such rows when it writes the end of a cycle, where trials can change hands without a loss.
+An idle worker says so in a row, once (in the table of leases), and each holder looks for such rows
+when it writes the end of a cycle, where trials can change hands without a loss.
 """
 
 import time

@@ -119,17 +119,17 @@ def _await_others(
 ) -> bool:
     """Wait until something is waiting again, then tell so; tell no when nothing is left."""
 
-    def look(connection: Connection) -> tuple[Holders, dict[str, int]]:
+    def look(connection: Connection) -> tuple[Holders, dict[str, int], bool]:
         counts = rows.count_attempts(connection, study.uuid)
-        if counts.get(State.RUNNING) and not counts.get(State.WAITING):
-            idle.say_idle(connection, study.uuid, worker)
-        return holders(connection, study.uuid), counts
+        is_said = idle.is_said_idle(connection, study.uuid, worker)
+        return holders(connection, study.uuid), counts, is_said
 
+    has_said = False
     pause = FIRST_PAUSE
     told: set[str] = set()
     try:
         while not stop():
-            others, counts = study.storage.write(look)
+            others, counts, is_said = study.storage.read(look)
             if others.some_died:
                 plan(study)
                 continue
@@ -137,6 +137,9 @@ def _await_others(
                 return True
             if not counts.get(State.RUNNING):
                 return _left_over(study, counts)
+            if not is_said:
+                has_said = True
+                study.storage.write(lambda c: idle.say_idle(c, study.uuid, worker))
             for missed in others.missed:
                 if missed.id not in told:
                     told.add(missed.id)
@@ -144,7 +147,8 @@ def _await_others(
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)
     finally:
-        study.storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
+        if has_said:
+            study.storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
     return False
 
 

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 
@@ -34,6 +36,7 @@ class Answer:
 
 Command = Callable[..., Answer]
 WriteStudy = Callable[..., str]
+Listening = Callable[[sa.Engine], AbstractContextManager[list[str]]]
 
 
 @pytest.fixture
@@ -78,6 +81,29 @@ def process(workplace: Path) -> Command:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def statements() -> Listening:
+    """Collect what is asked of a database within a block, and each COMMIT."""
+
+    @contextmanager
+    def listening(engine: sa.Engine) -> Iterator[list[str]]:
+        found: list[str] = []
+
+        def hear(*told: object) -> None:
+            found.append(str(told[2]))
+
+        def hear_commit(_: object) -> None:
+            found.append("COMMIT")
+
+        sa.event.listen(engine, "before_cursor_execute", hear)
+        sa.event.listen(engine, "commit", hear_commit)
+        yield found
+        sa.event.remove(engine, "before_cursor_execute", hear)
+        sa.event.remove(engine, "commit", hear_commit)
+
+    return listening
 
 
 KILLED = """

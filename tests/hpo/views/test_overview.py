@@ -1,10 +1,9 @@
 """All studies at a glance, in a number of statements that does not grow with them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 import hpo
 from hpo.commands import joining
@@ -15,20 +14,8 @@ from hpo.training.progress import Silent
 from hpo.views import overview
 from model.data import digits
 
+Statements = Callable[..., Any]
 SMALL = hpo.StudyDefinition(name="small", grid=hpo.Values((1e-3, 1e-2)), n_s=5, n_cycles=1)
-
-
-@contextmanager
-def statements(engine: sa.Engine) -> Iterator[list[str]]:
-    """Collect what is asked of a database within the block."""
-    found: list[str] = []
-
-    def hear(*told: object) -> None:
-        found.append(str(told[2]))
-
-    sa.event.listen(engine, "before_cursor_execute", hear)
-    yield found
-    sa.event.remove(engine, "before_cursor_execute", hear)
 
 
 @pytest.fixture
@@ -38,7 +25,7 @@ def filled(url: str) -> str:
     return url
 
 
-def n_for_status(url: str) -> int:
+def n_for_status(url: str, statements: Statements) -> int:
     reader = Reader(url)
     with statements(reader.engine) as found:
         told = reader.read(overview.status)
@@ -47,14 +34,16 @@ def n_for_status(url: str) -> int:
     return len(found)
 
 
-def test_status_asks_as_much_of_many_studies_as_of_one(filled: str) -> None:
-    before = n_for_status(filled)
+def test_status_asks_as_much_of_many_studies_as_of_one(filled: str, statements: Statements) -> None:
+    before = n_for_status(filled, statements)
     for number in range(8):
         submit(SMALL, data="digits", storage=filled, name=f"more-{number}", replicates=4)
-    assert n_for_status(filled) == before
+    assert n_for_status(filled, statements) == before
 
 
-def test_an_idle_look_for_work_asks_as_much_of_many_studies_as_of_one(filled: str) -> None:
+def test_an_idle_look_for_work_asks_as_much_of_many_studies_as_of_one(
+    filled: str, statements: Statements
+) -> None:
     with Storage(filled) as storage:
         desk = joining._Desk(storage, digits(), [], [], Silent())
         assert desk.with_work() == []
