@@ -405,7 +405,7 @@ def test_planning_again_changes_no_decision(tmp_path: Any, undisturbed: str) -> 
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     study = run(url)
     storage = Storage(url)
-    again = plan(study)
+    again = plan(dataclasses.replace(study, storage=storage))
     storage.close()
     assert again.n_counted == again.n_slots == 10
     assert exported(url, study) == undisturbed
