@@ -177,3 +177,16 @@ def test_marks_of_the_killed_are_deleted_in_the_end(
     left = sorted(path.name[-3:] for path in tmp_path.iterdir())
     assert left == sorted(["bbb", "ses", str(made)[-3:]])
     marks.remove()
+
+
+def test_the_identity_of_a_fork_is_its_own() -> None:
+    here = this_worker()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, json.dumps(this_worker()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    there = json.loads(os.read(read, 4096))
+    assert there["pid"] == child
+    assert there["mark"] != here["mark"]

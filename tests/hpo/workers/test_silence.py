@@ -1,0 +1,74 @@
+"""A worker says for whom it waits, and until when."""
+
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hpo.commands import running
+from hpo.database.storage import Storage
+from hpo.mirror.study import OpenStudy
+from hpo.training.trainer import Trainer
+from hpo.views.story import Story
+from hpo.workers.membership import Membership
+from hpo.workers.worker import work
+from model.data import digits
+from tests.hpo.workers.lost import ELSEWHERE, FOUR, OF_OLD, SQLITE, TWIN, YEAR, patience, put
+
+pytestmark = pytest.mark.usefixtures("quick_beats")
+
+
+@pytest.fixture
+def storage(url: str) -> Iterator[Storage]:
+    opened = Storage(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def study(storage: Storage) -> OpenStudy:
+    return running.submit(FOUR, digits(), storage)[0]
+
+
+class Told(Story):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("identity", "silent_for", "until"),
+    [
+        (ELSEWHERE, 20.0, r"at [\d :-]+\."),
+        (ELSEWHERE, 600.0, r"in \d+ s\."),
+        (TWIN, 1.0, r"in \d+ s\."),
+        (OF_OLD, YEAR, r"in \d+ s\."),
+    ],
+)
+def test_a_worker_says_once_for_whom_it_waits_since_when_and_until_when(
+    storage: Storage,
+    study: OpenStudy,
+    identity: dict[str, Any],
+    silent_for: float,
+    until: str,
+) -> None:
+    put(storage, study, identity, silent_for, n_held=4)
+    told = Told()
+    over = threading.Timer(patience() / 2 + 0.3, lambda: None)
+    over.start()
+    trainer = Trainer(study.experiment, digits())
+    with Membership(storage) as member:
+        work(storage, study, trainer, told, lambda: not over.is_alive(), member.identity)
+
+    (sentence,) = [text for text in told.warnings if text.startswith("Waiting")]
+    who = rf"worker {identity['pid']} on {identity['host']}"
+    since = r"silent since [\d :-]+\. Unless it is heard again, its cells are taken over "
+    assert re.fullmatch(f"Waiting for {who}, {since}{until}", sentence)
