@@ -1,7 +1,6 @@
 """A small search of a space, on the digits and in this process."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from hpo.commands import running
@@ -10,11 +9,9 @@ from hpo.definition.grids import Values
 from hpo.definition.ranges import Real, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import DataFacts, Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import study
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
+from hpo.testing import Recorder, digits_facts
 from hpo.views.export import to_csv, to_json
 from model.data import digits
 
@@ -31,43 +28,11 @@ SPACE = Space(
 QUICK = replace(SPACE, sampler="random")
 JOINT = StudyDefinition(name="mine", space=SPACE, n_cycles=2, batch_size=100)
 GRID = StudyDefinition(name="coarse", grid=Values((1e-3, 1e-2)), n_s=24, n_cycles=2, batch_size=100)
-DATA = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=300,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DATA = digits_facts()
 
 
-class Watcher:
-    """Watches, and stops the training after so many log points."""
-
-    def __init__(self, stop_after: float = math.inf) -> None:
-        self.n_points = 0
-        self.stop_after = stop_after
-        self.stacks: list[list[int]] = []
-        self.ended_slots: list[Slot] = []
-
-    def stop(self) -> bool:
-        return self.n_points >= self.stop_after
-
-    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
-
-    def grew(self, experiment: Experiment) -> None: ...
-
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None:
-        self.stacks.append([slot.cell for slot in slots])
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self.n_points += 1
-
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None:
-        self.ended_slots.append(slot)
-
-    def spent(self, phases: Phases) -> None: ...
+class Watcher(Recorder):
+    """Bears no warning."""
 
     def warn(self, text: str) -> None:
         raise AssertionError(text)

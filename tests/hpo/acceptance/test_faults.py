@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,9 @@ from hpo.database.storage import Interrupted, Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
-from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot, StoredStudy
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
+from hpo.training.progress import Silent
 from hpo.views.export import to_json
 from model.data import digits
 from tests.hpo.acceptance.faults import (
@@ -50,18 +49,6 @@ from tests.hpo.acceptance.faults import (
 THREE = StudyDefinition(
     name="three", grid=Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=2, batch_size=100
 )
-
-
-class Silent:
-    """Watches and says nothing."""
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None: ...
 
 
 @contextmanager

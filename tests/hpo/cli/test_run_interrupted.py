@@ -4,18 +4,16 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hpo.cli.remains import stored, trials
+from tests.hpo.processes import SCRIPT, started
 
-SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]
 
 
@@ -23,27 +21,6 @@ Command = Callable[..., Any]
 # after the first of them finds some cells done and others not.
 LONG = {"name": "long", "grid": "Values((1e-5, 1e-4, 1e-3, 1e-2))", "n_s": 600, "n_cycles": 2}
 RUN_LONG = ("run", "long.py", "--data", "digits", "--protocol", "notebook")
-
-
-@contextmanager
-def started(workplace: Path, *arguments: str, after: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command and wait until it has told of something."""
-    process = subprocess.Popen(
-        [SCRIPT, *arguments],
-        cwd=workplace,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if after in line:
-                break
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.experiment.records import Slot
 from model.data import digits
-from tests.hpo.small_grid import LAMBDAS, SMALL, RunGrid, Silent, exported, trials
+from tests.hpo.reading import exported
+from tests.hpo.small_grid import LAMBDAS, SMALL, Once, RunGrid, trials
 
 
 def test_a_run_counts_every_cell_once(storage: Storage, run_grid: RunGrid) -> None:
@@ -26,7 +27,7 @@ def test_a_run_counts_every_cell_once(storage: Storage, run_grid: RunGrid) -> No
 
 def test_a_second_run_trains_nothing(run_grid: RunGrid) -> None:
     run_grid()
-    watcher = Silent()
+    watcher = Once()
     again = run_grid(watcher=watcher)
 
     assert watcher.n_points == 0
@@ -34,7 +35,7 @@ def test_a_second_run_trains_nothing(run_grid: RunGrid) -> None:
 
 
 def test_an_interrupted_run_gives_its_trials_back(storage: Storage, run_grid: RunGrid) -> None:
-    outcome = run_grid(watcher=Silent(stop_after=30))
+    outcome = run_grid(watcher=Once(stop_after=30))
 
     assert outcome.n_missing == 4
     states = storage.write(lambda c: rows.attempts_of(c, outcome.study.uuid))
@@ -45,12 +46,12 @@ def test_an_interrupted_run_gives_its_trials_back(storage: Storage, run_grid: Ru
 def test_an_interrupted_study_ends_with_the_bytes_of_one_that_was_not(
     storage: Storage, run_grid: RunGrid, tmp_path: Path
 ) -> None:
-    run_grid(watcher=Silent(stop_after=30))
-    run_grid(watcher=Silent(stop_after=100))
+    run_grid(watcher=Once(stop_after=30))
+    run_grid(watcher=Once(stop_after=100))
     interrupted = exported(storage, run_grid().study)
 
     other = Storage(f"sqlite:///{tmp_path / 'other.db'}")
-    whole = running.run(SMALL, digits(), other, Silent(), lambda: False).study
+    whole = running.run(SMALL, digits(), other, Once(), lambda: False).study
 
     assert interrupted == exported(other, whole)
     assert len(trials(storage, "small-digits")) == 4
@@ -71,7 +72,7 @@ def test_replicates_have_seeds_of_their_own_and_may_grow(
     storage: Storage, run_grid: RunGrid
 ) -> None:
     run_grid()
-    watcher = Silent()
+    watcher = Once()
     grown = run_grid(dataclasses.replace(SMALL, replicates=2), watcher=watcher)
 
     assert set(watcher.results) == {Slot(cell, 1) for cell in range(4)}

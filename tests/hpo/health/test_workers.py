@@ -1,6 +1,5 @@
 """What doctor finds of dead workers, and frees."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,13 @@ from hpo.mirror.study import OpenStudy
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
 from model.data import digits
+from tests.hpo import stores
 from tests.hpo.workers.lost import ELSEWHERE, FOUR, OF_OLD, SQLITE, TWIN, YEAR, put, states
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture

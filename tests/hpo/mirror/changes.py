@@ -14,13 +14,11 @@ from hpo.database import outcomes, rows
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import identity
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy
+from hpo.testing import Recorder
 from hpo.views.export import to_json
-from hpo.views.story import Story
 from model.data import digits
 
 FOUR = StudyDefinition(
@@ -29,26 +27,8 @@ FOUR = StudyDefinition(
 Change = Callable[[Storage, str], None]
 
 
-class Quiet(Story):
-    """Says nothing; does something in the middle of the training."""
-
-    def __init__(self, then: Callable[[], None] | None = None, at: int = 30) -> None:
-        super().__init__()
-        self._then, self._at, self._n = then, at, 0
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self._n += 1
-        if self._then is not None and self._n == self._at:
-            self._then()
-
-    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
-    def claimed(self, slots: Any, n_updates: int) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def grew(self, experiment: Experiment) -> None: ...
-
-
-def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
-    outcome = running.run(FOUR, digits(), storage, watcher or Quiet(), lambda: False, **options)
+def run(storage: Storage, watcher: Recorder | None = None, **options: Any) -> OpenStudy:
+    outcome = running.run(FOUR, digits(), storage, watcher or Recorder(), lambda: False, **options)
     assert outcome.n_missing == 0
     return outcome.study
 

@@ -12,11 +12,8 @@ from hpo.database import outcomes
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
-from hpo.views.export import to_json
+from hpo.testing import Recorder
 from model.data import digits
 
 NAME = "four-digits"
@@ -25,50 +22,12 @@ FOUR = StudyDefinition(
 )
 
 
-class Watcher:
-    """Stops after so many log points, and lets others act at one of them."""
-
-    def __init__(
-        self,
-        stop_after: float = float("inf"),
-        at: int = 0,
-        act: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.stop_after, self.at, self.act = stop_after, at, act
-        self.n = 0
-        self.told: list[str] = []
-
-    def stop(self) -> bool:
-        return self.n >= self.stop_after
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def grew(self, experiment: Experiment) -> None: ...
-    def claimed(self, slots: object, n_updates: int) -> None: ...
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self.n += 1
-        if self.n == self.at:
-            self.act()
-
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None:
-        self.told.append(text)
-
-
 def run(
-    storage: Storage, watcher: Watcher | None = None, definition: StudyDefinition = FOUR
+    storage: Storage, watcher: Recorder | None = None, definition: StudyDefinition = FOUR
 ) -> OpenStudy:
-    watcher = watcher or Watcher()
-    done = running.run(
-        definition, digits(), storage, watcher, watcher.stop, notify=watcher.told.append
-    )
+    watcher = watcher or Recorder()
+    done = running.run(definition, digits(), storage, watcher, watcher.stop, notify=watcher.warn)
     return done.study
-
-
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: to_json(connection, study.stored))
 
 
 opened_by_others: list[optuna.storages.RDBStorage] = []

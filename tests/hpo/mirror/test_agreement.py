@@ -16,13 +16,13 @@ from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.agreement import compare
 from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy
+from hpo.testing import Recorder
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
+from tests.hpo import stores
 from tests.hpo.mirror.others import (
     NAME,
     OTHERS,
-    Watcher,
-    exported,
     opened_by_others,
     run,
     shows_ours,
@@ -30,6 +30,7 @@ from tests.hpo.mirror.others import (
     texts,
     theirs,
 )
+from tests.hpo.reading import exported
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +49,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'hpo.db'}"
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
 def half(storage: Storage) -> OpenStudy:
     """A study whose trials were given back in the second cycle."""
-    return run(storage, Watcher(stop_after=100))
+    return run(storage, Recorder(stop_after=100))
 
 
 @pytest.fixture(autouse=True)
@@ -109,11 +106,11 @@ def test_a_repair_shows_what_is_left_to_do_whatever_others_told(
 def test_what_others_tell_in_the_middle_of_training_disturbs_nothing(
     storage: Storage, url: str, act: Callable[[optuna.Study], None], undisturbed: str
 ) -> None:
-    watcher = Watcher(at=50, act=lambda: act(theirs(url)))
+    watcher = Recorder(at=50, act=lambda: act(theirs(url)))
 
     study = run(storage, watcher)
 
-    assert watcher.n == 4 * 40
+    assert watcher.n_points == 4 * 40
     assert exported(storage, study) == undisturbed
     shows_ours(storage, study, url)
 
@@ -167,7 +164,7 @@ def test_on_postgresql_too_what_others_told_edited_and_deleted_is_ours_again(
     postgresql_url: str, undisturbed: str
 ) -> None:
     opened = Storage(postgresql_url)
-    run(opened, Watcher(stop_after=100))
+    run(opened, Recorder(stop_after=100))
     tell_all(theirs(postgresql_url))
 
     study = run(opened)
@@ -267,12 +264,12 @@ def test_a_foreign_trial_that_optuna_takes_for_the_best_is_told_and_set_aside(
     assert "Optuna takes trial 4 for the best" in named.text
     assert "--repair" in named.remedy
 
-    watcher = Watcher()
+    watcher = Recorder()
     if repair:
         examine(url, repair=True)
     else:
         run(storage, watcher)
-        assert any("trial 4" in text for text in watcher.told)
+        assert any("trial 4" in text for text in watcher.warnings)
 
     shows_ours(storage, study, url)
     assert theirs(url).trials[4].user_attrs[TOLD] == f"COMPLETE with {value}"
@@ -288,7 +285,7 @@ def test_a_study_in_training_has_nothing_wrong_and_a_repair_takes_nothing_from_i
         found.extend(texts(url))
 
     found: list[str] = []
-    study = run(storage, Watcher(at=50, act=look))
+    study = run(storage, Recorder(at=50, act=look))
 
     assert found == []
     attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))

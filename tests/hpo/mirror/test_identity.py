@@ -4,7 +4,6 @@ After each, every command works, results are ours, and a second repair finds not
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -23,14 +22,15 @@ from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound
 from hpo.mirror import deleting
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import study as studies
+from hpo.testing import Recorder
 from hpo.views import overview
 from model.data import digits
+from tests.hpo import stores
 from tests.hpo.mirror.changes import (
     CHANGES,
     FOUR,
     OFTEN,
     Change,
-    Quiet,
     copy,
     exported,
     forget,
@@ -42,12 +42,7 @@ from tests.hpo.mirror.changes import (
     wrong,
 )
 
-
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture(
@@ -126,7 +121,7 @@ def test_what_others_did_during_a_run_neither_splits_nor_loses_a_study(
     act, name, _ = change
     undisturbed = run(storage, name="undisturbed")
 
-    study = run(storage, Quiet(lambda: act(storage, "four-digits")))
+    study = run(storage, Recorder(at=30, act=lambda: act(storage, "four-digits")))
 
     assert exported(storage, study.uuid) == exported(storage, undisturbed.uuid)
     assert study.stored.name == name
@@ -262,7 +257,7 @@ def test_a_trial_of_somebody_else_with_an_old_id_of_ours_is_left_as_it_is(
         for _ in range(6):
             other.ask()
 
-    study = run(storage, Quiet(act))
+    study = run(storage, Recorder(at=30, act=act))
 
     assert states(storage, "other") == [TrialState.RUNNING] * 6
     is_shown(storage, study)
@@ -279,7 +274,7 @@ def test_a_pruned_study_goes_on_whatever_others_do_to_it(
     with Storage(url) as storage:
         for at in (10, 45, 90):
             change, _, _ = CHANGES[act]
-            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            watcher = Recorder(at=at, act=lambda: change(storage, "four-digits"))  # noqa: B023
             outcome = running.run(definition, digits(), storage, watcher, lambda: False)
             assert outcome.n_missing == 0
             assert outcome.after.failed == {}
@@ -299,11 +294,11 @@ def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     with Storage(url) as storage:
         alone = running.run(
-            search, digits(), storage, Quiet(), lambda: False, name="undisturbed"
+            search, digits(), storage, Recorder(), lambda: False, name="undisturbed"
         ).study
         for at in (10, 100, 200):
             change, _, _ = CHANGES[act]
-            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            watcher = Recorder(at=at, act=lambda: change(storage, "four-digits"))  # noqa: B023
             outcome = running.run(search, digits(), storage, watcher, lambda: False)
             assert exported(storage, outcome.study.uuid) == exported(storage, alone.uuid)
             assert wrong(url) == []

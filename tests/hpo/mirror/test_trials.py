@@ -10,7 +10,8 @@ from hpo.database import rows, tables
 from hpo.database.storage import Storage
 from hpo.mirror import states as record
 from hpo.planning.plan import plan
-from tests.hpo.small_grid import LAMBDAS, RunGrid, created, exported, trials
+from tests.hpo.reading import exported
+from tests.hpo.small_grid import LAMBDAS, RunGrid, created, trials
 from tests.hpo.small_search import RunSearch
 
 

@@ -1,6 +1,6 @@
 """A cell whose workers die again and again goes alone in the end, and is then left."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -9,34 +9,20 @@ from hpo.database import fleet, rows, tables
 from hpo.database.storage import Storage
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import ALONE_AFTER, plan, retry
-from hpo.views.story import Story
+from hpo.testing import Recorder
 from model.data import digits
+from tests.hpo import stores
 from tests.hpo.workers.lost import FOUR, SQLITE
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
 def study(storage: Storage) -> OpenStudy:
     return running.submit(FOUR, digits(), storage)[0]
-
-
-class Told(Story):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def die(storage: Storage, study: OpenStudy, cell: int, times: int, saved: int) -> None:
@@ -50,7 +36,7 @@ def die(storage: Storage, study: OpenStudy, cell: int, times: int, saved: int) -
 
 @pytest.fixture
 def run(storage: Storage) -> Callable[[], running.Outcome]:
-    return lambda: running.run(FOUR, digits(), storage, Told(), lambda: False)
+    return lambda: running.run(FOUR, digits(), storage, Recorder(), lambda: False)
 
 
 def test_a_cell_whose_workers_died_ten_times_is_left_until_it_is_forgiven(

@@ -12,7 +12,7 @@ from hpo.definition.study import StudyDefinition
 from hpo.errors import ParentUnfinished
 from hpo.experiment.records import Slot
 from hpo.mirror import deleting
-from tests.hpo.small_grid import SMALL, RunGrid, Silent
+from tests.hpo.small_grid import SMALL, Once, RunGrid
 from tests.hpo.small_search import RunSearch, Watcher
 
 FINAL = StudyDefinition(
@@ -53,7 +53,7 @@ def test_a_derived_study_needs_a_finished_parent(run_grid: RunGrid) -> None:
     child = dataclasses.replace(SMALL, name="child", parent="small", grid=AroundBest(n=3))
     with pytest.raises(ParentUnfinished, match="needs the finished study 'small-digits'"):
         run_grid(child)
-    run_grid(watcher=Silent(stop_after=30))
+    run_grid(watcher=Once(stop_after=30))
     with pytest.raises(ParentUnfinished, match="4 of its 4 cells are missing. Run `hpo run small`"):
         run_grid(child)
 

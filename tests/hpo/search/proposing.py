@@ -12,19 +12,12 @@ import pytest
 from hpo.definition.ranges import Real, Value, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.experiment import Experiment
 from hpo.experiment.resolution import resolve
 from hpo.search.proposals import Parameters, propose
+from hpo.testing import digits_facts
 
-DATA = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=300,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DATA = digits_facts()
 LAMBDA = Real(1e-4, 1e-2, logarithmic=True)
 ETA_MAX = Real(0.02, 0.3, logarithmic=True)
 PLENTY = 10**9  #: updates

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from hpo.database import outcomes, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
-from tests.hpo.small_grid import SMALL, RunGrid, exported, trials
+from tests.hpo.reading import exported
+from tests.hpo.small_grid import SMALL, RunGrid, trials
 
 
 def test_a_cell_that_diverges_is_counted_and_its_neighbours_go_on(

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
 from hpo.workers.silence import wait_for
 from model.data import digits
+from tests.hpo import stores
 from tests.hpo.workers.lost import (
     ELSEWHERE,
     FOUR,
@@ -35,11 +35,7 @@ pytestmark = pytest.mark.usefixtures("quick_beats")
 BEARABLE = 0.3  #: seconds between beats of a thread that has to come in time on a busy machine
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,37 +9,23 @@ import pytest
 from hpo.commands import running
 from hpo.database.storage import Storage
 from hpo.mirror.study import OpenStudy
+from hpo.testing import Recorder
 from hpo.training.trainer import Trainer
-from hpo.views.story import Story
 from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import digits
+from tests.hpo import stores
 from tests.hpo.workers.lost import ELSEWHERE, FOUR, OF_OLD, SQLITE, TWIN, YEAR, patience, put
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
 def study(storage: Storage) -> OpenStudy:
     return running.submit(FOUR, digits(), storage)[0]
-
-
-class Told(Story):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 @SQLITE
@@ -61,7 +46,7 @@ def test_a_worker_says_once_for_whom_it_waits_since_when_and_until_when(
     until: str,
 ) -> None:
     put(storage, study, identity, silent_for, n_held=4)
-    told = Told()
+    told = Recorder()
     over = threading.Timer(patience() / 2 + 0.3, lambda: None)
     over.start()
     trainer = Trainer(study.experiment, digits())

@@ -7,14 +7,11 @@ def test_only_networks_that_see_the_same_inputs_share_a_stack(run_search: RunSea
     watcher = Watcher()
     experiment = run_search(watcher=watcher).study.experiment
 
-    assert max(map(len, watcher.stacks)) > 1
-    for cells in watcher.stacks:
-        assert len({experiment.recipe(cell).inputs for cell in cells}) == 1
-    together = [
-        cells
-        for cells in watcher.stacks
-        if len({experiment.recipe(cell).n_s for cell in cells}) > 1
-    ]
+    stacks = [[experiment.recipe(slot.cell) for slot in stack] for stack in watcher.stacks]
+    assert max(map(len, stacks)) > 1
+    for recipes in stacks:
+        assert len({recipe.inputs for recipe in recipes}) == 1
+    together = [recipes for recipes in stacks if len({recipe.n_s for recipe in recipes}) > 1]
     assert together  # other lambdas, rates and lengths do
 
 

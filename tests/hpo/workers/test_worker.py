@@ -12,6 +12,7 @@ from hpo.experiment.records import Slot
 from hpo.machine.process import this_worker
 from hpo.mirror import deleting
 from hpo.planning.plan import plan
+from hpo.testing import Recorder
 from hpo.training.phases import Phases
 from hpo.training.trainer import Trainer
 from hpo.views.story import Story
@@ -19,7 +20,7 @@ from hpo.workers import worker
 from hpo.workers.claims import claim, resume
 from hpo.workers.worker import work
 from model.data import digits
-from tests.hpo.small_grid import RunGrid, Silent, created, opened
+from tests.hpo.small_grid import RunGrid, created, opened
 from tests.hpo.small_search import JOINT, RunSearch, Watcher, exported_search, opened_search
 
 
@@ -48,7 +49,7 @@ def test_a_cell_that_was_lost_at_its_end_takes_nothing_from_the_others(
 
     (warning,) = told
     assert warning.startswith(f"Cells [{lost}] were given to another worker")
-    assert {s.cell for s in watcher.ended_slots} == set(lengths) - {lost}
+    assert {s.cell for s in watcher.results} == set(lengths) - {lost}
     run_search()
     assert exported_search(storage) == undisturbed_search
 
@@ -106,7 +107,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
     made = created(storage)
     plan(storage, made)
 
-    class Thief(Silent):
+    class Thief(Recorder):
         def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
             super().advanced(slot, n_updates, accuracy)
             if self.n_points == 10:  # somebody else holds the cells from now on
@@ -140,7 +141,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
 
 def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run_grid: RunGrid) -> None:
     run_grid()
-    watcher = Silent()
+    watcher = Recorder()
     began = time.monotonic()
     work(
         storage,
