@@ -98,6 +98,13 @@ def test_rooms_and_modules_stand_in_layers_without_a_circle() -> None:
     assert rooms.layers(rooms.between_modules())  # raises where there is a circle
 
 
+def test_nobody_in_the_rooms_uses_what_is_there_for_tests() -> None:
+    known = {"hpo.testing": ROOT / "hpo" / "testing.py"}
+    users = [path for path in FILES if list(rooms.imported(ROOT / path, known))]
+
+    assert not users
+
+
 def test_every_room_says_what_it_is_for() -> None:
     for folder in {path.parent for path in FILES if path.parts[0] == "hpo"}:
         assert ast.get_docstring(tree(folder / "__init__.py")), folder
@@ -110,6 +117,7 @@ def test_every_room_says_what_it_is_for() -> None:
         ("sqlalchemy", {"database", "mirror", "health"}),  # who writes statements
         ("matplotlib", {"views"}),
         ("typer", {"cli"}),
+        ("pytest", set()),  # nor does hpo/testing.py need it
     ],
 )
 def test_a_library_is_known_to_some_rooms_only(library: str, admitted: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The command line as tests drive it: in this process, or as the installed script."""
+"""The command line as tests drive it, databases, and small studies that are run in this process."""
 
 import io
 import json
@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,3 +192,42 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     for folder in folders:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Any]:
+    """A new, empty database in a file of its own."""
+    from hpo.database.storage import Storage
+
+    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def run_grid(storage: Any) -> Callable[..., Any]:
+    """Run the small grid, or another definition, in this test's database."""
+    from tests.hpo import small_grid
+
+    return partial(small_grid.run, storage)
+
+
+@pytest.fixture
+def run_search(storage: Any) -> Callable[..., Any]:
+    """Run the small search, or another definition, in this test's database."""
+    from tests.hpo import small_search
+
+    return partial(small_search.run, storage)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_search(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The export of a small search that ran through."""
+    from hpo.database.storage import Storage
+    from tests.hpo import small_search
+
+    opened = Storage(f"sqlite:///{tmp_path_factory.mktemp('quiet') / 'hpo.db'}")
+    small_search.run(opened)
+    found = small_search.exported_search(opened)
+    opened.close()
+    return found

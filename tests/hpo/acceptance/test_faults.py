@@ -7,22 +7,19 @@ looked at, and a plain run then has to finish the study with the same export.
 import itertools
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection
 
 from hpo.commands import doctor, running
 from hpo.commands.request import Order
@@ -31,119 +28,28 @@ from hpo.database.storage import Interrupted, Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
-from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot, StoredStudy
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
+from hpo.training.progress import Silent
 from hpo.views.export import to_json
 from model.data import digits
+from tests.hpo.acceptance.faults import (
+    KILLED,
+    REFUSED,
+    SURVIVED,
+    UNDISTURBED,
+    AnswerLost,
+    BrokenAfterCommit,
+    ConnectionLost,
+    Death,
+    DiskBroken,
+    DiskFull,
+    Fault,
+)
 
 THREE = StudyDefinition(
     name="three", grid=Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=2, batch_size=100
 )
-SURVIVED, REFUSED, UNDISTURBED, KILLED = 0, 3, 4, 9  # how a disturbed run may end
-
-
-class Silent:
-    """Watches and says nothing."""
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
-class Fault:
-    """What happens at the n-th write of a process: a writing statement, a commit, or both."""
-
-    def __init__(self, n: int, *, statements: bool = True) -> None:
-        self.n_left = n
-        self.has_happened = False
-        event.listen(Engine, "commit", self._at_commit)
-        if statements:
-            event.listen(Engine, "before_cursor_execute", self._at_statement)
-
-    def _at_commit(self, connection: Connection) -> None:
-        self._count(connection, "COMMIT")
-
-    def _at_statement(self, connection: Connection, _: Any, statement: str, *__: Any) -> None:
-        if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
-            self._count(connection, statement)
-
-    def _count(self, connection: Connection, statement: str) -> None:
-        self.n_left -= 1
-        if self.n_left == 0:
-            self.has_happened = True
-            self.happen(connection, statement)
-
-    def happen(self, connection: Connection, statement: str) -> None:
-        raise NotImplementedError
-
-
-class DiskFull(Fault):
-    def happen(self, connection: Connection, statement: str) -> None:
-        raise OperationalError(statement, {}, sqlite3.OperationalError("database or disk is full"))
-
-
-class DiskBroken(Fault):
-    def happen(self, connection: Connection, statement: str) -> None:
-        raise OperationalError(statement, {}, sqlite3.OperationalError("disk I/O error"))
-
-
-class BrokenAfterCommit(Fault):
-    """The commit is on the disk, but what came back is an error."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n, statements=False)
-
-    def happen(self, connection: Connection, statement: str) -> None:
-        dbapi(connection).commit()
-        raise OperationalError(statement, {}, sqlite3.OperationalError("disk I/O error"))
-
-
-class ConnectionLost(Fault):
-    """The server ends the connection; the statement that follows meets that."""
-
-    def happen(self, connection: Connection, statement: str) -> None:
-        address = connection.engine.url.set(drivername="postgresql")
-        with psycopg.connect(address.render_as_string(hide_password=False)) as other:
-            other.execute("select pg_terminate_backend(%s, 5000)", [backend(connection)])
-
-
-class AnswerLost(Fault):
-    """The commit reached the server; its answer did not reach us."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n, statements=False)
-
-    def happen(self, connection: Connection, statement: str) -> None:
-        dbapi(connection).commit()
-        connection.invalidate()
-        lost = psycopg.OperationalError("server closed the connection unexpectedly")
-        raise OperationalError(statement, {}, lost, connection_invalidated=True)
-
-
-class Death(Fault):
-    """The process is gone right after a commit."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n, statements=False)
-
-    def happen(self, connection: Connection, statement: str) -> None:
-        dbapi(connection).commit()
-        os._exit(KILLED)
-
-
-def dbapi(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
-
-
-def backend(connection: Connection) -> int:
-    pid: int = dbapi(connection).info.backend_pid
-    return pid
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from hpo.database import outcomes, rows
 from hpo.database.reader import read_once
 from hpo.mirror.study import stored
+from hpo.testing import until
 from hpo.views.export import to_json
 
 pytestmark = pytest.mark.long
@@ -148,8 +149,5 @@ def test_four_workers_go_on_when_the_server_was_restarted(
 
 
 def wait_for(process: "subprocess.Popen[str]", happens: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not happens():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: process.poll() is not None or happens(), seconds=60)
+    assert process.poll() is None

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
-from hpo.views.export import to_json
+from hpo.testing import until
+from hpo.training.progress import Silent
 from model.data import digits
+from tests.hpo import stores
+from tests.hpo.reading import exported
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -37,23 +37,7 @@ LONG = StudyDefinition(
 MORE = dataclasses.replace(LONG, name="more", n_s=20)
 
 
-class Silent:
-    """Watches and says nothing."""
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
@@ -72,13 +56,6 @@ def worker(url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(sign)
         process.wait()
-
-
-def until(condition: Callable[[], object], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
 
 
 OTHERS_AT_WORK = (
@@ -122,10 +99,6 @@ def everything_of(storage: Storage, study: OpenStudy) -> list[list[Any]]:
     return [*storage.write(read), trials]
 
 
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: to_json(connection, study.stored))
-
-
 def n_results(storage: Storage, study: OpenStudy) -> int:
     return len(storage.write(lambda connection: outcomes.results_of(connection, study.uuid)))
 
@@ -136,7 +109,7 @@ def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(
 ) -> None:
     study, _ = running.submit(Order(LONG, digits()), storage)
     checkpoint = sa.select(tables.checkpoints.c.n_updates).limit(1)
-    until(lambda: storage.write(lambda c: c.execute(checkpoint).scalar()))
+    until(lambda: storage.write(lambda c: c.execute(checkpoint).scalar()), seconds=40)
     stop_between_two_writes(worker, storage)
     assert n_results(storage, study) == 0  # it was in the middle
 
@@ -154,7 +127,7 @@ def test_a_zombie_cannot_write_is_told_so_and_goes_on_with_other_work(
 
     more, _ = running.submit(Order(MORE, digits()), storage)
     worker.send_signal(signal.SIGCONT)
-    until(lambda: n_results(storage, more) == 4)
+    until(lambda: n_results(storage, more) == 4, seconds=40)
 
     story = (tmp_path / "story.txt").read_text()
     assert "were given to another worker meanwhile; they are dropped" in story

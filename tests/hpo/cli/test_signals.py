@@ -5,19 +5,19 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from tests.hpo.processes import SCRIPT, started
+
 pytestmark = pytest.mark.long
 
-SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., object]
 PROMISED = 2.0  #: seconds from the first signal to the end
 ALLOWED = 2 * PROMISED  #: what a loaded machine may take in a test
@@ -61,35 +61,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=rng.integers(0, 10, 20_000),
     )
     return path
-
-
-@contextmanager
-def started(
-    workplace: Path, *arguments: str | Path, after: str, times: int = 1
-) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command in a session of its own, and wait until it has told of something."""
-    process = subprocess.Popen(
-        [SCRIPT, *arguments],
-        cwd=workplace,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stderr is not None
-        heard = []
-        for line in process.stderr:
-            heard.append(line)
-            times -= after in line
-            if not times:
-                break
-        else:
-            raise AssertionError("".join(heard))
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def interrupted(

@@ -5,10 +5,9 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,15 @@ import numpy as np
 import pytest
 
 import hpo
+from hpo.testing import until
 from hpo.training.trainer import Trainer
+from tests.hpo.processes import SCRIPT, begun
 
-SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]
 
 #: 24 cells: a process alone takes them in two rounds of 12, some seconds each.
 BROAD = {"name": "broad", "grid": "Logarithmic(-5, -1, 24)", "n_s": 100, "n_cycles": 16}
 RUN_BROAD = ("run", "broad.py", "--data", "digits", "--workers", "1")
-
-
-@contextmanager
-def started(workplace: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command; what it tells goes into files named for it."""
-    name = arguments[0]
-    with (workplace / f"{name}.out").open("w") as out, (workplace / f"{name}.err").open("w") as err:
-        process = subprocess.Popen([SCRIPT, *arguments], cwd=workplace, stdout=out, stderr=err)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
-def soon(happens: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until something happens."""
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def stored(workplace: Path, query: str) -> list[tuple[Any, ...]]:
@@ -58,9 +37,9 @@ def test_a_worker_that_finds_nothing_waiting_is_given_half_of_a_stack(
 ) -> None:
     study = write_study(name="narrow", grid="Logarithmic(-5, -1, 4)", n_s=600, n_cycles=12)
     run = ("run", study, "--data", "digits", "--workers", "1")
-    with started(workplace, *run) as first:
-        soon(lambda: "training cells 0, 1, 2, 3" in (workplace / "run.err").read_text())
-        with started(workplace, "worker", "--data", "digits") as second:
+    with begun(workplace, *run) as first:
+        until(lambda: "training cells 0, 1, 2, 3" in (workplace / "run.err").read_text())
+        with begun(workplace, "worker", "--data", "digits") as second:
             assert second.wait(timeout=60) == 0
         assert first.wait(timeout=60) == 0
 
@@ -84,9 +63,9 @@ def test_a_worker_joins_a_run_and_shares_the_work(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
     write_study(**BROAD)
-    with started(workplace, *RUN_BROAD) as run:
-        soon(lambda: "in one stack" in (workplace / "run.err").read_text())
-        with started(workplace, "worker", "--data", "digits") as worker:
+    with begun(workplace, *RUN_BROAD) as run:
+        until(lambda: "in one stack" in (workplace / "run.err").read_text())
+        with begun(workplace, "worker", "--data", "digits") as worker:
             assert worker.wait(timeout=60) == 0
         assert run.wait(timeout=60) == 0
 
@@ -112,11 +91,11 @@ def test_a_watching_worker_trains_what_is_submitted_later_until_it_is_told_to_st
     command: Command, write_study: Command, workplace: Path
 ) -> None:
     command("submit", write_study("first"), "--data", "digits")
-    with started(workplace, "worker", "--watch", "--data", "digits") as worker:
-        soon(lambda: stored(workplace, "select count(*) from hpo_results") == [(3,)])
+    with begun(workplace, "worker", "--watch", "--data", "digits") as worker:
+        until(lambda: stored(workplace, "select count(*) from hpo_results") == [(3,)])
         second = command("submit", write_study("second", n_s=20), "--data", "digits")
         assert second.out == "second-digits: 3 of 3 trials are waiting or running.\n"
-        soon(lambda: stored(workplace, "select count(*) from hpo_results") == [(6,)])
+        until(lambda: stored(workplace, "select count(*) from hpo_results") == [(6,)])
         assert worker.poll() is None
         worker.send_signal(signal.SIGTERM)
         began = time.monotonic()
@@ -156,8 +135,8 @@ def test_a_worker_that_is_stopped_gives_back_what_it_began(
     write_study(**BROAD | {"n_cycles": 200})
     submit = [SCRIPT, "submit", "broad.py", "--data", "digits"]
     subprocess.run(submit, cwd=workplace, check=True, capture_output=True, timeout=60)
-    with started(workplace, "worker", "--data", "digits") as worker:
-        soon(lambda: stored(workplace, "select count(*) from hpo_checkpoints") != [(0,)])
+    with begun(workplace, "worker", "--data", "digits") as worker:
+        until(lambda: stored(workplace, "select count(*) from hpo_checkpoints") != [(0,)])
         worker.send_signal(signal.SIGINT)
         assert worker.wait(timeout=10) == 130
 
@@ -263,10 +242,12 @@ def test_status_shows_each_worker_with_its_host_heartbeat_cells_and_cycle(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
     write_study(**BROAD | {"n_cycles": 200})
-    with started(workplace, *RUN_BROAD[:-1], "2") as run:
+    with begun(workplace, *RUN_BROAD[:-1], "2") as run:
         saved = "select min(n), count(*) from (select max(n_updates) n from hpo_checkpoints group by cell)"
-        soon(lambda: (workplace / "run.err").read_text().count("in one stack") == 2)
-        soon(lambda: stored(workplace, saved)[0][1] == 24 and stored(workplace, saved)[0][0] >= 400)
+        until(lambda: (workplace / "run.err").read_text().count("in one stack") == 2)
+        until(
+            lambda: stored(workplace, saved)[0][1] == 24 and stored(workplace, saved)[0][0] >= 400
+        )
         shown = command("status").out
         least = stored(workplace, saved)[0][0] // 200
         run.send_signal(signal.SIGINT)
@@ -296,8 +277,8 @@ def test_status_shows_a_worker_that_died(
     command: Command, write_study: Command, workplace: Path
 ) -> None:
     write_study(**BROAD)
-    with started(workplace, *RUN_BROAD) as run:
-        soon(lambda: "in one stack" in (workplace / "run.err").read_text())
+    with begun(workplace, *RUN_BROAD) as run:
+        until(lambda: "in one stack" in (workplace / "run.err").read_text())
         run.kill()
         run.wait()
 

@@ -1,7 +1,6 @@
 """Every kind of finding: found by examining, mended by repairing where it says so."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
-from hpo.views.export import to_json
+from hpo.testing import Recorder
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
 from model.data import digits
+from tests.hpo import stores
+from tests.hpo.reading import exported
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -35,29 +33,8 @@ FOUR = StudyDefinition(
 )
 
 
-class Silent:
-    """Watches and says nothing; stops after so many log points."""
-
-    def __init__(self, stop_after: float = float("inf")) -> None:
-        self.n_left = stop_after
-
-    def stop(self) -> bool:
-        return self.n_left <= 0
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self.n_left -= 1
-
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
-def run(storage: Storage, watcher: Silent | None = None) -> OpenStudy:
-    watcher = watcher or Silent()
+def run(storage: Storage, watcher: Recorder | None = None) -> OpenStudy:
+    watcher = watcher or Recorder()
     return running.run(Order(FOUR, digits()), storage, watcher, watcher.stop).study
 
 
@@ -65,11 +42,7 @@ def wrong(url: str) -> list[str]:
     return [finding.text for finding in examine(url) if finding.is_wrong]
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
@@ -81,15 +54,11 @@ def study(storage: Storage) -> OpenStudy:
 @pytest.fixture
 def half(storage: Storage) -> OpenStudy:
     """A study whose trials were given back in the second cycle."""
-    return run(storage, Silent(stop_after=100))
+    return run(storage, Recorder(stop_after=100))
 
 
 def execute(storage: Storage, statement: sa.Executable) -> None:
     storage.write(lambda connection: connection.execute(statement))
-
-
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: to_json(connection, study.stored))
 
 
 def is_mended(url: str, sign: str) -> None:
@@ -204,7 +173,7 @@ def test_a_study_that_optuna_lost_is_taken_up_again_by_a_run_with_all_it_had(
     for _ in range(4):  # on SQLite they get the ids of the trials that were deleted
         stranger.ask()
 
-    again = run(storage, Silent(stop_after=0))
+    again = run(storage, Recorder(stop_after=0))
 
     assert again.uuid == study.uuid
     assert exported(storage, again) == before
@@ -321,7 +290,7 @@ def test_the_command_says_what_it_found_and_exits_accordingly(
 ) -> None:
     url = "sqlite:///hpo.db"
     opened = Storage(url)
-    study = run(opened, Silent(stop_after=100))
+    study = run(opened, Recorder(stop_after=100))
 
     sound = command("doctor")
     execute(opened, tables.checkpoints.update().values(sha256="0" * 64))

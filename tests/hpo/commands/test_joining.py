@@ -1,7 +1,7 @@
 """A worker that joins from outside, beside studies that are damaged, deleted or renamed."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,9 @@ from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StudyNotFound, StudyUnreadable
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import deleting
+from hpo.testing import Recorder
 from hpo.views import overview
-from hpo.views.story import Story
 from model.data import digits
 
 FOUR = StudyDefinition(
@@ -38,33 +36,10 @@ SEARCH = StudyDefinition(
 )
 
 
-class Told(Story):
-    """Keeps what a worker says, and does something at its n-th log point."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.n_looks = 0
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
-
-    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
-    def claimed(self, slots: Any, n_updates: int) -> None: ...
-    def grew(self, experiment: Experiment) -> None: ...
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A new database; on PostgreSQL deleting has tests of its own."""
     return f"sqlite:///{tmp_path / 'hpo.db'}"
-
-
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -75,22 +50,15 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]
         storage: Storage,
         *wanted: str,
         watch: int = 0,
-        then: Callable[[], None] | None = None,
+        then: Callable[[], object] = lambda: None,
         at: int = 25,
     ) -> tuple[int, list[str]]:
-        pauses, points = [], []
-
-        class Watching(Told):
-            def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-                points.append(slot)
-                if then is not None and len(points) == at:
-                    then()
-
-        told = Watching()
+        pauses: list[float] = []
+        told = Recorder(at=at, act=then)
         monkeypatch.setattr(joining.time, "sleep", pauses.append)
         stop = (lambda: len(pauses) >= watch) if watch else (lambda: False)
         n = joining.join(storage, digits(), wanted, told, stop, bool(watch), 60.0)
-        return n, told.lines
+        return n, told.warnings
 
     return join
 

@@ -3,81 +3,17 @@
 import hashlib
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-import hpo
 from hpo.data.download import fetch
 from hpo.errors import DownloadFailed
+from tests.hpo.data.server import CONTENT, MD5, Server, get, part_of
 
-CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: several chunks
-MD5 = hashlib.md5(CONTENT).hexdigest()
-NO_PAUSES = (0.0, 0.0)
 BY_HAND = re.escape("https://www.cs.toronto.edu/~kriz/cifar.html and pass `--data PATH`")
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT, and does as its attributes say; `asked` lists each request's Range."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content = CONTENT
-        self.knows_ranges = True
-        self.states_length = True
-        self.statuses: list[int] = []  # answers to give first instead of the content
-        self.cuts: list[int] = []  # bytes after which each of the first answers breaks off
-        self.silent_after: int | None = None  # bytes after which nothing more comes
-        self.delay = 0.0  # seconds before the content
-        self.content_range: str | None = None  # a wrong header to send
-        self.asked: list[str | None] = []
-        self.over = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/archive.tar.gz"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server, asked = self.server, self.headers["Range"]
-        server.asked.append(asked)
-        if server.statuses:
-            self.send_error(server.statuses.pop(0))
-            return
-        start = int(asked[len("bytes=") : -1]) if asked and server.knows_ranges else 0
-        size = len(server.content)
-        if start >= size:
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            stated = server.content_range or f"bytes {start}-{size - 1}/{size}"
-            self.send_header("Content-Range", stated)
-        if server.states_length:
-            self.send_header("Content-Length", str(size - start))
-        self.end_headers()
-        server.over.wait(server.delay)
-        end = start + server.cuts.pop(0) if server.cuts else size
-        if server.silent_after is not None:
-            self.wfile.write(server.content[start : server.silent_after])
-            self.wfile.flush()
-            server.over.wait()
-            return
-        self.wfile.write(server.content[start:end])
-
-    def log_message(self, format: str, *args: object) -> None:
-        del format, args
 
 
 @pytest.fixture(autouse=True)
@@ -85,42 +21,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def destination(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "archive.tar.gz"
-
-
-def part_of(destination: Path) -> Path:
-    return destination.with_name("archive.tar.gz.part")
-
-
 def leave_part(destination: Path, content: bytes) -> None:
     destination.parent.mkdir()
     part_of(destination).write_bytes(content)
-
-
-def get(url: str, destination: Path, *, stop: Callable[[], bool] = lambda: False) -> None:
-    fetch(
-        url,
-        destination,
-        md5=MD5,
-        size=len(CONTENT),
-        stop=stop,
-        read_timeout=0.2,
-        pauses=NO_PAUSES,
-    )
 
 
 def test_the_file_arrives_whole_and_leaves_no_part(server: Server, destination: Path) -> None:
@@ -400,64 +303,3 @@ def test_a_full_disk_is_named(server: Server, destination: Path) -> None:
         rf"Free some of the 307,200 bytes that the file needs, or .*{BY_HAND}",
     ):
         get(server.url, destination)
-
-
-def start_process(url: str, destination: Path) -> subprocess.Popen[str]:
-    """Run `fetch` in a process of its own."""
-    program = (
-        "import sys; from pathlib import Path; from hpo.data.download import fetch; "
-        "fetch(sys.argv[1], Path(sys.argv[2]), md5=sys.argv[3], size=int(sys.argv[4]))"
-    )
-    command = [sys.executable, "-c", program, url, str(destination), MD5, str(len(CONTENT))]
-    root = str(Path(hpo.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": root, "no_proxy": "*"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def test_of_two_processes_one_downloads_and_both_succeed(server: Server, destination: Path) -> None:
-    server.delay = 0.7  # longer than the second one needs to start
-    processes = [start_process(server.url, destination) for _ in range(2)]
-
-    failures = [process.communicate(timeout=10)[1] for process in processes]
-
-    assert failures == ["", ""]
-    assert destination.read_bytes() == CONTENT
-    assert server.asked == [None]
-
-
-def test_a_killed_process_leaves_a_part_that_the_next_one_continues(
-    server: Server, destination: Path
-) -> None:
-    server.silent_after = 200_000
-    process = start_process(server.url, destination)
-    while not part_of(destination).exists() or not part_of(destination).stat().st_size:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
-    kept = part_of(destination).stat().st_size
-
-    server.silent_after = None
-    get(server.url, destination)
-
-    assert destination.read_bytes() == CONTENT
-    assert server.asked == [None, f"bytes={kept}-"]
-
-
-def test_a_stop_is_answered_while_another_process_downloads(
-    server: Server, destination: Path
-) -> None:
-    server.silent_after = 1000
-    process = start_process(server.url, destination)
-    try:
-        while not server.asked:
-            assert process.poll() is None
-            time.sleep(0.02)
-
-        with pytest.raises(DownloadFailed, match="was stopped"):
-            get(server.url, destination, stop=lambda: True)
-
-        assert len(server.asked) == 1
-    finally:
-        process.kill()
-        process.communicate(timeout=10)

@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +23,20 @@ from hpo.database.checkpoints import Damaged, pack, unpack
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot
 from hpo.experiment.resolution import resolve
 from hpo.held_out import looking
 from hpo.mirror.study import OpenStudy
+from hpo.testing import Recorder
 from hpo.training.phases import Phases
 from hpo.training.trainer import Trainer, facts
-from hpo.views.export import to_json
 from hpo.workers import worker
 from hpo.workers.claims import claim, give_back, resume
 from hpo.workers.membership import Membership
 from model.data import digits
 from model.network import Network
+from tests.hpo import stores
+from tests.hpo.reading import exported
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -47,19 +48,17 @@ CYCLE = 20
 SLOT = Slot(0, 0)
 
 
-class Watcher:
-    """Remembers what it was told; wishes to stop once any slot has so many updates."""
+class Watcher(Recorder):
+    """Knows from where each slot was trained; wishes to stop once any has so many updates."""
 
     def __init__(self, stop_at: float = math.inf) -> None:
+        super().__init__()
         self.stop_at = stop_at
-        self.warnings: list[str] = []
         self.starts: dict[Slot, list[int]] = {}
         self.stopped = False
 
     def stop(self) -> bool:
         return self.stopped
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
 
     def claimed(self, slots: Sequence[Slot], n_updates: int) -> None:
         for slot in slots:
@@ -68,20 +67,9 @@ class Watcher:
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
         self.stopped = self.stopped or n_updates > self.stop_at
 
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
 
 def run(storage: Storage, watcher: Watcher, definition: StudyDefinition = FOUR) -> OpenStudy:
     return running.run(Order(definition, digits()), storage, watcher, watcher.stop).study
-
-
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: to_json(connection, study.stored))
 
 
 def present(storage: Storage, slot: Slot = SLOT) -> list[int]:
@@ -106,11 +94,7 @@ def damage(storage: Storage, n_updates: int, place: int, bit: int = 0, slot: Slo
     storage.write(flip)
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from hpo.definition.study import StudyDefinition
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Slot
 from hpo.mirror.study import OpenStudy
-from hpo.views import export, report
+from hpo.views import report
 from hpo.views.story import Story
 from model.data import digits
+from tests.hpo import stores
+from tests.hpo.reading import exported
 
 HALVED = StudyDefinition(
     name="halved",
@@ -50,19 +52,11 @@ def url(finished: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'hpo.db'}"
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 def run(storage: Storage) -> OpenStudy:
     return running.run(Order(HALVED, digits()), storage, Story(), lambda: False).study
-
-
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: export.to_json(connection, study.stored))
 
 
 def execute(storage: Storage, statement: sa.Executable) -> None:

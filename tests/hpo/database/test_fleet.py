@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,9 +14,11 @@ from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
+from hpo.testing import until
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
 from model.data import digits
+from tests.hpo import stores
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -26,11 +27,7 @@ FOUR = StudyDefinition(
 )
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
@@ -96,10 +93,7 @@ def test_a_worker_whose_row_was_swept_while_it_was_silent_comes_back(
 ) -> None:
     with Membership(storage, 0.6) as member:
         storage.write(lambda c: c.execute(tables.workers.delete()))  # as who sweeps does
-        deadline = time.monotonic() + 5
-        while not storage.write(living):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: storage.write(living), seconds=5)
         claim(study, 1, member.identity)
         assert storage.write(lambda c: bury(c, study.uuid)) == []
 

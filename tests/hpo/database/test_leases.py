@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -15,17 +14,14 @@ from hpo.database import fleet, leases, rows, tables
 from hpo.database.leases import held
 from hpo.database.storage import Interrupted, Storage
 from hpo.machine.process import this_worker
+from tests.hpo import stores
 
 pytestmark = pytest.mark.sqlite_first
 
 NAME = "plan a study"
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 def put(storage: Storage, holder: dict[str, object], expires_in: float) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DefinitionChanged, StorageError
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
-from hpo.training.phases import Phases
+from hpo.training.progress import Silent
 from hpo.views.export import to_json
 from model.data import digits
 
@@ -29,18 +26,6 @@ OLD = StudyDefinition(  # as in databases/make_schema_1.py
 )
 COUNTED = (0, 1, 2)  #: cells that had their result
 HELD = 3  #: the cell that a process held when it was killed
-
-
-class Silent:
-    """Watches and says nothing."""
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None: ...
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None: ...
 
 
 NEWEST = tables.SCHEMA_VERSION - 1

@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from hpo.database.reader import Reader, read_once
 from hpo.database.sqlite_file import DatabaseMoved, holder, log_of, next_mark
 from hpo.database.storage import Storage
 from hpo.errors import StorageError
+from hpo.testing import until
 
 
 @pytest.fixture
@@ -352,13 +352,6 @@ def test_a_suspended_holder_is_waited_for_beyond_any_patience_and_told_of_once(
     assert told[0].startswith(f"Waiting for {path}, which ")
     assert "Ctrl-C" in told[0]
     storage.close()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 LONG = "select * from sqlite_master a, sqlite_master b, sqlite_master c"

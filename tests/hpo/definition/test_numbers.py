@@ -21,18 +21,11 @@ from hpo.definition.ranges import Real, WholeEpochs
 from hpo.definition.spaces import Space
 from hpo.definition.study import COUNTS, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
-from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.experiment import Experiment
 from hpo.experiment.resolution import check_budget, resolve
+from hpo.testing import digits_facts
 
-DIGITS = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=300,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DIGITS = digits_facts()
 PLAIN = StudyDefinition(name="mine", grid=Values((1e-3, 1e-2)))
 SEARCH = replace(PLAIN, grid=None, space=Space(lambda_=Real(1e-4, 1e-2)))
 HUGE = 10**5000  # Python does not even print it

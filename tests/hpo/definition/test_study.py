@@ -14,17 +14,10 @@ from hpo.definition.study import NOTEBOOK_SEED, Epochs, StudyDefinition, study_n
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
 from hpo.experiment.resolution import differences, resolve
+from hpo.testing import digits_facts
 
 GRID = Values((1e-3, 1e-2))
-DIGITS = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=300,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DIGITS = digits_facts()
 UUID = "00000000-0000-4000-8000-000000000000"
 
 

@@ -1,6 +1,6 @@
 """How a study like final ends: looks by all replicates of the best cell, a verdict, and files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +32,6 @@ LAST = StudyDefinition(
     name="last", grid=Values((1e-3,)), n_s=10, n_cycles=1, replicates=3, evaluates_test=True
 )
 Run = Callable[..., OpenStudy]
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The one way to the test images: a look is a row, and is taken once."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,6 @@ class Examiner:
     def __call__(self, test: Dataset) -> np.ndarray:
         self.n_asked += 1
         return np.arange(len(test)) < 100
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
 
 
 def looks(storage: Storage, study: str) -> list[sa.Row]:

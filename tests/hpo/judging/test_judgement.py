@@ -1,8 +1,7 @@
 """What `hpo best` says of stored results, from bits that were put into a real database."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from hpo.database.hits import hits_of
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.judging import ranking
@@ -25,30 +24,16 @@ from hpo.judging.chances import Separation
 from hpo.judging.judgement import Judgement, in_words
 from hpo.judging.statistics import Interval, layout_of
 from hpo.planning import parents
+from hpo.testing import digits_facts
 from hpo.views import report
 
 N_IMAGES = 1003  # not whole bytes
 LAMBDAS = (1e-3, 1e-2, 1e-1, 1.0)
-DATA = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=N_IMAGES,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DATA = replace(digits_facts(), n_validation=N_IMAGES)
 Bits = NDArray[np.bool_]
 #: Outcome and bits of each slot; a share of right answers stands for random bits.
 Contents = Mapping[tuple[int, int], tuple[str, float | Bits | bytes]]
 Fill = Callable[..., StoredStudy]
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
 
 
 def bits(share: float, cell: int, replicate: int) -> Bits:

@@ -14,6 +14,7 @@ import pytest
 from hpo.machine import marks
 from hpo.machine import process as hosts
 from hpo.machine.process import is_gone, is_stopped, is_surely_gone, this_worker
+from hpo.testing import until
 
 ASLEEP = """
 import json, time
@@ -48,8 +49,7 @@ def test_another_process_lives_until_it_is_killed(asleep: "subprocess.Popen[byte
     other = told(asleep)
     assert (is_gone(other), is_surely_gone(other)) == (False, False)
     asleep.kill()
-    while not is_gone(other):  # as a zombie already: nobody has waited for it
-        time.sleep(0.01)
+    until(lambda: is_gone(other))  # as a zombie already: nobody has waited for it
     assert is_surely_gone(other)
     asleep.wait()
     assert is_surely_gone(other)
@@ -120,8 +120,7 @@ def test_a_stopped_process_is_known(asleep: "subprocess.Popen[bytes]") -> None:
     other = told(asleep)
     assert not is_stopped(asleep.pid)
     asleep.send_signal(signal.SIGSTOP)
-    while not is_stopped(asleep.pid):
-        time.sleep(0.01)
+    until(lambda: is_stopped(asleep.pid))
     assert not is_gone(other)
     asleep.send_signal(signal.SIGCONT)
 
@@ -177,3 +176,16 @@ def test_marks_of_the_killed_are_deleted_in_the_end(
     left = sorted(path.name[-3:] for path in tmp_path.iterdir())
     assert left == sorted(["bbb", "ses", str(made)[-3:]])
     marks.remove()
+
+
+def test_the_identity_of_a_fork_is_its_own() -> None:
+    here = this_worker()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, json.dumps(this_worker()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    there = json.loads(os.read(read, 4096))
+    assert there["pid"] == child
+    assert there["mark"] != here["mark"]

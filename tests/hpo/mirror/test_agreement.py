@@ -8,73 +8,29 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from hpo.commands import doctor, running
+from hpo.commands import doctor
 from hpo.commands.doctor import examine
-from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
-from hpo.definition.grids import Values
-from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.agreement import compare
 from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy
-from hpo.training.phases import Phases
-from hpo.views.export import to_json
+from hpo.testing import Recorder
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
-from model.data import digits
-
-NAME = "four-digits"
-FOUR = StudyDefinition(
-    name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=10, n_cycles=2, batch_size=100
+from tests.hpo import stores
+from tests.hpo.mirror.others import (
+    NAME,
+    OTHERS,
+    opened_by_others,
+    run,
+    shows_ours,
+    tell_all,
+    texts,
+    theirs,
 )
-
-
-class Watcher:
-    """Stops after so many log points, and lets others act at one of them."""
-
-    def __init__(
-        self,
-        stop_after: float = float("inf"),
-        at: int = 0,
-        act: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.stop_after, self.at, self.act = stop_after, at, act
-        self.n = 0
-        self.told: list[str] = []
-
-    def stop(self) -> bool:
-        return self.n >= self.stop_after
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-    def grew(self, experiment: Experiment) -> None: ...
-    def claimed(self, slots: object, n_updates: int) -> None: ...
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self.n += 1
-        if self.n == self.at:
-            self.act()
-
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None:
-        self.told.append(text)
-
-
-def run(
-    storage: Storage, watcher: Watcher | None = None, definition: StudyDefinition = FOUR
-) -> OpenStudy:
-    watcher = watcher or Watcher()
-    done = running.run(Order(definition, digits()), storage, watcher, watcher.stop)
-    return done.study
-
-
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda connection: to_json(connection, study.stored))
+from tests.hpo.reading import exported
 
 
 @pytest.fixture(scope="module")
@@ -93,27 +49,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'hpo.db'}"
 
 
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 @pytest.fixture
 def half(storage: Storage) -> OpenStudy:
     """A study whose trials were given back in the second cycle."""
-    return run(storage, Watcher(stop_after=100))
-
-
-opened_by_others: list[optuna.storages.RDBStorage] = []
-
-
-def theirs(url: str) -> optuna.Study:
-    """The study as a script of somebody's own opens it."""
-    backend = optuna.storages.RDBStorage(url)
-    opened_by_others.append(backend)
-    return optuna.load_study(study_name=NAME, storage=backend)
+    return run(storage, Recorder(stop_after=100))
 
 
 @pytest.fixture(autouse=True)
@@ -123,85 +65,6 @@ def closed() -> Iterator[None]:
     while opened_by_others:
         opened_by_others[-1].remove_session()
         opened_by_others.pop().engine.dispose()
-
-
-def texts(url: str, *, wrong: bool = True) -> list[str]:
-    return [f.text for f in examine(url) if f.is_wrong is wrong]
-
-
-def shows_ours(storage: Storage, study: OpenStudy, url: str) -> None:
-    """Optuna, freshly opened, has the results of ours and calls our best one the best."""
-    results = storage.write(lambda c: outcomes.results_of(c, study.uuid))
-    fresh = theirs(url)
-    complete = [
-        t for t in fresh.trials if t.state is TrialState.COMPLETE and "cell" in t.user_attrs
-    ]
-    assert sorted((t.user_attrs["cell"], t.value) for t in complete) == sorted(
-        (r.slot.cell, r.value) for r in results
-    )
-    for trial in complete:
-        assert trial.params == study.experiment.cells[trial.user_attrs["cell"]]
-        assert sorted(trial.intermediate_values) == [1, 2]
-        assert trial.intermediate_values[2] == trial.value
-    best = fresh.best_trial
-    assert best.value == max(r.value for r in results if r.value is not None)
-    assert best.user_attrs["attempt"] == 0
-    assert texts(url) == []
-    assert examine(url, repair=True) == examine(url)
-
-
-def tell_best(own: optuna.Study) -> None:
-    own.tell(own.ask().number, 0.999)
-
-
-def tell_all(own: optuna.Study) -> None:
-    for trial in own.trials:
-        own._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.999])
-
-
-def fail_zombies(own: optuna.Study) -> None:
-    for trial in own.trials:
-        if not trial.state.is_finished():
-            own._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-
-def prune(own: optuna.Study) -> None:
-    trial = own.ask()
-    trial.report(0.9, 2)
-    own.tell(trial, state=TrialState.PRUNED)
-
-
-def optimize(own: optuna.Study) -> None:
-    own.optimize(lambda trial: 0.9 + trial.suggest_float("x", 0, 0.09), n_trials=6)
-
-
-def optimize_and_fail(own: optuna.Study) -> None:
-    def objective(trial: optuna.Trial) -> float:
-        raise ValueError
-
-    own.optimize(objective, n_trials=3, catch=(ValueError,))
-
-
-def take_and_leave(own: optuna.Study) -> None:
-    own.ask().report(0.97, 2)
-
-
-def tell_what_is_infinite(own: optuna.Study) -> None:
-    own.tell(own.ask(), float("inf"))
-
-
-def only_in_long_tests(some: list[Callable[..., object]]) -> list[object]:
-    return [pytest.param(one, marks=pytest.mark.exhaustive) for one in some]
-
-
-OTHERS = [
-    tell_all,
-    fail_zombies,
-    optimize,
-    *only_in_long_tests(
-        [tell_best, prune, optimize_and_fail, take_and_leave, tell_what_is_infinite]
-    ),
-]
 
 
 @pytest.mark.parametrize("act", OTHERS)
@@ -243,11 +106,11 @@ def test_a_repair_shows_what_is_left_to_do_whatever_others_told(
 def test_what_others_tell_in_the_middle_of_training_disturbs_nothing(
     storage: Storage, url: str, act: Callable[[optuna.Study], None], undisturbed: str
 ) -> None:
-    watcher = Watcher(at=50, act=lambda: act(theirs(url)))
+    watcher = Recorder(at=50, act=lambda: act(theirs(url)))
 
     study = run(storage, watcher)
 
-    assert watcher.n == 4 * 40
+    assert watcher.n_points == 4 * 40
     assert exported(storage, study) == undisturbed
     shows_ours(storage, study, url)
 
@@ -301,7 +164,7 @@ def test_on_postgresql_too_what_others_told_edited_and_deleted_is_ours_again(
     postgresql_url: str, undisturbed: str
 ) -> None:
     opened = Storage(postgresql_url)
-    run(opened, Watcher(stop_after=100))
+    run(opened, Recorder(stop_after=100))
     tell_all(theirs(postgresql_url))
 
     study = run(opened)
@@ -401,12 +264,12 @@ def test_a_foreign_trial_that_optuna_takes_for_the_best_is_told_and_set_aside(
     assert "Optuna takes trial 4 for the best" in named.text
     assert "--repair" in named.remedy
 
-    watcher = Watcher()
+    watcher = Recorder()
     if repair:
         examine(url, repair=True)
     else:
         run(storage, watcher)
-        assert any("trial 4" in text for text in watcher.told)
+        assert any("trial 4" in text for text in watcher.warnings)
 
     shows_ours(storage, study, url)
     assert theirs(url).trials[4].user_attrs[TOLD] == f"COMPLETE with {value}"
@@ -422,7 +285,7 @@ def test_a_study_in_training_has_nothing_wrong_and_a_repair_takes_nothing_from_i
         found.extend(texts(url))
 
     found: list[str] = []
-    study = run(storage, Watcher(at=50, act=look))
+    study = run(storage, Recorder(at=50, act=look))
 
     assert found == []
     attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))

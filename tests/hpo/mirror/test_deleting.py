@@ -1,7 +1,7 @@
 """Deleting a study: whole or not at all, beside those who train it, whatever Optuna has of it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import ForeignStudy, StudyDeleted, StudyNotFound
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
 from hpo.mirror import deleting, optuna_tables
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.views.export import to_json
+from hpo.testing import Recorder
 from hpo.views.story import Story
 from model.data import digits
+from tests.hpo import stores
+from tests.hpo.reading import exported
 
 FOUR = StudyDefinition(
     name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=5, n_cycles=6, batch_size=100
@@ -32,42 +32,17 @@ FOUR = StudyDefinition(
 Command = Callable[..., Any]
 
 
-class Quiet(Story):
-    """Says nothing, and lets others know when so many log points are done."""
-
-    def __init__(self, reached: threading.Event | None = None, at: int = 0) -> None:
-        super().__init__()
-        self._reached, self._at, self._n = reached, at, 0
-        self.warnings: list[str] = []
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self._n += 1
-        if self._reached is not None and self._n >= self._at:
-            self._reached.set()
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
-    def claimed(self, slots: Any, n_updates: int) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-
-
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
+storage = stores.of_each_kind
 
 
 def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
     return running.run(
-        Order(FOUR, digits(), **options), storage, watcher or Quiet(), lambda: False
+        Order(FOUR, digits(), **options), storage, watcher or Recorder(), lambda: False
     ).study
 
 
-def exported(storage: Storage, study: OpenStudy) -> str:
-    return storage.write(lambda c: to_json(c, study.stored)).replace(study.stored.name, "NAME")
+def nameless(storage: Storage, study: OpenStudy) -> str:
+    return exported(storage, study).replace(study.stored.name, "NAME")
 
 
 def content(storage: Storage) -> dict[str, int]:
@@ -89,13 +64,13 @@ def content(storage: Storage) -> dict[str, int]:
 
 def test_no_row_of_a_deleted_study_is_left_in_any_table(storage: Storage) -> None:
     keeper = run(storage, name="keeper")
-    before, kept = content(storage), exported(storage, keeper)
+    before, kept = content(storage), nameless(storage, keeper)
     run(storage)
 
     deleting.delete(storage, "four-digits")
 
     assert content(storage) == before
-    assert exported(storage, keeper) == kept
+    assert nameless(storage, keeper) == kept
     with pytest.raises(StudyNotFound, match="it holds: keeper"):
         deleting.delete(storage, "four-digits")
 
@@ -141,7 +116,7 @@ def test_deleting_beside_a_run_ends_the_run_and_frees_the_name(
     if kind == "postgresql":
         url = request.getfixturevalue("postgresql_url")
     reached, ended = threading.Event(), []
-    watcher = Quiet(reached, at)
+    watcher = Recorder(at=at, act=reached.set)
 
     def train() -> None:
         with Storage(url) as mine:
@@ -165,7 +140,7 @@ def test_deleting_beside_a_run_ends_the_run_and_frees_the_name(
         assert studies.names(storage) == ["undisturbed"]
         assert optuna.get_all_study_names(storage.optuna) == ["undisturbed"]
         assert not any(finding.is_open for finding in examine(url))
-        assert exported(storage, run(storage)) == exported(storage, undisturbed)
+        assert nameless(storage, run(storage)) == nameless(storage, undisturbed)
 
 
 def test_deleting_waits_for_who_plans_the_study(storage: Storage, url: str) -> None:

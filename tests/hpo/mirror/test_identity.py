@@ -4,9 +4,7 @@ After each, every command works, results are ours, and a second repair finds not
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -18,178 +16,34 @@ from hpo.commands.doctor import examine
 from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
-from hpo.definition.grids import Values
 from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Slot
-from hpo.mirror import deleting, identity
+from hpo.mirror import deleting
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import study as studies
-from hpo.mirror.study import OpenStudy
+from hpo.testing import Recorder
 from hpo.views import overview
-from hpo.views.export import to_json
-from hpo.views.story import Story
 from model.data import digits
-
-FOUR = StudyDefinition(
-    name="four", grid=Values((1e-4, 1e-3, 1e-2, 1e-1)), n_s=5, n_cycles=2, batch_size=100
+from tests.hpo import stores
+from tests.hpo.mirror.changes import (
+    CHANGES,
+    FOUR,
+    OFTEN,
+    Change,
+    copy,
+    exported,
+    forget,
+    is_shown,
+    optunas_names,
+    rename,
+    run,
+    states,
+    wrong,
 )
-Change = Callable[[Storage, str], None]
 
-
-class Quiet(Story):
-    """Says nothing; does something in the middle of the training."""
-
-    def __init__(self, then: Callable[[], None] | None = None, at: int = 30) -> None:
-        super().__init__()
-        self._then, self._at, self._n = then, at, 0
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self._n += 1
-        if self._then is not None and self._n == self._at:
-            self._then()
-
-    def began(self, title: str, experiment: Experiment, n_updates: int) -> None: ...
-    def claimed(self, slots: Any, n_updates: int) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-    def grew(self, experiment: Experiment) -> None: ...
-
-
-@pytest.fixture
-def storage(url: str) -> Iterator[Storage]:
-    opened = Storage(url)
-    yield opened
-    opened.close()
-
-
-def run(storage: Storage, watcher: Story | None = None, **options: Any) -> OpenStudy:
-    outcome = running.run(
-        Order(FOUR, digits(), **options), storage, watcher or Quiet(), lambda: False
-    )
-    assert outcome.n_missing == 0
-    return outcome.study
-
-
-def exported(storage: Storage, uuid: str) -> str:
-    def read(connection: sa.Connection) -> str:
-        stored = rows.study_by_uuid(connection, uuid)
-        assert stored is not None
-        return to_json(connection, stored).replace(stored.name, "NAME")
-
-    return storage.write(read)
-
-
-def wrong(url: str, *, repair: bool = False) -> list[str]:
-    return [finding.text for finding in examine(url, repair=repair) if finding.is_open]
-
-
-def optunas_names(storage: Storage) -> list[str]:
-    return sorted(optuna.get_all_study_names(storage.optuna))
-
-
-def states(storage: Storage, name: str) -> list[TrialState]:
-    return [t.state for t in optuna.load_study(study_name=name, storage=storage.optuna).trials]
-
-
-def is_shown(storage: Storage, study: OpenStudy) -> None:
-    """Optuna's study of ours has a complete trial with our value for every attempt of ours."""
-    attempts = storage.write(lambda c: rows.attempts_of(c, study.uuid))
-    results = {r.slot: r.value for r in storage.write(lambda c: outcomes.results_of(c, study.uuid))}
-    standing = storage.write(lambda c: identity.of(c, study.uuid))
-    assert standing is not None
-    assert standing.shown is not None
-    assert standing.is_recorded
-    shown = optuna.load_study(study_name=standing.shown.name, storage=storage.optuna)
-    trials = {trial._trial_id: trial for trial in shown.trials}
-    for attempt in attempts:
-        assert attempt.trial_id is not None
-        assert trials[attempt.trial_id].state is TrialState.COMPLETE
-        assert trials[attempt.trial_id].value == results[attempt.slot]
-    assert len(trials) == len(attempts)
-
-
-def copy(storage: Storage, source: str, target: str) -> None:
-    optuna.copy_study(
-        from_study_name=source,
-        from_storage=storage.optuna,
-        to_storage=storage.optuna,
-        to_study_name=target,
-    )
-
-
-def rename(storage: Storage, source: str, target: str) -> None:
-    """Do what optuna-dashboard does."""
-    old = optuna.load_study(study_name=source, storage=storage.optuna)
-    new = optuna.create_study(study_name=target, storage=storage.optuna, directions=old.directions)
-    new.add_trials(old.get_trials(deepcopy=False))
-    for key, value in old.user_attrs.items():
-        new.set_user_attr(key, value)
-    storage.optuna.delete_study(old._study_id)
-
-
-def rename_in_place(storage: Storage, source: str, target: str) -> None:
-    table = optunas.studies
-    change = table.update().where(table.c.study_name == source).values(study_name=target)
-    storage.write(lambda connection: connection.execute(change))
-
-
-def forget(storage: Storage, name: str) -> None:
-    optuna.delete_study(study_name=name, storage=storage.optuna)
-
-
-def replace_by_another(storage: Storage, name: str) -> None:
-    forget(storage, name)
-    other = optuna.create_study(study_name=name, storage=storage.optuna)
-    for _ in range(6):  # on SQLite they get ids of the trials that were deleted
-        other.ask()
-
-
-def forget_by_halves(storage: Storage, name: str) -> None:
-    """Delete the row of the study alone, as SQLite lets one do, and begin another with its id."""
-    if storage.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL does not let a study go before its trials")
-    table = optunas.studies
-    gone = table.delete().where(table.c.study_name == name)
-    storage.write(lambda connection: connection.execute(gone))
-
-
-#: What others do to the study "four-digits", and the name that it has in Optuna afterwards.
-CHANGES: dict[str, tuple[Change, str, str]] = {
-    "copied": (lambda s, n: copy(s, n, "backup"), "four-digits", "four-digits"),
-    "copied twice": (
-        lambda s, n: (copy(s, n, "backup"), copy(s, "backup", "again"))[0],
-        "four-digits",
-        "four-digits",
-    ),
-    "renamed": (lambda s, n: rename(s, n, "mine"), "mine", "mine"),
-    "renamed with an odd name": (lambda s, n: rename(s, n, "my, study!"), *2 * ("my, study!",)),
-    "renamed there and back": (
-        lambda s, n: (rename(s, n, "mine"), rename(s, "mine", n))[0],
-        "four-digits",
-        "four-digits",
-    ),
-    "renamed in place": (lambda s, n: rename_in_place(s, n, "mine"), "mine", "mine"),
-    "deleted": (forget, "four-digits", "four-digits"),
-    "deleted by halves": (forget_by_halves, "four-digits", "four-digits"),
-    "replaced": (replace_by_another, "four-digits", "four-digits-hpo"),
-    "deleted, restored from a copy": (
-        lambda s, n: (copy(s, n, "backup"), forget(s, n), copy(s, "backup", n))[0],
-        "four-digits",
-        "four-digits",
-    ),
-    "deleted with two copies left": (
-        lambda s, n: (copy(s, n, "one"), copy(s, n, "two"), forget(s, n))[0],
-        "four-digits",
-        "four-digits",
-    ),
-}
-
-
-#: In every run of the tests; the rest is for the long ones.
-OFTEN = ("copied", "renamed", "deleted", "replaced")
+storage = stores.of_each_kind
 
 
 @pytest.fixture(
@@ -268,7 +122,7 @@ def test_what_others_did_during_a_run_neither_splits_nor_loses_a_study(
     act, name, _ = change
     undisturbed = run(storage, name="undisturbed")
 
-    study = run(storage, Quiet(lambda: act(storage, "four-digits")))
+    study = run(storage, Recorder(at=30, act=lambda: act(storage, "four-digits")))
 
     assert exported(storage, study.uuid) == exported(storage, undisturbed.uuid)
     assert study.stored.name == name
@@ -355,13 +209,11 @@ def test_a_renamed_study_answers_to_both_names_but_is_deleted_by_its_own(
 def test_a_deleted_study_is_said_to_be_shown_again(storage: Storage) -> None:
     run(storage)
     forget(storage, "four-digits")
-    said: list[str] = []
-    watcher = Quiet()
-    watcher.warn = said.append  # type: ignore[method-assign]
+    watcher = Recorder()
 
     run(storage, watcher)
 
-    assert said == [
+    assert watcher.warnings == [
         "Another tool deleted 'four-digits' from Optuna's tables; it is shown there again, and nothing "
         "is lost."
     ]
@@ -406,7 +258,7 @@ def test_a_trial_of_somebody_else_with_an_old_id_of_ours_is_left_as_it_is(
         for _ in range(6):
             other.ask()
 
-    study = run(storage, Quiet(act))
+    study = run(storage, Recorder(at=30, act=act))
 
     assert states(storage, "other") == [TrialState.RUNNING] * 6
     is_shown(storage, study)
@@ -423,7 +275,7 @@ def test_a_pruned_study_goes_on_whatever_others_do_to_it(
     with Storage(url) as storage:
         for at in (10, 45, 90):
             change, _, _ = CHANGES[act]
-            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            watcher = Recorder(at=at, act=lambda: change(storage, "four-digits"))  # noqa: B023
             outcome = running.run(Order(definition, digits()), storage, watcher, lambda: False)
             assert outcome.n_missing == 0
             assert outcome.after.failed == {}
@@ -443,11 +295,11 @@ def test_a_search_goes_on_to_the_same_end_whatever_others_do_to_it(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     with Storage(url) as storage:
         alone = running.run(
-            Order(search, digits(), name="undisturbed"), storage, Quiet(), lambda: False
+            Order(search, digits(), name="undisturbed"), storage, Recorder(), lambda: False
         ).study
         for at in (10, 100, 200):
             change, _, _ = CHANGES[act]
-            watcher = Quiet(lambda: change(storage, "four-digits"), at)  # noqa: B023
+            watcher = Recorder(at=at, act=lambda: change(storage, "four-digits"))  # noqa: B023
             outcome = running.run(Order(search, digits()), storage, watcher, lambda: False)
             assert exported(storage, outcome.study.uuid) == exported(storage, alone.uuid)
             assert wrong(url) == []

@@ -17,8 +17,8 @@ from hpo.database import decisions
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.records import Slot
 from hpo.mirror.study import grow, present
+from hpo.testing import Recorder
 from hpo.views.export import to_json
 from hpo.views.story import Story
 from model.data import digits
@@ -34,23 +34,11 @@ def with_replicates(n: int) -> StudyDefinition:
     return dataclasses.replace(HALVED, replicates=n)
 
 
-class Growing(Story):
-    """Lets another command act once this one has come to a certain log point."""
-
-    def __init__(self, moment: int, act: Callable[[], object]) -> None:
-        super().__init__()
-        self._left = moment
-        self._act = act
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        super().advanced(slot, n_updates, accuracy)
-        self._left -= 1
-        if self._left == 0:
-            self._act()
-
-
 def run(
-    url: str, n: int, story: Story | None = None, stop: Callable[[], bool] = lambda: False
+    url: str,
+    n: int,
+    story: Story | Recorder | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> running.Outcome:
     storage = Storage(url, stop)
     outcome = running.run(
@@ -102,7 +90,7 @@ def test_whenever_a_halved_study_grows_the_result_is_the_same(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
 
-    run(url, 1, Growing(moment, lambda: submit(url, 3)))
+    run(url, 1, Recorder(at=moment, act=lambda: submit(url, 3)))
     outcome = run(url, 3)
 
     assert outcome.after.is_complete
@@ -112,7 +100,7 @@ def test_whenever_a_halved_study_grows_the_result_is_the_same(
 def test_a_study_that_grows_is_finished_by_the_run_that_it_grew_under(
     url: str, grown: Callable[..., str]
 ) -> None:
-    outcome = run(url, 1, Growing(25, lambda: submit(url, 3)))
+    outcome = run(url, 1, Recorder(at=25, act=lambda: submit(url, 3)))
 
     assert outcome.after.is_complete
     assert export(url, outcome) == grown(1, 3)
@@ -126,7 +114,7 @@ def test_a_study_may_grow_twice_while_it_runs(tmp_path: Path, grown: Callable[..
         submit(url, 2)
         submit(url, 4)
 
-    outcome = run(url, 1, Growing(60, twice))
+    outcome = run(url, 1, Recorder(at=60, act=twice))
 
     assert outcome.after.is_complete
     assert export(url, outcome) == grown(1, 2, 4)
@@ -139,10 +127,10 @@ def test_a_study_that_grew_while_it_was_interrupted_goes_on_the_same_way(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     told: list[bool] = []
 
-    first = run(url, 1, Growing(moment, lambda: told.append(True)), lambda: bool(told))
+    first = run(url, 1, Recorder(at=moment, act=lambda: told.append(True)), lambda: bool(told))
     assert not first.after.is_complete
     told.clear()
-    second = run(url, 3, Growing(moment, lambda: told.append(True)), lambda: bool(told))
+    second = run(url, 3, Recorder(at=moment, act=lambda: told.append(True)), lambda: bool(told))
     assert not second.after.is_complete
     third = run(url, 1)
 
@@ -203,7 +191,7 @@ def test_a_cell_that_was_cut_is_cut_in_what_the_study_grew_by(
     tmp_path: Path, grown: Callable[..., str]
 ) -> None:
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    outcome = run(url, 1, Growing(5, lambda: submit(url, 3)))
+    outcome = run(url, 1, Recorder(at=5, act=lambda: submit(url, 3)))
     storage = Storage(url)
     known = storage.write(lambda c: decisions.decided(c, outcome.study.uuid))
     storage.close()

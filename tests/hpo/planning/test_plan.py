@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,11 @@ from hpo.database import fleet, outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
-from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot
 from hpo.mirror import study as studies
 from hpo.planning import plan
 from hpo.planning.plan import MAX_FAILURES, MAX_FAILURES_IN_ALL, retry, stands
-from hpo.training.phases import Phases
+from hpo.testing import Recorder
 from hpo.training.trainer import Trainer
 from hpo.views.export import to_json
 from model.data import digits
@@ -29,41 +27,13 @@ FOUR = StudyDefinition(
 BAD = Slot(2, 0)
 
 
-class Watcher:
-    """Remembers which cells were trained together, and warnings."""
-
-    def __init__(self) -> None:
-        self.stacks: list[list[int]] = []
-        self.warnings: list[str] = []
-
-    def began(self, title: str, experiment: Experiment, n_missing: int) -> None: ...
-
-    def claimed(self, slots: Sequence[Slot], n_updates: int) -> None:
-        self.stacks.append([slot.cell for slot in slots])
-
-    def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None: ...
-    def ended(self, slot: Slot, outcome: str, value: float | None) -> None: ...
-
-    def spent(self, phases: Phases) -> None: ...
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+@pytest.fixture
+def watcher() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def watcher() -> Watcher:
-    return Watcher()
-
-
-@pytest.fixture
-def run(storage: Storage, watcher: Watcher) -> Callable[[], running.Outcome]:
+def run(storage: Storage, watcher: Recorder) -> Callable[[], running.Outcome]:
     return lambda: running.run(Order(FOUR, digits()), storage, watcher, lambda: False)
 
 
@@ -96,7 +66,7 @@ REASON = "FloatingPointError: always the same"
 
 
 def test_a_cell_that_fails_three_times_for_one_reason_is_reported_and_left(
-    storage: Storage, watcher: Watcher, run: Callable[[], running.Outcome], fail: Any
+    storage: Storage, watcher: Recorder, run: Callable[[], running.Outcome], fail: Any
 ) -> None:
     tried = fail(itertools.repeat("always the same"))
 
@@ -158,7 +128,7 @@ def test_retry_gives_a_new_chance_and_the_export_is_as_if_nothing_had_failed(
     outcome = run()
     assert (outcome.n_missing, outcome.after.failed) == (0, {})
     other = Storage(f"sqlite:///{tmp_path / 'other.db'}")
-    whole = running.run(Order(FOUR, digits()), other, Watcher(), lambda: False).study
+    whole = running.run(Order(FOUR, digits()), other, Recorder(), lambda: False).study
     here = storage.write(lambda c: to_json(c, study.stored))
     assert here == other.write(lambda c: to_json(c, whole.stored))
     other.close()
@@ -232,7 +202,7 @@ def test_failures_that_are_never_the_same_end_too_and_are_forgiven_together(
 
 @pytest.mark.parametrize("reason", [fleet.DIED, fleet.SILENT])
 def test_deaths_do_not_count_and_leave_the_stack_together(
-    storage: Storage, watcher: Watcher, run: Callable[[], running.Outcome], reason: str
+    storage: Storage, watcher: Recorder, run: Callable[[], running.Outcome], reason: str
 ) -> None:
     study, _ = running.submit(Order(FOUR, digits()), storage)
     for _ in range(5):
@@ -244,7 +214,7 @@ def test_deaths_do_not_count_and_leave_the_stack_together(
     outcome = run()
 
     assert outcome.n_missing == 0
-    assert watcher.stacks == [[0, 1, 2, 3]]
+    assert watcher.stacks == [[Slot(cell, 0) for cell in range(4)]]
     assert len(history(storage, outcome, BAD)) == 6
 
 

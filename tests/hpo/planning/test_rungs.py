@@ -1,86 +1,26 @@
-"""Synchronous halving: one decision a rung, whatever the order, the workers and the deaths."""
+"""Synchronous halving: one decision a rung, whatever the order of completion."""
 
 import dataclasses
-import itertools
-import json
-import os
 import random
-import signal
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import optuna
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import TrialState
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from hpo.commands import doctor, running
-from hpo.commands.request import Order
-from hpo.data.source import Source
 from hpo.database import decisions, outcomes, rows, tables
-from hpo.database.storage import Storage
-from hpo.definition.grids import Logarithmic, Values
-from hpo.definition.study import StudyDefinition
+from hpo.definition.grids import Values
 from hpo.experiment.records import Point, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
-from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
-from hpo.planning.plan import plan
 from hpo.training.trainer import facts
-from hpo.views.export import to_json
-from hpo.views.story import Story
 from model.data import digits
+from tests.hpo.planning.halved import HALVED
 
 pytestmark = pytest.mark.sqlite_first
-
-HALVED = StudyDefinition(
-    name="halved", grid=Logarithmic(-5, -1, 10), n_s=10, n_cycles=3, batch_size=50, pruner="halving"
-)
-DIGITS = Source(spec="digits", name="digits")
-
-
-def run(url: str, definition: StudyDefinition = HALVED, n_workers: int = 1) -> OpenStudy:
-    storage = Storage(url)
-    outcome = running.run(
-        Order(definition, digits(), source=DIGITS),
-        storage,
-        Story(),
-        lambda: False,
-        n_workers=n_workers,
-    )
-    storage.close()
-    assert outcome.n_missing == 0
-    return outcome.study
-
-
-def exported(url: str, study: OpenStudy) -> str:
-    return read(url, lambda connection: to_json(connection, study.stored))
-
-
-def read(url: str, action: Callable[[sa.Connection], Any]) -> Any:
-    engine = sa.create_engine(url)
-    with engine.connect() as connection:
-        found = action(connection)
-    engine.dispose()
-    return found
-
-
-def entries(url: str, study: OpenStudy) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(exported(url, study))["trials"]
-    return found
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The export of a run by one worker that nothing disturbed."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('undisturbed') / 'hpo.db'}"
-    return exported(url, run(url))
-
 
 # --- the decision
 
@@ -114,8 +54,6 @@ def test_the_order_of_the_table_does_not_matter(order: list[int], values: list[f
     table = dict(enumerate(values))
     assert rungs.survivors({cell: table[cell] for cell in order}, 4) == rungs.survivors(table, 4)
 
-
-# --- the record of it, for any order of completion
 
 N_REPLICATES = 2
 EXPERIMENT = resolve(
@@ -184,6 +122,9 @@ def played(engine: Engine, rng: random.Random) -> tuple[Any, Any]:
     return known, results
 
 
+# --- the record of it, for any order of completion
+
+
 @pytest.mark.long
 def test_every_order_of_completion_gives_the_same_decisions(empty: Engine) -> None:
     expected = played(empty, random.Random(0))
@@ -196,216 +137,3 @@ def test_every_order_of_completion_gives_the_same_decisions(empty: Engine) -> No
         assert played(empty, rng) == expected
 
     in_any_order()
-
-
-# --- whole studies
-
-
-def test_a_study_is_halved_at_the_end_of_each_cycle(undisturbed: str) -> None:
-    trials = json.loads(undisturbed)["trials"]
-    assert [trial["cell"] for trial in trials] == list(range(10))
-    cycles = [trial["cycles"] for trial in trials]
-    assert sorted(cycles) == [1] * 5 + [2] * 2 + [3] * 3
-    for trial in trials:
-        assert trial["state"] == ("complete" if trial["cycles"] == 3 else "pruned")
-        assert trial["curve"]["update"][-1] == 20 * trial["cycles"]
-        assert trial["value"] == trial["curve"]["validation"]["accuracy"][-1]
-    after = {trial["cell"]: trial["curve"]["validation"]["accuracy"][9 * 2 + 1] for trial in trials}
-    chosen = sorted(after, key=lambda cell: (-after[cell], cell))[:5]
-    assert sorted(t["cell"] for t in trials if t["cycles"] > 1) == sorted(chosen)
-
-
-def test_forty_percent_of_the_updates_of_fine_are_saved(undisturbed: str) -> None:
-    cycles = [trial["cycles"] for trial in json.loads(undisturbed)["trials"]]
-    assert sum(cycles) == 18  # of 30
-
-
-@pytest.mark.parametrize("n_workers", [1, 2, pytest.param(4, marks=pytest.mark.long)])
-def test_the_number_of_workers_changes_nothing(url: str, undisturbed: str, n_workers: int) -> None:
-    assert exported(url, run(url, n_workers=n_workers)) == undisturbed
-
-
-def test_narrow_stacks_do_not_block_each_other(
-    tmp_path: Any, undisturbed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "hpo.training.trainer.WIDTH", 3
-    )  # one worker, ten cells: four stacks a rung
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    assert exported(url, run(url)) == undisturbed
-
-
-def test_a_survivor_ends_with_the_bits_of_a_run_without_a_pruner(tmp_path: Any) -> None:
-    whole = f"sqlite:///{tmp_path / 'whole.db'}"
-    cut = f"sqlite:///{tmp_path / 'cut.db'}"
-    unpruned = entries(whole, run(whole, dataclasses.replace(HALVED, pruner="none")))
-    for entry in entries(cut, run(cut)):
-        if entry["state"] == "complete":
-            assert entry == unpruned[entry["cell"]]
-
-
-def test_optuna_shows_cut_trials_as_pruned(tmp_path: Any) -> None:
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    study = run(url)
-    storage = Storage(url)
-    shown = optuna.load_study(study_name="halved-digits", storage=storage.optuna)
-    expected = {entry["cell"]: entry for entry in entries(url, study)}
-    for trial in shown.trials:
-        entry = expected[trial.user_attrs["cell"]]
-        complete = entry["state"] == "complete"
-        assert trial.state is (TrialState.COMPLETE if complete else TrialState.PRUNED)
-        assert trial.last_step == entry["cycles"]
-        assert trial.value == entry["value"]
-    storage.close()
-    assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
-
-
-def test_a_cell_stops_in_all_its_replicates_by_their_mean(url: str) -> None:
-    study = run(url, dataclasses.replace(HALVED, replicates=2, grid=Logarithmic(-5, -1, 6)))
-    cycles: dict[int, set[int]] = {}
-    for entry in entries(url, study):
-        cycles.setdefault(entry["cell"], set()).add(entry["cycles"])
-    assert all(len(found) == 1 for found in cycles.values())
-    assert sorted(min(found) for found in cycles.values()) == [1, 1, 1, 2, 3, 3]
-
-
-def test_replicates_that_come_later_are_trained_for_the_survivors_alone(url: str) -> None:
-    before = entries(url, run(url))
-    study = run(url, dataclasses.replace(HALVED, replicates=2))
-    after = entries(url, study)
-    assert [entry for entry in after if entry["replicate"] == 0] == before
-    added = {entry["cell"]: entry for entry in after if entry["replicate"] == 1}
-    for entry in before:
-        new = added[entry["cell"]]
-        assert new["state"] == entry["state"]
-        assert new["cycles"] == (3 if entry["state"] == "complete" else 0)
-
-
-def test_a_study_whose_cells_all_diverge_ends(url: str) -> None:
-    wild = dataclasses.replace(HALVED, grid=Values((0.0, 1e-12)), eta_max=1e11)
-    states = {entry["state"] for entry in entries(url, run(url, wild))}
-    assert states == {"diverged"}
-
-
-def test_a_cell_that_fails_again_and_again_holds_nobody_up(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    from hpo.workers import worker
-
-    original = worker._train
-
-    def fails(*args: Any) -> None:
-        if 0 in args[2].attempts:
-            raise ValueError("cell 0 cannot be trained")
-        original(*args)
-
-    monkeypatch.setattr(worker, "_train", fails)
-    storage = Storage(url)
-    outcome = running.run(Order(HALVED, digits()), storage, Story(), lambda: False)
-    storage.close()
-    assert list(outcome.after.failed) == [Slot(0, 0)]
-    assert outcome.n_counted == 9
-    assert read(url, lambda c: 0 not in decisions.decided(c, outcome.study.uuid)[1])
-
-
-# --- deaths at a rung
-
-
-class Death:
-    """The process is gone right after its n-th commit."""
-
-    def __init__(self, n: int) -> None:
-        self.n_left = n
-        event.listen(Engine, "commit", self._at_commit)
-
-    def _at_commit(self, connection: sa.Connection) -> None:
-        self.n_left -= 1
-        if self.n_left == 0:
-            connection.connection.dbapi_connection.commit()  # type: ignore[union-attr]
-            os._exit(9)
-
-
-def dies(url: str, n: int) -> bool:
-    """Run the study in a process that dies after its n-th commit; tell whether it came to that."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(60)
-            Death(n)
-            run(url)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 9)
-    return code == 9
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param(9, marks=pytest.mark.long, id="sampled"),
-        pytest.param(1, marks=pytest.mark.exhaustive, id="all"),
-    ],
-)
-def test_a_death_between_any_two_commits_changes_no_decision(
-    tmp_path: Any, undisturbed: str, step: int
-) -> None:
-    n_deaths = 0
-    for n in itertools.count(1, step):
-        url = f"sqlite:///{tmp_path / f'{n}.db'}"
-        if not dies(url, n):
-            break
-        n_deaths += 1
-        assert exported(url, run(url)) == undisturbed
-        assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
-    assert n_deaths >= 35 / step
-
-
-def test_a_death_changes_no_decision_on_postgresql(postgresql_url: str, undisturbed: str) -> None:
-    for n in (30, 15):  # around its rungs, each time as it then stands
-        assert dies(postgresql_url, n)
-    assert exported(postgresql_url, run(postgresql_url)) == undisturbed
-
-
-# --- Optuna's pruners
-
-
-@pytest.mark.parametrize(
-    "pruner",
-    [
-        "median:n_startup_trials=1",
-        "percentile:percentile=50,n_startup_trials=1",
-        "async-halving:reduction_factor=2",
-        "hyperband:max_resource=3,reduction_factor=2",
-        "threshold:lower=1.0",
-        "patient:patience=0",
-        "wilcoxon",
-    ],
-)
-def test_optunas_pruners_cut_at_cycle_ends(tmp_path: Any, pruner: str) -> None:
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    study = run(url, dataclasses.replace(HALVED, pruner=pruner))
-    found = entries(url, study)
-    assert len(found) == 10
-    for entry in found:
-        assert (entry["state"] == "complete") == (entry["cycles"] == 3)
-        assert entry["state"] in ("complete", "pruned")
-    if pruner.startswith("threshold"):  # no accuracy is above 1
-        assert {entry["cycles"] for entry in found} == {1}
-    assert [f.text for f in doctor.examine(url) if f.is_wrong] == []
-
-
-def test_planning_again_changes_no_decision(tmp_path: Any, undisturbed: str) -> None:
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    study = run(url)
-    storage = Storage(url)
-    again = plan(dataclasses.replace(study, storage=storage))
-    storage.close()
-    assert again.n_counted == again.n_slots == 10
-    assert exported(url, study) == undisturbed

@@ -1,6 +1,6 @@
 """Which pictures are written, for a training and for a study."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,6 @@ SPACE = Space(
     finalists=2,
 )
 SEARCH = StudyDefinition(name="space", space=SPACE, batch_size=100, n_cycles=1)
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield storage
-    storage.close()
 
 
 def ran(

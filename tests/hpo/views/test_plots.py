@@ -1,14 +1,10 @@
 """Pictures are real files, complete or absent, and show each value where it belongs."""
 
-import io
 import os
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,67 +12,22 @@ import pytest
 from hpo.errors import OutputError
 from hpo.views import plots
 from hpo.views.plots import Curve
-
-NAN, INF = float("nan"), float("inf")
-UPDATES = [50 * k for k in range(1, 21)]  # one cycle of n_s = 500
-QUANTITIES = ("cost", "loss", "accuracy")
-
-
-def part(cost: list[float]) -> dict[str, list[float]]:
-    return {"cost": cost, "loss": cost, "accuracy": [0.3 + 0.01 * k for k in range(len(cost))]}
-
-
-def falling(n: int = 20, start: float = 2.3) -> dict[str, list[float]]:
-    return part([start * 0.97**k for k in range(n)])
-
-
-def curve_of(costs: list[float]) -> Curve:
-    return Curve(UPDATES[: len(costs)], part(costs), part(costs))
-
-
-def empty() -> dict[str, list[float]]:
-    return {quantity: [] for quantity in QUANTITIES}
-
-
-def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG file, after checking every chunk and all its pixels."""
-    content = path.read_bytes()
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    position, names, pixels = 8, [], b""
-    while position < len(content):
-        (length,) = struct.unpack(">I", content[position : position + 4])
-        chunk = content[position + 4 : position + 8 + length]
-        (checksum,) = struct.unpack(">I", content[position + 8 + length : position + 12 + length])
-        assert zlib.crc32(chunk) == checksum
-        names.append(chunk[:4])
-        pixels += chunk[4:] if chunk[:4] == b"IDAT" else b""
-        position += 12 + length
-    width, height = struct.unpack(">II", content[16:24])
-    assert (names[0], names[-1]) == (b"IHDR", b"IEND")
-    assert len(zlib.decompress(pixels)) == height * (4 * width + 1)  # RGBA, a filter byte a row
-    return width, height
-
-
-def lines(axes: Any) -> list[Any]:
-    return list(axes.get_lines())
-
-
-def line(axes: Any, label: str) -> Any:
-    (found,) = (one for one in lines(axes) if one.get_label() == label)
-    return found
-
-
-def legend_of(figure: Any) -> list[str]:
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-
-
-def save_example_curves(path: Path) -> None:
-    curve = Curve(UPDATES, falling(), falling())
-    plots.save_curves(path, curve, title="final", cycle_ends=[1000], test_accuracy=0.507)
-
-
-def save_example_rate(path: Path) -> None:
-    plots.save_learning_rate(path, [0.1, 0.2, 0.1], eta_min=0.1, eta_max=0.2, title="rate")
+from tests.hpo.views.pictures import (
+    INF,
+    NAN,
+    QUANTITIES,
+    UPDATES,
+    curve_of,
+    empty,
+    falling,
+    legend_of,
+    line,
+    lines,
+    part,
+    png_size,
+    save_example_curves,
+    save_example_rate,
+)
 
 
 def save_example_weights(path: Path) -> None:
@@ -277,209 +228,6 @@ def test_a_constant_rate_or_none_at_all_can_be_drawn(
     plots.save_learning_rate(tmp_path / "a.png", rates, eta_min=eta, eta_max=eta, title="rate")
 
     assert png_size(tmp_path / "a.png") == (1200, 500)
-
-
-def drawn_weights(w1: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
-    figure = plots.figure_of_first_layer(w1, image_shape, title="weights")
-    assert figure is not None
-    (image,) = figure.axes[0].get_images()
-    assert image.origin == "upper"
-    assert not figure.axes[0].axison
-    return np.asarray(image.get_array())
-
-
-@pytest.mark.parametrize(
-    ("image_shape", "flat_index"),
-    [
-        ((3, 4, 6), 1 * 24 + 0 * 6 + 5),  # channels first: green, row 0, column 5
-        ((4, 6, 3), (0 * 6 + 5) * 3 + 1),  # channels last: the same pixel
-    ],
-)
-def test_a_colour_weight_is_drawn_at_its_row_column_and_channel(
-    image_shape: tuple[int, ...], flat_index: int
-) -> None:
-    w1 = np.zeros((72, 2), np.float32)
-    w1[0, 0] = 1.0  # top left, red, of the first unit
-    w1[flat_index, 1] = -2.0
-    drawn = drawn_weights(w1, image_shape)
-
-    first, second = drawn[:4, :6], drawn[:4, 7:13]  # a gap of one between them
-    assert first[0, 0].tolist() == [255, 128, 128]
-    assert (first.reshape(-1, 3)[1:] == 128).all()
-    assert second[0, 5].tolist() == [128, 1, 128]
-    assert (second == 128).sum() == 71
-    assert (drawn[:, 6] == 255).all()
-
-
-def test_a_grey_weight_is_drawn_upright() -> None:
-    w1 = np.zeros((6, 1))
-    w1[0, 0], w1[2, 0], w1[3, 0] = 1.0, 0.5, -1.0  # 2 rows of 3
-
-    assert drawn_weights(w1, (2, 3)).tolist() == [[255, 128, 192], [1, 128, 128]]
-
-
-def test_fifty_units_stand_in_five_rows_of_ten_in_order() -> None:
-    w1 = np.zeros((16, 50))
-    w1[0, 10] = 1.0  # the first unit of the second row
-
-    drawn = drawn_weights(w1, (4, 4))
-    assert drawn.shape == (5 * 5 - 1, 10 * 5 - 1)
-    assert drawn[5, 0] == 255
-    assert (drawn[5:9, 0:4] == 128).sum() == 15
-
-
-def test_each_image_has_its_own_scale() -> None:
-    w1 = np.array([[1e-6, 100.0], [-1e-6, 50.0]])
-
-    assert plots.weight_images(w1, (1, 2)).tolist() == [  # type: ignore[union-attr]
-        [[[255], [1]]],
-        [[[255], [192]]],
-    ]
-
-
-@pytest.mark.parametrize("weight", [0.0, 3.0, -3.0, NAN, INF, 5e-324, 1.7e308])
-@pytest.mark.parametrize("m", [1, 53])
-def test_constant_or_lost_weights_are_drawn_without_a_warning(
-    weight: float, m: int, tmp_path: Path
-) -> None:
-    w1 = np.full((64, m), weight)
-
-    assert plots.save_first_layer(tmp_path / "w.png", w1, (8, 8), title="weights") is True
-    png_size(tmp_path / "w.png")
-
-
-@pytest.mark.parametrize(
-    ("shape", "image_shape"),
-    [
-        ((64, 50), ()),  # flat rows
-        ((64, 50), (64,)),
-        ((64, 50), (8, 9)),  # other pixels than weights
-        ((50, 5), (5, 5, 2)),  # two channels are no colours
-        ((64, 0), (8, 8)),  # no units
-    ],
-)
-def test_weights_that_are_no_images_are_not_drawn(
-    shape: tuple[int, int], image_shape: tuple[int, ...], tmp_path: Path
-) -> None:
-    drawn = plots.save_first_layer(tmp_path / "w.png", np.ones(shape), image_shape, title="none")
-
-    assert drawn is False
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_accuracies_are_joined_in_the_order_of_lambda_without_the_missing() -> None:
-    figure = plots.figure_of_accuracy_against_lambda(
-        [1e-1, 1e-5, 1e-3, 1e-4, 1e-2],
-        [0.2, 0.5, 0.6, None, NAN],
-        title="joint",
-        best=2,
-        logarithmic=True,
-    )
-    (axes,) = figure.axes
-
-    assert axes.get_xscale() == "log"
-    assert list(line(axes, "validation accuracy").get_xdata()) == [1e-5, 1e-3, 1e-1]
-    assert list(line(axes, "validation accuracy").get_ydata()) == [0.5, 0.6, 0.2]
-    star = line(axes, "best: λ = 0.001, accuracy 0.6000")
-    assert (list(star.get_xdata()), list(star.get_ydata())) == ([1e-3], [0.6])
-    assert "best: λ = 0.001, accuracy 0.6000" in legend_of(figure)
-
-
-def test_diverged_cells_are_crosses_at_the_bottom() -> None:
-    (axes,) = plots.figure_of_accuracy_against_lambda(
-        [0.1, 0.2, 0.3],
-        [0.5, 0.4, None],
-        title="fine",
-        best=0,
-        logarithmic=False,
-        diverged=[False, True, True],
-    ).axes
-
-    crosses = line(axes, "diverged")
-    assert (axes.get_xscale(), crosses.get_marker()) == ("linear", "x")
-    assert list(crosses.get_xdata()) == [0.2, 0.3]
-    heights = axes.transAxes.inverted().transform(
-        crosses.get_transform().transform(np.column_stack(crosses.get_data()))
-    )[:, 1]
-    assert heights == pytest.approx(0.03)
-    assert list(line(axes, "validation accuracy").get_xdata()) == [0.1]
-
-
-@pytest.mark.parametrize(
-    ("lambdas", "accuracies", "best", "diverged"),
-    [
-        ([], [], None, []),
-        ([1e-3], [0.5], 0, []),
-        ([1e-3, 1e-2], [None, NAN], None, [True, True]),  # nothing but diverged cells
-        ([1e-3, 1e-2], [None, 0.5], 0, [True]),  # a best cell without a value, a short list
-        ([0.0, 1e-2], [0.5, 0.5], 0, []),  # no place for 0 on a logarithmic axis
-        ([1e-3, 1e-2], [1.0, 1.0], 0, []),
-    ],
-)
-def test_incomplete_studies_are_drawn_without_a_warning(
-    lambdas: list[float],
-    accuracies: list[float | None],
-    best: int | None,
-    diverged: list[bool],
-    tmp_path: Path,
-) -> None:
-    plots.save_accuracy_against_lambda(
-        tmp_path / "a.png",
-        lambdas,
-        accuracies,
-        title="coarse",
-        best=best,
-        logarithmic=True,
-        diverged=diverged,
-    )
-
-    assert png_size(tmp_path / "a.png") == (900, 550)
-
-
-@pytest.mark.parametrize("n", [1, 10, 11, 24, 100])
-def test_a_study_shows_every_cell_and_names_them(n: int) -> None:
-    curves = [Curve(UPDATES, empty(), falling(start=2 + k / n)) for k in range(n)]
-    labels = [f"cell {k}" for k in range(n)]
-    figure = plots.figure_of_study_curves(curves, labels, title="study", cycle_ends=[1000])
-    accuracy, cost = figure.axes[:2]
-
-    assert (accuracy.get_ylabel(), cost.get_ylabel()) == ("validation accuracy", "validation cost")
-    cells = lines(cost)[1:]  # after the end of the cycle
-    assert [list(cell.get_ydata()) for cell in cells] == [c.validation["cost"] for c in curves]
-    assert len({cell.get_color() for cell in cells}) == n
-    bars = figure.axes[2:]
-    names = [text.get_text() for text in bars[0].get_yticklabels()] if bars else legend_of(figure)
-    assert set(names) <= {*labels, "end of a cycle"}
-    assert {labels[0], labels[-1]} <= set(names)
-    assert n > 10 or set(labels) <= set(names)
-
-
-@pytest.mark.parametrize("n", [10, 11])
-def test_long_cell_names_stay_on_the_page(n: int) -> None:
-    curves = [Curve(UPDATES, empty(), falling())] * n
-    labels = [f"λ = 0.00{k}123, eta_max = 0.1, n_s = 900" for k in range(n)]
-    figure = plots.figure_of_study_curves(curves, labels, title="study", cycle_ends=[1000])
-    figure.savefig(io.BytesIO())
-
-    written = [text for legend in figure.legends for text in legend.get_texts()]
-    written += [text for axes in figure.axes[2:] for text in axes.get_yticklabels()]
-    assert len(written) == 11
-    for text in written:
-        assert 0 < text.get_window_extent().x0 < text.get_window_extent().x1 <= 1400
-    assert figure.axes[0].get_position().width > 0.25  # and leave room for the curves
-
-
-def test_a_study_without_cells_can_be_drawn(tmp_path: Path) -> None:
-    plots.save_study_curves(tmp_path / "a.png", [], [], title="study")
-
-    assert png_size(tmp_path / "a.png") == (1400, 550)
-
-
-def test_a_diverged_cell_does_not_flatten_the_other_cells() -> None:
-    costs = [[2.0, 1.5, 1.2], [2.1, 1.6, 1.3], [2.2, 1e9, NAN]]
-    figure = plots.figure_of_study_curves([curve_of(c) for c in costs], list("abc"), title="study")
-
-    assert figure.axes[1].get_ylim()[1] == pytest.approx(1.08 * 2.2)
 
 
 @pytest.mark.parametrize("place", ["file/picture.png", "file/folder/picture.png", "folder"])

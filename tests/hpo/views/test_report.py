@@ -1,8 +1,7 @@
 """What the studies say as text, from results that were put into a real database."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,36 +11,22 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import NoResult, ParentUnfinished
-from hpo.experiment.experiment import DataFacts, Experiment
+from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.judging import ranking
 from hpo.mirror import optuna_study
 from hpo.planning import parents
+from hpo.testing import digits_facts
 from hpo.views import overview, report
 
 DEFINITION = StudyDefinition(name="mine", grid=Values((1e-3, 1e-2, 1e-1)), n_s=10)
-DATA = DataFacts(
-    name="digits",
-    fingerprint="a" * 64,
-    n_training=1200,
-    n_validation=300,
-    d=64,
-    n_classes=10,
-    image_shape=(8, 8),
-)
+DATA = digits_facts()
 Fill = Callable[..., StoredStudy]
 
 
 def of(replicates: int) -> Experiment:
     return resolve(replace(DEFINITION, replicates=replicates), DATA)
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

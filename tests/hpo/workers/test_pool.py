@@ -5,17 +5,16 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-SCRIPT = Path(sys.executable).with_name("hpo")
+from hpo.testing import until
+from tests.hpo.processes import SCRIPT, begun
 
 #: 24 cells, a few seconds of training in all.
 STUDY = """
@@ -41,29 +40,8 @@ def hpo(folder: Path, *arguments: str | Path) -> str:
     return done.stdout
 
 
-@contextmanager
-def started(folder: Path, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
-    with (folder / "told").open("w") as told:
-        process = subprocess.Popen(
-            [SCRIPT, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=told, text=True
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def soon(happens: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until something happens."""
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def told(folder: Path) -> str:
-    return (folder / "told").read_text()
+    return (folder / "run.err").read_text()
 
 
 def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -100,7 +78,7 @@ def test_several_workers_export_the_bytes_of_one(folder: Path, many: str) -> Non
 
 @pytest.mark.long
 def test_cells_are_shared_out_evenly_in_stacks(folder: Path) -> None:
-    with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
+    with begun(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
         assert process.wait(timeout=60) == 0
 
     shares = Counter(row for row in stored(folder / "it.db", "select worker from hpo_attempts"))
@@ -115,14 +93,13 @@ def test_a_worker_that_dies_is_replaced_and_its_cells_are_trained_by_another(
     folder: Path,
 ) -> None:
     (folder / "broad.py").write_text(STUDY.format(n_cycles=12))
-    with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
-        soon(lambda: told(folder).count("in one stack") == 2)
+    with begun(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
+        until(lambda: told(folder).count("in one stack") == 2)
         victim = workers_of(process)[0]
         victim.kill()
-        out, _ = process.communicate(timeout=60)
+        assert process.wait(timeout=60) == 0
 
-    assert process.returncode == 0
-    assert out.startswith("broad-digits: 24 of 24 done")
+    assert (folder / "run.out").read_text().startswith("broad-digits: 24 of 24 done")
     assert "A worker died (SIGKILL); another takes over." in told(folder)
     died = "select count(*) from hpo_attempts where state = 'failed' and reason like '%died%'"
     assert stored(folder / "it.db", died) == [(12,)]
@@ -132,7 +109,7 @@ def test_a_worker_that_dies_is_replaced_and_its_cells_are_trained_by_another(
 def test_workers_that_keep_dying_end_the_run_with_a_sentence(folder: Path) -> None:
     (folder / "broad.py").write_text(STUDY.format(n_cycles=100))
     killed = 0
-    with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
+    with begun(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
         end = time.monotonic() + 90
         while process.poll() is None:
             assert time.monotonic() < end, f"still going on after {killed} deaths"
@@ -158,14 +135,14 @@ def test_workers_that_die_after_every_cycle_are_replaced_for_ever(folder: Path) 
     """A cycle that was finished is progress: a flaky machine gets there, if slowly."""
     (folder / "broad.py").write_text(STUDY.format(n_cycles=60))
     n_killed = 0
-    with started(folder, *RUN, "--workers", "1", "--storage", "sqlite:///it.db") as alone:
-        soon(lambda: "in one stack" in told(folder))
+    with begun(folder, *RUN, "--workers", "1", "--storage", "sqlite:///it.db") as alone:
+        until(lambda: "in one stack" in told(folder))
         alone.kill()
-    with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
+    with begun(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
         saved = "select max(n_updates), count(*) from hpo_checkpoints"
         while n_killed < 8:
             before = stored(folder / "it.db", saved)
-            soon(lambda: process.poll() is not None or stored(folder / "it.db", saved) != before)  # noqa: B023
+            until(lambda: process.poll() is not None or stored(folder / "it.db", saved) != before)  # noqa: B023
             assert process.poll() is None, told(folder)
             for worker in workers_of(process)[:1]:
                 with suppress(psutil.NoSuchProcess):
@@ -178,8 +155,8 @@ def test_workers_that_die_after_every_cycle_are_replaced_for_ever(folder: Path) 
 
 def test_workers_end_soon_after_their_parent_was_killed(folder: Path) -> None:
     (folder / "broad.py").write_text(STUDY.format(n_cycles=100))
-    with started(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
-        soon(lambda: told(folder).count("in one stack") == 2)
+    with begun(folder, *RUN, "--workers", "2", "--storage", "sqlite:///it.db") as process:
+        until(lambda: told(folder).count("in one stack") == 2)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(workers_of(process)) == 2
         os.kill(process.pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import HpoError, WorkersDie
-from hpo.views.story import Story
+from hpo.testing import Recorder
 from hpo.workers import pool, stopped
 from hpo.workers.member import Member
 from hpo.workers.stopped import Warden
@@ -35,13 +35,6 @@ TWO = StudyDefinition(name="two", grid=Values((1e-3, 1e-2)), n_s=10, n_cycles=2,
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopped, "LOOK", 0.05)
     monkeypatch.setattr(stopped, "HURRY", 0.3)
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -135,17 +128,6 @@ def test_a_process_that_was_continued_is_left_alone(
 # --- faults of one worker
 
 
-class Told(Story):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 STUMBLES = "pipe.send(('stumbled', 'No space left.')); os._exit(3)"
 DIES = "os._exit(9)"
 IS_DONE = "time.sleep(2); pipe.send(('done',)); os._exit(0)"
@@ -176,7 +158,7 @@ def employing(*programs: str) -> tuple[Callable[[], Member], list[str]]:
 def lead(storage: Storage, *programs: str) -> tuple[list[str], list[str]]:
     """Let two processes at a time work; return what was said and what ran."""
     study, _ = running.submit(Order(TWO, digits()), storage)
-    told = Told()
+    told = Recorder()
     employ, ran = employing(*programs)
     team = pool._Crew(study, told, employ, 2)
     warden = Warden(storage, team.processes, 60.0)

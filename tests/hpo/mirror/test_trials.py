@@ -1,0 +1,85 @@
+"""The trials that Optuna shows: one for every attempt, with its parameters and its ends of cycles."""
+
+import json
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from hpo.database import rows, tables
+from hpo.database.storage import Storage
+from hpo.mirror import states as record
+from hpo.planning.plan import plan
+from tests.hpo.reading import exported
+from tests.hpo.small_grid import LAMBDAS, RunGrid, created, trials
+from tests.hpo.small_search import RunSearch
+
+
+def test_optuna_shows_parameters_values_and_cycle_ends(storage: Storage, run_grid: RunGrid) -> None:
+    outcome = run_grid()
+
+    shown = trials(storage, "small-digits")
+    document = json.loads(exported(storage, outcome.study))
+    assert [t.state for t in shown] == [TrialState.COMPLETE] * 4
+    assert [t.params for t in shown] == [{"lambda": value} for value in LAMBDAS]
+    assert [t.value for t in shown] == [entry["value"] for entry in document["trials"]]
+    for trial, entry in zip(shown, document["trials"], strict=True):
+        accuracy = dict(
+            zip(entry["curve"]["update"], entry["curve"]["validation"]["accuracy"], strict=True)
+        )
+        assert trial.intermediate_values == {1: accuracy[40], 2: accuracy[80]}
+        assert trial.user_attrs["cell"] == entry["cell"]
+        assert trial.user_attrs["outcome"] == "complete"
+
+
+def test_planning_again_adds_nothing(storage: Storage) -> None:
+    made = created(storage)
+    for _ in range(3):
+        plan(made)
+
+    assert len(storage.write(lambda c: rows.attempts_of(c, made.uuid))) == 4
+    assert len(trials(storage, "small-digits")) == 4
+
+
+def test_a_planner_that_died_before_it_noted_its_trials_leaves_no_second_ones(
+    storage: Storage,
+) -> None:
+    made = created(storage)
+    plan(made)
+    forgotten = {"trial_id": None, "in_optuna": False}
+    storage.write(lambda c: c.execute(tables.attempts.update().values(forgotten)))
+
+    plan(made)
+
+    assert len(trials(storage, "small-digits")) == 4
+
+
+def test_the_record_catches_up_after_a_kill_between_the_two_commits(
+    storage: Storage, run_grid: RunGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "_show_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_grid()
+    assert run_grid().n_missing == 0
+    assert [t.state for t in trials(storage, "small-digits")] == [TrialState.COMPLETE] * 4
+
+
+def test_optuna_shows_the_parameters_of_every_trial(
+    storage: Storage, run_search: RunSearch
+) -> None:
+    experiment = run_search().study.experiment
+
+    shown = optuna.load_study(study_name="mine-digits", storage=storage.optuna).trials
+
+    assert len(shown) == experiment.n_slots
+    for trial in shown:
+        assert trial.params == experiment.cells[trial.user_attrs["cell"]]
+        assert trial.state == optuna.trial.TrialState.COMPLETE
+        assert list(trial.intermediate_values) == [1, 2]
+    distributions = shown[0].distributions
+    assert distributions["n_s"] == optuna.distributions.IntDistribution(12, 36, step=12)
+    assert distributions["lambda"].log  # type: ignore[attr-defined]
+    assert distributions["normalisation"] == optuna.distributions.CategoricalDistribution(
+        ("image", "feature")
+    )
