@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "mirror": "errors definition experiment database",
     "planning": "errors definition experiment judging database search mirror",
     "held_out": "errors machine data weights experiment judging training database mirror",
-    "workers": "errors machine definition data experiment training database mirror planning",
+    "workers": "errors machine definition data experiment training database search mirror planning",
     "health": "errors machine experiment database mirror planning",
     "views": "errors machine definition data experiment judging training database search mirror "
     "planning held_out",

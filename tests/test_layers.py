@@ -113,8 +113,8 @@ def test_every_room_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     ("library", "admitted"),
     [
-        ("optuna", {"search", "mirror", "definition", "database", "health", "workers"}),
-        ("sqlalchemy", {"database", "mirror", "health"}),  # who writes statements
+        ("optuna", {"search", "mirror", "database", "workers"}),  # database/ opens its storage
+        ("sqlalchemy", {"database", "mirror"}),  # who writes statements
         ("matplotlib", {"views"}),
         ("typer", {"cli"}),
         ("pytest", set()),  # nor does hpo/testing.py need it
@@ -145,6 +145,27 @@ def test_the_model_does_not_print_or_read_the_environment() -> None:
     wrong = [str(p) for p in FILES if p.parts[0] == "model" and names(p) & {"print", "environ"}]
 
     assert not wrong
+
+
+def test_of_the_workers_only_two_adapters_know_optuna() -> None:
+    users = {
+        path.stem
+        for path in FILES
+        if path.parts[1] == "workers" and any(m.split(".")[0] == "optuna" for m in imported(path))
+    }
+
+    assert users == {
+        "grid_sampler",
+        "objective",
+        "optuna_pruner",
+    }  # the second is half of the first
+
+
+@pytest.mark.parametrize(("folder", "most"), [("hpo", 300), ("model", 300), ("tests", 400)])
+def test_a_file_is_read_in_one_sitting(folder: str, most: int) -> None:
+    sizes = {p: len(p.read_text().splitlines()) for p in (ROOT / folder).rglob("*.py")}
+
+    assert {str(path): n for path, n in sizes.items() if n > most} == {}
 
 
 def test_every_function_belongs_to_a_noun() -> None:

@@ -2,3 +2,4 @@
 
 from sqlalchemy import Connection as Connection
 from sqlalchemy import Row as Row
+from sqlalchemy import Table as Table

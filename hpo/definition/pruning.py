@@ -1,4 +1,4 @@
-"""Which pruner a study has, by name and parameters, and how each looks as an Optuna pruner.
+"""Which pruner a study has, by name and parameters.
 
 ``halving`` is ours: at a cycle's end all live cells of the study have their value before any is
 cut (`hpo.planning.rungs`), so what it decides does not depend on who was faster. The others are Optuna's;
@@ -6,15 +6,11 @@ they see the values at cycle ends, and with few trials they depend on the order 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from hpo.definition.numbers import shown
 from hpo.errors import InvalidDefinition
-
-if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
 
 NONE, HALVING = "none", "halving"
 #: Parameters of every pruner, with the values they have if nothing is said.
@@ -118,38 +114,6 @@ def _check(name: str, key: str, value: float) -> None:
         raise InvalidDefinition(
             f"{key} of {name} must be {kind} from {least:g} to {most:g}, got {value:g}."
         )
-
-
-def optuna_pruner(pruning: Pruning) -> "BasePruner":
-    """Return Optuna's own pruner of this name.
-
-    Raises:
-        InvalidDefinition: Optuna refuses a parameter.
-    """
-    from optuna import pruners
-
-    makers: dict[str, Callable[..., BasePruner]] = {
-        "median": pruners.MedianPruner,
-        "percentile": pruners.PercentilePruner,
-        "async-halving": pruners.SuccessiveHalvingPruner,
-        "hyperband": pruners.HyperbandPruner,
-        "threshold": pruners.ThresholdPruner,
-        "patient": lambda **given: pruners.PatientPruner(None, **given),
-        "wilcoxon": pruners.WilcoxonPruner,
-    }
-    given: dict[str, Any] = {
-        key: value if key in REAL else int(value) for key, value in pruning.parameters.items()
-    }
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return makers[pruning.name](**given)
-    except ValueError as error:
-        raise InvalidDefinition(f"The pruner {pruning.name}: {error}") from error
 
 
 def _example(name: str) -> str:

@@ -3,12 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.definition.numbers import plain
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 Value = float | int | str
 
@@ -67,11 +64,9 @@ class Real:
         scale = ", on a logarithmic scale" if self.logarithmic else ""
         return f"{self.low:g} to {self.high:g}{scale}"
 
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.low, self.high, log=self.logarithmic)
+    def for_optuna(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of Optuna's distribution of it, and what that is made with."""
+        return "FloatDistribution", {"low": self.low, "high": self.high, "log": self.logarithmic}
 
 
 class _Listed:
@@ -118,11 +113,9 @@ class Whole(_Listed):
         """Return it for people."""
         return f"{self.low} to {self.high} in steps of {self.step}"
 
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import IntDistribution
-
-        return IntDistribution(self.low, self.high, step=self.step)
+    def for_optuna(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of Optuna's distribution of it, and what that is made with."""
+        return "IntDistribution", {"low": self.low, "high": self.high, "step": self.step}
 
 
 @dataclass(frozen=True)
@@ -135,11 +128,9 @@ class Choice(_Listed):
         """Return it for people."""
         return " or ".join(map(str, self.options))
 
-    def distribution(self) -> "BaseDistribution":
-        """Return it as Optuna has it."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(self.options)
+    def for_optuna(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of Optuna's distribution of it, and what that is made with."""
+        return "CategoricalDistribution", {"choices": self.options}
 
 
 Dimension = Real | Whole | Choice

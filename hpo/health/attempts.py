@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Row
-
-from hpo.database import rows
+from hpo.database import mending, rows
+from hpo.database.connections import Connection, Row
 from hpo.database.tables import attempts
 from hpo.experiment.records import State, StoredStudy
 from hpo.health.digests import AGAIN
@@ -27,22 +25,17 @@ def end_strange(connection: Connection) -> None:
     """End them, or delete those that stand nowhere; planning makes what is missing."""
     for study in rows.all_studies(connection):
         for row in _strange(connection, study):
-            this = sa.and_(
-                *(column == getattr(row, column.name) for column in attempts.primary_key)
-            )
             if _is_somewhere(row, len(study.experiment.cells)):
-                values = {"state": State.FAILED, "reason": AGAIN, "token": None, "in_optuna": False}
-                connection.execute(attempts.update().where(this).values(values))
+                mending.end(connection, row, AGAIN)
             else:
-                connection.execute(attempts.delete().where(this))
+                mending.delete(connection, attempts, row)
 
 
 def _strange(connection: Connection, study: StoredStudy) -> list[Row[Any]]:
     n_cells = len(study.experiment.cells)
-    query = attempts.select().where(attempts.c.study == study.uuid)
     return [
         row
-        for row in connection.execute(query)
+        for row in mending.rows_of(connection, attempts, study.uuid)
         if row.state not in STATES or not _is_somewhere(row, n_cells)
     ]
 

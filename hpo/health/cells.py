@@ -1,48 +1,30 @@
 """The cells of a study: their checkpoints, and that each is counted or planned once."""
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
-from hpo.database import checkpoints, outcomes, rows, tables
-from hpo.experiment.records import Slot, State, StoredStudy
+from hpo.database import mending, outcomes, rows, tables
+from hpo.database.connections import Connection
+from hpo.experiment.records import StoredStudy
 from hpo.health.finding import Finding
 
 
 def damage(connection: Connection, study: StoredStudy) -> list[Finding]:
     """Check the hash of every checkpoint."""
-    table = tables.checkpoints
-    query = table.select().where(table.c.study == study.uuid)
     damaged, n = [], 0
-    for row in connection.execute(query):
+    for row, error in mending.read_checkpoints(connection, study):
         n += 1
-        slot = Slot(row.cell, row.replicate)
-        expected = checkpoints.label(study.uuid, study.experiment, slot, row.n_updates)
-        try:
-            checkpoints.unpack(row.content, row.sha256, expected)
-        except checkpoints.Damaged as error:
-            damaged.append(
-                Finding(
-                    f"{study.name}, cell {row.cell}, replicate {row.replicate}, update "
-                    f"{row.n_updates}: {error}",
-                    True,
-                    "`hpo doctor --repair` deletes it.",
-                )
+        if error is not None:
+            what = (
+                f"{study.name}, cell {row.cell}, replicate {row.replicate}, update {row.n_updates}"
             )
+            damaged.append(Finding(f"{what}: {error}", True, "`hpo doctor --repair` deletes it."))
     return damaged or [Finding(f"{study.name}: {n} checkpoints have their recorded hash")]
 
 
 def delete_damaged(connection: Connection) -> None:
     """Delete the checkpoints whose hash is another; the one before, or the start, takes their place."""
-    table = tables.checkpoints
     for study in rows.all_studies(connection):
-        for row in connection.execute(table.select().where(table.c.study == study.uuid)).all():
-            slot = Slot(row.cell, row.replicate)
-            expected = checkpoints.label(study.uuid, study.experiment, slot, row.n_updates)
-            try:
-                checkpoints.unpack(row.content, row.sha256, expected)
-            except checkpoints.Damaged:
-                this = sa.and_(rows.at(table, study.uuid, slot), table.c.n_updates == row.n_updates)
-                connection.execute(table.delete().where(this))
+        read = mending.read_checkpoints(connection, study)
+        for row in [row for row, error in read if error is not None]:
+            mending.delete(connection, tables.checkpoints, row)
 
 
 def surplus(connection: Connection, study: StoredStudy) -> Finding:
@@ -66,13 +48,5 @@ def fail_surplus(connection: Connection) -> None:
         live = rows.attempts_of(connection, study.uuid, states=tables.LIVE)
         for attempt in reversed(live):
             if attempt.slot in taken:
-                rows.update_attempt(
-                    connection,
-                    study.uuid,
-                    attempt,
-                    state=State.FAILED,
-                    reason="planned twice",
-                    ended_at=rows.now(connection),
-                    token=None,
-                )
+                mending.fail(connection, study.uuid, attempt, "planned twice")
             taken.add(attempt.slot)

@@ -1,11 +1,10 @@
 """The database as a whole: who reads it with what, its integrity, rows that belong to nobody."""
 
 import platform
+from importlib.metadata import version
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
-from hpo.database import rows, tables
+from hpo.database import mending, rows, tables
+from hpo.database.connections import Connection
 from hpo.database.locations import shown
 from hpo.health.finding import Finding
 from hpo.machine.environment import environment
@@ -13,15 +12,12 @@ from hpo.machine.environment import environment
 
 def versions(url: str) -> list[Finding]:
     """Tell with what the database is read."""
-    import optuna
-    import sqlalchemy
-
     here = environment()
     blas = f"BLAS {here['blas']}, {_threads()} threads in this process, one in each worker"
     return [
         Finding(
             f"Python {platform.python_version()}, NumPy {here['numpy']}, SciPy {here['scipy']}, "
-            f"Optuna {optuna.__version__}, SQLAlchemy {sqlalchemy.__version__}"
+            f"Optuna {version('optuna')}, SQLAlchemy {version('sqlalchemy')}"
         ),
         Finding(blas),
         Finding(f"database {shown(url)}, our schema {tables.SCHEMA_VERSION}"),
@@ -37,10 +33,10 @@ def _threads() -> int:
 
 def integrity(connection: Connection) -> Finding:
     """Ask the database whether its file is sound."""
+    answers = mending.answers_of_file(connection)
     if connection.dialect.name != "sqlite":
-        return Finding(str(connection.execute(sa.text("show server_version")).scalar_one()))
-    answers = connection.execute(sa.text("PRAGMA integrity_check")).scalars().all()
-    if list(answers) == ["ok"]:
+        return Finding(answers[0])
+    if answers == ["ok"]:
         return Finding("SQLite finds its file sound")
     first = "; ".join(answers[:3])
     return Finding(f"SQLite finds its file damaged: {first}.", True, "Restore a copy.")
@@ -48,11 +44,7 @@ def integrity(connection: Connection) -> Finding:
 
 def orphans(connection: Connection) -> Finding:
     """Count the rows of studies that are gone."""
-    known = sa.select(tables.studies.c.uuid)
-    n = 0
-    for table in tables.OF_SEARCH:
-        query = sa.select(sa.func.count()).select_from(table).where(table.c.study.not_in(known))
-        n += connection.execute(query).scalar_one()
+    n = mending.n_orphans(connection)
     if n:
         remedy = "`hpo doctor --repair` deletes them."
         if rows.unreadable_studies(connection):
@@ -63,8 +55,5 @@ def orphans(connection: Connection) -> Finding:
 
 def delete_orphans(connection: Connection) -> None:
     """Delete the rows of studies that are gone; not while a damaged study may be theirs."""
-    if rows.unreadable_studies(connection):
-        return
-    known = sa.select(tables.studies.c.uuid)
-    for table in tables.OF_SEARCH:
-        connection.execute(table.delete().where(table.c.study.not_in(known)))
+    if not rows.unreadable_studies(connection):
+        mending.delete_orphans(connection)

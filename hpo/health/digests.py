@@ -5,14 +5,12 @@ bits; a decision follows from the curves; a look at the test images stays a look
 by the next run.
 """
 
-from collections.abc import Iterator
+from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Row
-
-from hpo.database import checkpoints, damage, digests, looks, rows, tables
+from hpo.database import damage, digests, looks, mending, rows, tables
+from hpo.database.connections import Connection, Row, Table
 from hpo.database.tables import LIVE
-from hpo.experiment.records import Slot, State, StoredStudy
+from hpo.experiment.records import Slot, StoredStudy
 from hpo.health.finding import Finding
 
 AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again
@@ -44,8 +42,7 @@ def mend(connection: Connection) -> None:
         for row in _unsound(connection, tables.test_looks, study.uuid):
             looks.void(connection, row)
         for row in _unsound(connection, tables.rungs, study.uuid):
-            mine = sa.and_(tables.rungs.c.study == study.uuid, tables.rungs.c.cycle == row.cycle)
-            connection.execute(tables.rungs.delete().where(mine))
+            mending.delete(connection, tables.rungs, row)
         for slot in _damaged_slots(connection, study.uuid):
             _train_again(connection, study, slot)
 
@@ -54,13 +51,13 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
     """Return the slots of which something is not as it was written, and what."""
     found: dict[Slot, str] = {}
     points: dict[Slot, list[str | None]] = {}
-    for point in _rows(connection, tables.curves, study):
+    for point in mending.rows_of(connection, tables.curves, study):
         slot = Slot(point.cell, point.replicate)
         points.setdefault(slot, []).append(point.digest)
         if not digests.is_sound(tables.curves, point):
             found.setdefault(slot, f"its curve at update {point.n_updates} is not what was written")
     counted = set()
-    for result in _rows(connection, tables.results, study):
+    for result in mending.rows_of(connection, tables.results, study):
         slot = Slot(result.cell, result.replicate)
         counted.add(slot)
         if not digests.is_sound(tables.results, result):
@@ -72,44 +69,19 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
     return found
 
 
-def _unsound(connection: Connection, table: sa.Table, study: str) -> list[Row[tuple[object, ...]]]:
-    return [row for row in _rows(connection, table, study) if not digests.is_sound(table, row)]
-
-
-def _rows(connection: Connection, table: sa.Table, study: str) -> Iterator[Row[tuple[object, ...]]]:
-    query = table.select().where(table.c.study == study).order_by(*table.primary_key)
-    yield from connection.execute(query)
+def _unsound(connection: Connection, table: Table, study: str) -> list[Row[Any]]:
+    found = mending.rows_of(connection, table, study)
+    return [row for row in found if not digests.is_sound(table, row)]
 
 
 def _train_again(connection: Connection, study: StoredStudy, slot: Slot) -> None:
     """Forget what a slot has, and let it wait for a worker; who trains it now loses it."""
     mine = rows.attempts_of(connection, study.uuid)
     before = [attempt for attempt in mine if attempt.slot == slot]
-    for table in (tables.results, tables.curves):
-        connection.execute(table.delete().where(rows.at(table, study.uuid, slot)))
-    checkpoints.forget(connection, study.uuid, slot)
-    moment = rows.now(connection)
+    mending.forget_result(connection, study.uuid, slot)
     for attempt in before:
         if attempt.state in LIVE:
-            rows.update_attempt(
-                connection,
-                study.uuid,
-                attempt,
-                state=State.FAILED,
-                reason=AGAIN,
-                ended_at=moment,
-                token=None,
-                in_optuna=False,
-            )
+            mending.fail(connection, study.uuid, attempt, AGAIN)
     # Made here and not by the next plan, which would count it as cut if its cell has been.
     number = 1 + max((attempt.number for attempt in before), default=-1)
-    connection.execute(
-        tables.attempts.insert().values(
-            study=study.uuid,
-            cell=slot.cell,
-            replicate=slot.replicate,
-            attempt=number,
-            state=State.WAITING,
-            in_optuna=False,
-        )
-    )
+    mending.add_attempt(connection, study.uuid, slot, number)

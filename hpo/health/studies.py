@@ -1,8 +1,7 @@
 """Each study of ours: can it be read, and what did others do to Optuna's study of it."""
 
-from sqlalchemy import Connection
-
 from hpo.database import rows
+from hpo.database.connections import Connection
 from hpo.database.storage import Storage
 from hpo.errors import is_of_one_study, reason_of
 from hpo.health.finding import Finding

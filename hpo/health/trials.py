@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
 from hpo.database import rows
+from hpo.database.connections import Connection
 from hpo.experiment.records import Attempt, State, StoredStudy
 from hpo.health.finding import Finding
 from hpo.mirror import agreement, identity

@@ -1,8 +1,7 @@
 """Workers that died and hold something."""
 
-from sqlalchemy import Connection
-
 from hpo.database import fleet
+from hpo.database.connections import Connection
 from hpo.health.finding import Finding
 
 

@@ -69,17 +69,18 @@ def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
 
     A grid's is logarithmic where it spans decades.
     """
-    from optuna.distributions import FloatDistribution
+    from optuna import distributions as optunas_own
 
     space = experiment.definition.space
     if space is not None:
         dimensions = space.dimensions(experiment.per_epoch)
-        return {name: dimension.distribution() for name, dimension in dimensions.items()}
+        told = {name: dimension.for_optuna() for name, dimension in dimensions.items()}
+        return {name: getattr(optunas_own, kind)(**given) for name, (kind, given) in told.items()}
     found: dict[str, BaseDistribution] = {}
     for name in experiment.cells[0]:
         values = [float(cell[name]) for cell in experiment.cells]
         low, high = min(values), max(values)
-        found[name] = FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
+        found[name] = optunas_own.FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
     return found
 
 

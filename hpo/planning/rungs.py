@@ -19,7 +19,6 @@ from hpo.definition.pruning import parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
 
-PAUSED = State.PAUSED  #: state of an attempt that waits at a rung
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
 
 
@@ -117,7 +116,7 @@ def _apply(
 ) -> list[Attempt]:
     """Let the survivors go on, and end the others, as far as they wait at this rung."""
     decided = []
-    for attempt in rows.attempts_of(connection, study.uuid, states=[PAUSED]):
+    for attempt in rows.attempts_of(connection, study.uuid, states=[State.PAUSED]):
         goes_on = attempt.slot.cell in chosen
         if goes_on:
             rows.update_attempt(

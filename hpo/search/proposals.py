@@ -184,7 +184,10 @@ def _optunas(dimensions: Dimensions, name: str, rng: np.random.Generator, histor
     import optuna
     from optuna.trial import create_trial
 
-    distributions = {key: dimension.distribution() for key, dimension in dimensions.items()}
+    told = {key: dimension.for_optuna() for key, dimension in dimensions.items()}
+    distributions = {
+        key: getattr(optuna.distributions, kind)(**given) for key, (kind, given) in told.items()
+    }
     with _undisturbed(name):
         sampler = _optuna_sampler(name, int(rng.integers(2**32)))
         study = optuna.create_study(direction="maximize", sampler=sampler)

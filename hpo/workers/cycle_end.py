@@ -103,7 +103,7 @@ def write(
                 _end(connection, study, held, cell, n_updates, endings[cell])
             elif at_rung:
                 rows.update_attempt(
-                    connection, study.uuid, attempt, state=rungs.PAUSED, in_optuna=False
+                    connection, study.uuid, attempt, state=State.PAUSED, in_optuna=False
                 )
                 written.paused.append(cell)
             elif cycle in known and cell not in known[cycle]:  # trained again after it was cut

@@ -5,11 +5,12 @@ from optuna.study import Study
 
 from hpo.database import rows
 from hpo.database.connections import Connection
-from hpo.definition.pruning import Pruning, optuna_pruner
+from hpo.definition.pruning import Pruning
 from hpo.experiment.records import Outcome, State
 from hpo.mirror.identity import optunas_name, shown_as
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
+from hpo.search.optuna_pruners import optuna_pruner
 from hpo.workers.claims import Claim
 from hpo.workers.cycle_end import Ending
 

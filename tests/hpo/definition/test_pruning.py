@@ -16,6 +16,7 @@ from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.mirror.study import compare
+from hpo.search.optuna_pruners import optuna_pruner
 from hpo.training.trainer import facts
 from model.data import digits
 
@@ -120,12 +121,12 @@ def test_whatever_is_accepted_optuna_accepts_too(data: st.DataObject) -> None:
         assert "at least min_resource" in str(error)  # noqa: PT017  # the one rule about two of them
         return
 
-    assert isinstance(pruners.optuna_pruner(pruning), optuna.pruners.BasePruner)
+    assert isinstance(optuna_pruner(pruning), optuna.pruners.BasePruner)
 
 
 @pytest.mark.parametrize("name", [n for n in pruners.KNOWN if pruners.parse(n).is_optunas])
 def test_every_name_stands_for_a_pruner_of_optuna(name: str) -> None:
-    assert isinstance(pruners.optuna_pruner(pruners.parse(name)), optuna.pruners.BasePruner)
+    assert isinstance(optuna_pruner(pruners.parse(name)), optuna.pruners.BasePruner)
 
 
 def test_the_notebook_prunes_nothing() -> None:

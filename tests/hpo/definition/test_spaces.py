@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna import distributions
 from optuna.trial import create_trial
 
 from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs
@@ -154,9 +155,9 @@ def test_optuna_takes_every_value_for_one_of_its_distribution(
 ) -> None:
     parameters = {"x": dimension.at(place)}
 
-    trial = create_trial(
-        params=parameters, distributions={"x": dimension.distribution()}, value=0.5
-    )
+    kind, given = dimension.for_optuna()
+    known = {"x": getattr(distributions, kind)(**given)}
+    trial = create_trial(params=parameters, distributions=known, value=0.5)
 
     assert trial.params == parameters
 
