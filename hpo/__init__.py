@@ -17,6 +17,8 @@ What a notebook or a script needs is here by name, and loaded when it is asked f
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
+    from hpo import errors as errors
+    from hpo import testing as testing
     from hpo.commands.predicting import predict as predict
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
@@ -84,6 +86,7 @@ _PLACES = {
     "submit": "hpo.commands.studies",
     "work": "hpo.commands.studies",
 }
+_MODULES = ("errors", "testing")  #: attributes too, so that one import is enough
 __all__ = [*_PLACES, "__version__"]  # strings all
 
 
@@ -92,12 +95,14 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("hpo")
-    if name not in _PLACES:
+    if name not in _PLACES and name not in _MODULES:
         raise AttributeError(f"module 'hpo' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"hpo.{name}")
     return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

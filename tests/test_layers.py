@@ -100,9 +100,9 @@ def test_rooms_and_modules_stand_in_layers_without_a_circle() -> None:
 
 def test_nobody_in_the_rooms_uses_what_is_there_for_tests() -> None:
     known = {"hpo.testing": ROOT / "hpo" / "testing.py"}
-    users = [path for path in FILES if list(rooms.imported(ROOT / path, known))]
+    users = [str(path) for path in FILES if list(rooms.imported(ROOT / path, known))]
 
-    assert not users
+    assert users == ["hpo/__init__.py"]  # which names it for type checkers, and is in no room
 
 
 def test_every_room_says_what_it_is_for() -> None:

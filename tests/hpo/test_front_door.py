@@ -52,6 +52,13 @@ def test_the_import_brings_no_heavy_package() -> None:
     assert found.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("name", ["errors", "testing"])
+def test_errors_and_what_tests_need_are_there_after_the_one_import(name: str) -> None:
+    code = f"import hpo; print('{name}' in dir(hpo), hpo.{name}.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == f"True hpo.{name}\n"
+
+
 def test_a_study_is_run_once_and_loaded(study: hpo.Study, storage: str) -> None:
     assert study.name == "quick-digits"
     assert study.is_complete
