@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.commands.predicting import predict as predict
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
+    from hpo.commands.results import Status as Status
     from hpo.commands.results import Study as Study
     from hpo.commands.studies import delete as delete
     from hpo.commands.studies import examine as examine
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.experiment.records import Result as Result
     from hpo.experiment.records import State as State
     from hpo.health.finding import Finding as Finding
+    from hpo.held_out.verdict import Verdict as Verdict
     from hpo.judging.judgement import Judgement as Judgement
     from hpo.training.progress import Progress as Progress
     from hpo.workers.grid_sampler import GridSampler as GridSampler
@@ -72,9 +74,11 @@ _PLACES = {
     "Result": "hpo.experiment.records",
     "Space": "hpo.definition.spaces",
     "State": "hpo.experiment.records",
+    "Status": "hpo.commands.results",
     "Study": "hpo.commands.results",
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",
+    "Verdict": "hpo.held_out.verdict",
     "WholeEpochs": "hpo.definition.ranges",
     "delete": "hpo.commands.studies",
     "examine": "hpo.commands.studies",
