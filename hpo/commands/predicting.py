@@ -50,6 +50,17 @@ def predict(
         InvalidWeights: The file is none of ours, or is damaged.
         InvalidImage: An image cannot be classified.
         TypeError: ``images`` are no array and no paths.
+
+    >>> import hpo, tempfile
+    >>> last = hpo.StudyDefinition(
+    ...     name="last", grid=hpo.Values((1e-3,)), n_s=5, evaluates_test=True
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.run(last, data="digits", storage=url, out=folder)
+    ...     found = hpo.predict(f"{folder}/weights.npz", np.arange(64).reshape(1, 8, 8))
+    >>> found.classes.shape
+    (1, 10)
     """
     network = read(_path("weights", weights))
     if isinstance(images, np.ndarray):

@@ -27,7 +27,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a study."""
+    """One cell of a study.
+
+    >>> import hpo
+    >>> hpo.Cell(3, {"lambda": 0.001}, accuracy=0.5, replicates=1).parameters["lambda"]
+    0.001
+    """
 
     index: int
     parameters: dict[str, Any] = field(hash=False)  #: lambda, and what else was searched
@@ -37,7 +42,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is, in the numbers of `hpo status`; each counts (cell, replicate) pairs."""
+    """How far a study is, in the numbers of `hpo status`; each counts (cell, replicate) pairs.
+
+    >>> import hpo
+    >>> status = hpo.Status(
+    ...     n_slots=8, n_counted=5, n_running=2, n_waiting=1, n_pruned=4, n_diverged=0
+    ... )
+    >>> status.n_slots - status.n_counted
+    3
+    """
 
     n_slots: int  #: results that it has when what is known now is done
     n_counted: int  #: results that it has
@@ -49,7 +62,16 @@ class Status:
 
 @dataclass(frozen=True)
 class Study:
-    """A stored study; it holds its name and looks into the database when it is asked."""
+    """A stored study; it holds its name and looks into the database when it is asked.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.run(quick, data="digits", storage=url)
+    ...     study.is_complete, study.best.replicates, len(study.curves(0)) > 0
+    (True, 1, True)
+    """
 
     name: str
     storage: str  #: SQLAlchemy URL

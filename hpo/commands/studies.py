@@ -186,6 +186,14 @@ def studies(*, storage: str = DEFAULT_STORAGE, notify: Notify = unheard) -> list
     Args:
         notify: Is told of the others what is wrong with them, and what other tools copied, renamed
             or deleted.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.submit(quick, data="digits", storage=url)
+    ...     [study.name for study in hpo.studies(storage=url, notify=print)]
+    ['quick-digits']
     """
     found = _look(storage, shelf.look, notify=notify)
     for remark in found.remarks:

@@ -8,7 +8,12 @@ from hpo.experiment.experiment import Experiment
 
 
 class State(StrEnum):
-    """Where an attempt at a slot stands."""
+    """Where an attempt at a slot stands.
+
+    >>> import hpo
+    >>> hpo.State("waiting") is hpo.State.WAITING
+    True
+    """
 
     WAITING = "waiting"  #: Nobody holds it.
     RUNNING = "running"  #: A worker holds it, by a token.
@@ -18,7 +23,12 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What counts for a slot, beside its value."""
+    """What counts for a slot, beside its value.
+
+    >>> import hpo
+    >>> hpo.Outcome.PRUNED == "pruned"
+    True
+    """
 
     COMPLETE = "complete"  #: It was trained to its end.
     DIVERGED = "diverged"  #: Its cost was no number any more.
@@ -69,7 +79,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Result:
-    """What counts for one slot."""
+    """What counts for one slot.
+
+    >>> import hpo
+    >>> result = hpo.Result(Slot(3, 0), 0, hpo.Outcome.COMPLETE, 0.5, cycles=2, n_updates=3600)
+    >>> result.slot.cell, result.value
+    (3, 0.5)
+    """
 
     slot: Slot
     attempt: int
@@ -81,7 +97,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Point:
-    """The curves of one slot at one log point, in the order of `hpo.database.tables.CURVE_COLUMNS`."""
+    """The curves of one slot at one log point, in the order of `hpo.database.tables.CURVE_COLUMNS`.
+
+    >>> import hpo
+    >>> hpo.Point(90, (2.1, 0.3, 2.2, 0.28)).n_updates
+    90
+    """
 
     n_updates: int
     values: tuple[float, ...]
