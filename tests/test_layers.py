@@ -239,6 +239,17 @@ def test_a_command_parses_calls_and_prints_and_its_body_fits_fifteen_lines() -> 
                 assert length <= 15, f"{path}: {node.name} has {length} lines"
 
 
+def test_the_map_of_the_rooms_names_every_file_or_says_that_there_are_more() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [line for line in text.split("```")[1].splitlines() if line.strip()]
+    assert {row.split()[0] for row in rows} == set(rooms.MAY_IMPORT)
+    for row in rows:
+        room, named = row.split()[0], row[61:].split()
+        files = {path.stem for path in (ROOT / "hpo" / room).glob("*.py")} - {"__init__"}
+        assert set(named) - {"..."} <= files, row
+        assert "..." in named or not named or set(named) == files, row
+
+
 def test_a_prediction_needs_no_data_set_and_no_database() -> None:
     for name in ("cli/predicting", "weights/prediction", "weights/pictures", "weights/file"):
         modules = set(imported(Path(f"hpo/{name}.py")))
