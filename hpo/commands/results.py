@@ -193,7 +193,7 @@ class Study:
                 "cell": result.slot.cell,
                 "replicate": result.slot.replicate,
                 **cells[result.slot.cell],
-                "outcome": result.outcome,
+                "outcome": result.outcome.value,
                 "value": result.value,
                 "cycles": result.cycles,
                 "updates": result.n_updates,

@@ -68,7 +68,7 @@ class Attempt:
     slot: Slot
     number: int  #: from 0
     trial_id: int | None
-    state: str  #: one of `State`
+    state: str  #: one of `State`, unless the row is damaged: then others of the study go on
     worker: dict[str, Any] | None = None
     reason: str | None = None
     ended_at: float | None = None
@@ -89,7 +89,7 @@ class Result:
 
     slot: Slot
     attempt: int
-    outcome: str  #: one of `Outcome`
+    outcome: Outcome
     value: float | None
     cycles: int
     n_updates: int

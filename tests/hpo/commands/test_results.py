@@ -71,6 +71,11 @@ def test_the_status_of_a_study_that_is_done(study: hpo.Study) -> None:
     assert (status.n_slots, status.n_counted, status.n_waiting) == (3, 3, 0)
 
 
+def test_an_outcome_is_an_outcome(study: hpo.Study) -> None:
+    assert [result.outcome for result in study.results] == [hpo.Outcome.COMPLETE] * 3
+    assert all(isinstance(result.outcome, hpo.Outcome) for result in study.results)
+
+
 def test_the_best_of_one_replicate_has_the_value_of_its_result(study: hpo.Study) -> None:
     best = study.best
 
