@@ -41,7 +41,10 @@ if judgement is not None:
 fine = hpo.run("fine", data="digits", storage=storage)
 print("best:", fine.best)
 final = hpo.run("final", data="digits", storage=storage)
-print("trained for the test images:", final.best)
+verdict = final.verdict()
+if verdict is not None:
+    print(f"test accuracy: {verdict.accuracy:.4f}, looks at the test images: {verdict.looks()}")
+    print(verdict.spread())
 
 # %% [markdown]
 # ## Pictures, and a grid of one's own
@@ -53,4 +56,5 @@ for path in coarse.plot(folder / "pictures"):
 # %%
 mine = hpo.StudyDefinition(name="mine", grid=hpo.Logarithmic(-5, -1, 5), n_s=20, n_cycles=2)
 study = hpo.run(mine, data="digits", storage=storage)
-print([s.name for s in hpo.studies(storage=storage)])
+for each in hpo.studies(storage=storage, notify=print):
+    print(each.name, each.status())

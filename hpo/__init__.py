@@ -17,9 +17,12 @@ What a notebook or a script needs is here by name, and loaded when it is asked f
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
+    from hpo import errors as errors
+    from hpo import testing as testing
     from hpo.commands.predicting import predict as predict
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
+    from hpo.commands.results import Status as Status
     from hpo.commands.results import Study as Study
     from hpo.commands.studies import delete as delete
     from hpo.commands.studies import examine as examine
@@ -45,6 +48,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.experiment.records import Result as Result
     from hpo.experiment.records import State as State
     from hpo.health.finding import Finding as Finding
+    from hpo.held_out.verdict import Verdict as Verdict
     from hpo.judging.judgement import Judgement as Judgement
     from hpo.training.progress import Progress as Progress
     from hpo.workers.grid_sampler import GridSampler as GridSampler
@@ -70,9 +74,11 @@ _PLACES = {
     "Result": "hpo.experiment.records",
     "Space": "hpo.definition.spaces",
     "State": "hpo.experiment.records",
+    "Status": "hpo.commands.results",
     "Study": "hpo.commands.results",
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",
+    "Verdict": "hpo.held_out.verdict",
     "WholeEpochs": "hpo.definition.ranges",
     "delete": "hpo.commands.studies",
     "examine": "hpo.commands.studies",
@@ -84,6 +90,7 @@ _PLACES = {
     "submit": "hpo.commands.studies",
     "work": "hpo.commands.studies",
 }
+_MODULES = ("errors", "testing")  #: attributes too, so that one import is enough
 __all__ = [*_PLACES, "__version__"]  # strings all
 
 
@@ -92,10 +99,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("hpo")
-    if name not in _PLACES:
+    if name not in _PLACES and name not in _MODULES:
         raise AttributeError(f"module 'hpo' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"hpo.{name}")
     from hpo.machine.search_path import refuse_strangers
 
     refuse_strangers()
@@ -103,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

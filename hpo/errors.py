@@ -35,7 +35,15 @@ ADVICE = {
 
 
 class HpoError(Exception):
-    """Base of every error that is the user's business and not a fault of the program."""
+    """Base of every error that is the user's business and not a fault of the program.
+
+    >>> import hpo
+    >>> try:
+    ...     hpo.Values(())
+    ... except hpo.HpoError as error:
+    ...     print(error)
+    A grid needs at least one lambda.
+    """
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """What a trained network makes of images; it needs neither data set nor database."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from hpo.weights import pictures as image_files
 from hpo.weights import prediction
 from hpo.weights.file import Weights, read
 from hpo.weights.prediction import Pictures, Prediction
+
+_ALONE = " For a single image give images[np.newaxis]."
+_NO_IMAGES = "images must be an array, a path or a list of paths, not {}"
 
 
 def classified(
@@ -45,18 +49,69 @@ def predict(
     Raises:
         InvalidWeights: The file is none of ours, or is damaged.
         InvalidImage: An image cannot be classified.
+        TypeError: ``images`` are no array and no paths.
+
+    >>> import hpo, tempfile
+    >>> last = hpo.StudyDefinition(
+    ...     name="last", grid=hpo.Values((1e-3,)), n_s=5, evaluates_test=True
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.run(last, data="digits", storage=url, out=folder)
+    ...     found = hpo.predict(f"{folder}/weights.npz", np.arange(64).reshape(1, 8, 8))
+    >>> found.classes.shape
+    (1, 10)
     """
-    network = read(Path(weights))
+    network = read(_path("weights", weights))
     if isinstance(images, np.ndarray):
-        rows = images.reshape(len(images), -1)
-        if rows.shape[1] != network.d:
-            raise InvalidImage(
-                f"The network was trained on images of {network.d} values, got {rows.shape[1]} in each."
-            )
+        rows = _rows(images, network.d)
         names = [str(n) for n in range(len(rows))]
         return prediction.predict(network, Pictures(names, rows, np.full(len(rows), -1)))
-    given = [images] if isinstance(images, str | Path) else images
-    found, faults = image_files.read_each([Path(path) for path in given], network, lambda _: None)
+    found, faults = image_files.read_each(_paths(images), network, lambda _: None)
     if faults or found is None:
         raise InvalidImage(faults[0] if faults else "There is no image to classify.")
     return prediction.predict(network, found)
+
+
+def _rows(images: NDArray[Any], d: int) -> NDArray[Any]:
+    """Return an array of images as one of rows, as an ``.npz`` is read.
+
+    Raises:
+        InvalidImage: Its values are no real numbers, or are not as many as the network takes.
+    """
+    if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
+        raise InvalidImage(f"Images are real numbers; got an array of {images.dtype}.")
+    if images.ndim < 2 or images.size == 0:
+        alone = _ALONE if images.size == d else ""
+        raise InvalidImage(
+            f"Images are an array of shape (n, {d}), or one that unfolds to it, with n at least 1; "
+            f"got shape {images.shape}.{alone}"
+        )
+    rows = images.reshape(len(images), -1)
+    if rows.shape[1] != d:
+        alone = _ALONE if images.size == d else ""
+        raise InvalidImage(
+            f"The network was trained on images of {d} values, got {rows.shape[1]} in each.{alone}"
+        )
+    return rows
+
+
+def _paths(images: Any) -> list[Path]:
+    if isinstance(images, str | Path):
+        return [Path(images)]
+    try:
+        given = list(images)
+    except TypeError:
+        raise TypeError(_NO_IMAGES.format(type(images).__name__)) from None
+    for one in given:
+        if not isinstance(one, str | Path):
+            what = f"{type(images).__name__} of {type(one).__name__}"
+            raise TypeError(_NO_IMAGES.format(what))
+    return [Path(path) for path in given]
+
+
+def _path(name: str, given: Any) -> Path:
+    """Return a path that was given as the argument ``name``."""
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, not {type(given).__name__}")
+    return Path(given)

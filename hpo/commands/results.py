@@ -1,22 +1,25 @@
 """What a stored study holds, asked for from Python; each question is answered as things are then."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hpo.database import outcomes, tables
+from hpo.database import outcomes, rows, tables
 from hpo.database.connections import Connection
 from hpo.database.reader import read_once
-from hpo.errors import MissingPackage
+from hpo.definition.numbers import plain, shown
+from hpo.errors import HpoError, MissingPackage
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Point, Result, Slot, StoredStudy
+from hpo.experiment.records import Outcome, Point, Result, Slot, State, StoredStudy
 from hpo.judging import ranking
 from hpo.mirror import study as stored_studies
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hpo.held_out.verdict import Verdict
     from hpo.judging.judgement import Judgement
 
 T = TypeVar("T")
@@ -24,17 +27,51 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a study."""
+    """One cell of a study.
+
+    >>> import hpo
+    >>> hpo.Cell(3, {"lambda": 0.001}, accuracy=0.5, replicates=1).parameters["lambda"]
+    0.001
+    """
 
     index: int
-    parameters: dict[str, Any]  #: lambda, and what else was searched
+    parameters: dict[str, Any] = field(hash=False)  #: lambda, and what else was searched
     accuracy: float  #: mean over the replicates, on the validation images
     replicates: int
 
 
 @dataclass(frozen=True)
+class Status:
+    """How far a study is, in the numbers of `hpo status`; each counts (cell, replicate) pairs.
+
+    >>> import hpo
+    >>> status = hpo.Status(
+    ...     n_slots=8, n_counted=5, n_running=2, n_waiting=1, n_pruned=4, n_diverged=0
+    ... )
+    >>> status.n_slots - status.n_counted
+    3
+    """
+
+    n_slots: int  #: results that it has when what is known now is done
+    n_counted: int  #: results that it has
+    n_running: int  #: in training
+    n_waiting: int  #: for a worker, or for the others of a rung
+    n_pruned: int  #: of those that are counted
+    n_diverged: int  #: of those that are counted
+
+
+@dataclass(frozen=True)
 class Study:
-    """A stored study; it holds its name and looks into the database when it is asked."""
+    """A stored study; it holds its name and looks into the database when it is asked.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.run(quick, data="digits", storage=url)
+    ...     study.is_complete, study.best.replicates, len(study.curves(0)) > 0
+    (True, 1, True)
+    """
 
     name: str
     storage: str  #: SQLAlchemy URL
@@ -68,6 +105,23 @@ class Study:
 
         return self._read(look)
 
+    def status(self) -> Status:
+        """Return how far the study is, as ``hpo status`` shows it."""
+
+        def look(connection: Connection, study: StoredStudy) -> Status:
+            found = [result.outcome for result in outcomes.results_of(connection, study.uuid)]
+            states = rows.count_attempts(connection, study.uuid)
+            return Status(
+                n_slots=study.experiment.n_slots,
+                n_counted=len(found),
+                n_running=states.get(State.RUNNING, 0),
+                n_waiting=states.get(State.WAITING, 0) + states.get(State.PAUSED, 0),
+                n_pruned=found.count(Outcome.PRUNED),
+                n_diverged=found.count(Outcome.DIVERGED),
+            )
+
+        return self._read(look)
+
     @property
     def best(self) -> Cell | None:
         """The cell with the highest mean over its replicates; None while there is none."""
@@ -79,6 +133,12 @@ class Study:
                 return None
             _, replicates = ranking.compared(results, experiment)
             accuracy = ranking.cell_means(results, experiment)[index]
+            if replicates == 1:  # a mean is rounded, so that equal ones tie; a value is what it is
+                accuracy = next(
+                    result.value
+                    for result in results
+                    if result.slot == Slot(index, 0) and result.value is not None
+                )
             return Cell(index, dict(experiment.cells[index]), accuracy, replicates)
 
         return self._read(look)
@@ -89,8 +149,24 @@ class Study:
 
         return self._read(judged)
 
+    def verdict(self) -> "Verdict | None":
+        """Return what the test images say of a study that looked at them; None where it did not."""
+        from hpo.held_out.verdict import verdict
+
+        return self._read(verdict)
+
     def curves(self, cell: int, replicate: int = 0) -> list[Point]:
-        """Return the log points of one network; their values are in the order of ``hpo_curves``."""
+        """Return the log points of one network, none while it has not got to the first.
+
+        Their values are in the order of ``hpo_curves``.
+
+        Raises:
+            HpoError: There is no such cell, or it has no such replicate.
+        """
+        experiment = self.experiment
+        cell = _one_of("cell", cell, len(experiment.cells), f"{self.name!r}")
+        n_replicates = experiment.replicates_of(cell)
+        replicate = _one_of("replicate", replicate, n_replicates, f"Cell {cell} of {self.name!r}")
         return self._curves().get(Slot(cell, replicate), [])
 
     def _curves(self) -> dict[Slot, list[Point]]:
@@ -117,7 +193,7 @@ class Study:
                 "cell": result.slot.cell,
                 "replicate": result.slot.replicate,
                 **cells[result.slot.cell],
-                "outcome": result.outcome,
+                "outcome": result.outcome.value,
                 "value": result.value,
                 "cycles": result.cycles,
                 "updates": result.n_updates,
@@ -154,7 +230,22 @@ class Study:
         """Draw the study into a folder; return the files."""
         from hpo.views import drawing
 
+        if not isinstance(folder, str | PathLike):
+            raise TypeError(f"folder must be a path, not {type(folder).__name__}")
         return list(self._read(lambda c, study: drawing.of_study(c, study, Path(folder))))
+
+
+def _one_of(what: str, asked: Any, n: int, whose: str) -> int:
+    """Return which of ``n`` is asked for.
+
+    Raises:
+        HpoError: There is none of this number.
+    """
+    number = plain(asked)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < n:
+        there = "none yet" if n == 0 else f"0 to {n - 1}" if n > 1 else "0 alone"
+        raise HpoError(f"{whose} has no {what} {shown(asked)}; it has {there}.")
+    return number
 
 
 def _frame(rows_: Any) -> "pd.DataFrame":

@@ -188,10 +188,25 @@ def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
     return Study(name, storage)
 
 
-def studies(*, storage: str = DEFAULT_STORAGE) -> list[Study]:
-    """Return all studies that can be read, by name."""
-    found = _look(storage, shelf.look).studies
-    return [Study(name, storage) for name in sorted(study.name for study in found)]
+def studies(*, storage: str = DEFAULT_STORAGE, notify: Notify = unheard) -> list[Study]:
+    """Return all studies that can be read, by name.
+
+    Args:
+        notify: Is told of the others what is wrong with them, and what other tools copied, renamed
+            or deleted.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.submit(quick, data="digits", storage=url)
+    ...     [study.name for study in hpo.studies(storage=url, notify=print)]
+    ['quick-digits']
+    """
+    found = _look(storage, shelf.look, notify=notify)
+    for remark in found.remarks:
+        notify(remark)
+    return [Study(name, storage) for name in sorted(study.name for study in found.studies)]
 
 
 def retry(

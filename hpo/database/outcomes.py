@@ -10,7 +10,7 @@ from hpo.database import batches, damage, digests
 from hpo.database.rows import at, number
 from hpo.database.tables import CURVE_COLUMNS, curves, results
 from hpo.errors import DamagedRow
-from hpo.experiment.records import Attempt, Point, Result, Slot
+from hpo.experiment.records import Attempt, Outcome, Point, Result, Slot
 
 
 def results_of(connection: Connection, study: str) -> list[Result]:
@@ -19,7 +19,7 @@ def results_of(connection: Connection, study: str) -> list[Result]:
     Raises:
         DamagedRow: One is not what was written.
     """
-    return [_result_of(row) for row in result_rows(connection, study)]
+    return [_result_of(connection, row) for row in result_rows(connection, study)]
 
 
 def results_by_study(connection: Connection) -> dict[str, list[Result] | DamagedRow]:
@@ -30,15 +30,20 @@ def results_by_study(connection: Connection) -> dict[str, list[Result] | Damaged
         known = found.setdefault(row.study, [])
         if isinstance(known, list):
             try:
-                known.append(_result_of(damage.check(connection, results, row)))
+                known.append(_result_of(connection, damage.check(connection, results, row)))
             except DamagedRow as error:
                 found[row.study] = error
     return found
 
 
-def _result_of(row: Row[Any]) -> Result:
+def _result_of(connection: Connection, row: Row[Any]) -> Result:
     slot = Slot(row.cell, row.replicate)
-    return Result(slot, row.attempt, row.outcome, row.value, row.cycles, row.n_updates)
+    try:
+        outcome = Outcome(row.outcome)
+    except ValueError:  # with a sound digest, so somebody sealed it
+        fault = f"there is no outcome {str(row.outcome)[:20]!r}"
+        raise DamagedRow(damage.named(connection, results, row), fault) from None
+    return Result(slot, row.attempt, outcome, row.value, row.cycles, row.n_updates)
 
 
 def count(

@@ -30,7 +30,12 @@ class ParentCell:
 
 @dataclass(frozen=True)
 class Values:
-    """The lambdas themselves, in a tuple, a list or an array."""
+    """The lambdas themselves, in a tuple, a list or an array.
+
+    >>> import hpo
+    >>> hpo.Values([1e-4, 1e-3]).values
+    (0.0001, 0.001)
+    """
 
     values: tuple[float, ...]
 
@@ -56,7 +61,12 @@ class Values:
 
 @dataclass(frozen=True)
 class Logarithmic:
-    """``n`` powers of ten whose exponents are spaced evenly."""
+    """``n`` powers of ten whose exponents are spaced evenly.
+
+    >>> import hpo
+    >>> hpo.Logarithmic(-3, -1, 3).lambdas(None, (), print)
+    (0.001, 0.01, 0.1)
+    """
 
     lowest_exponent: float
     highest_exponent: float
@@ -81,7 +91,12 @@ class Logarithmic:
 
 @dataclass(frozen=True)
 class Linear:
-    """``n`` evenly spaced values."""
+    """``n`` evenly spaced values.
+
+    >>> import hpo
+    >>> hpo.Linear(0.25, 0.75, 3).lambdas(None, (), print)
+    (0.25, 0.5, 0.75)
+    """
 
     lowest: float
     highest: float
@@ -100,7 +115,12 @@ class Linear:
 
 @dataclass(frozen=True)
 class AroundBest:
-    """``n`` evenly spaced values between the neighbours of the parent's best cell."""
+    """``n`` evenly spaced values between the neighbours of the parent's best cell.
+
+    >>> import hpo
+    >>> hpo.StudyDefinition(name="fine", grid=hpo.AroundBest(10), parent="coarse").grid
+    AroundBest(n=10)
+    """
 
     n: int
 
@@ -132,7 +152,12 @@ class AroundBest:
 
 @dataclass(frozen=True)
 class Best:
-    """The lambda of the parent's best cell alone."""
+    """The lambda of the parent's best cell alone.
+
+    >>> import hpo
+    >>> hpo.StudyDefinition(name="last", grid=hpo.Best(), parent="fine").parent
+    'fine'
+    """
 
     def lambdas(
         self, parent: ParentCell | None, parent_lambdas: tuple[float, ...], notify: Notify

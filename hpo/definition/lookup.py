@@ -41,7 +41,17 @@ def known() -> list[str]:
     return sorted(file.stem for folder in folders or () for file in Path(folder).glob("[a-z]*.py"))
 
 
+def _no_study(spec: str) -> DefinitionNotFound:
+    is_folder = spec and Path(spec).is_dir()
+    what = f"{spec} is a folder" if is_folder else f"No study {spec!r}"
+    return DefinitionNotFound(
+        f"{what}. There are {', '.join(known())}; a dotted path or a file that ends in .py works too."
+    )
+
+
 def _from_module(spec: str) -> ModuleType:
+    if os.sep in spec or not all(spec.split(".")):  # . and ./studies, which are no dotted paths
+        raise _no_study(spec)
     name = spec if "." in spec else f"{PACKAGE}.{spec}"
     folder = current_folder() if "." in spec else ""
     try:
@@ -51,16 +61,15 @@ def _from_module(spec: str) -> ModuleType:
         raise DefinitionNotFound(f"{spec} is not a valid study: {error}") from error
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise DefinitionNotFound(
-                f"No study {spec!r}. There are {', '.join(known())}; a dotted path or a file "
-                "that ends in .py works too."
-            ) from None
+            raise _no_study(spec) from None
         raise _raised(spec, error) from error
     except (Exception, SystemExit) as error:
         raise _raised(spec, error) from error
 
 
 def _from_file(path: Path) -> ModuleType:
+    if path.is_dir():
+        raise _no_study(str(path))
     if not path.is_file():
         raise DefinitionNotFound(f"No study file {path}. Check the path.")
     # Under a name of its own, so that it hides no module, whatever it is called.

@@ -18,7 +18,12 @@ def settle(given: Any) -> None:
 
 @dataclass(frozen=True)
 class Real:
-    """A number between two others, on a logarithmic scale if so said."""
+    """A number between two others, on a logarithmic scale if so said.
+
+    >>> import hpo
+    >>> hpo.Real(1e-4, 1e-1, logarithmic=True).values()
+    [0.0001, 0.001, 0.01, 0.1]
+    """
 
     low: float
     high: float
@@ -138,7 +143,12 @@ Dimension = Real | Whole | Choice
 
 @dataclass(frozen=True)
 class WholeEpochs:
-    """A whole number of epochs, between two others."""
+    """A whole number of epochs, between two others.
+
+    >>> import hpo
+    >>> hpo.Space(lambda_=hpo.Real(1e-4, 1e-2), n_s=hpo.WholeEpochs(2, 4)).n_s
+    WholeEpochs(low=2, high=4)
+    """
 
     low: int
     high: int

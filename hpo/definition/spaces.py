@@ -24,6 +24,11 @@ class Space:
     """What is searched together, by whom, and for how many updates.
 
     What is left out has the value of the definition in every cell.
+
+    >>> import hpo
+    >>> space = hpo.Space(lambda_=hpo.Real(1e-4, 1e-2), normalisation=("image", "feature"))
+    >>> space.sampler, space.budget
+    ('tpe', 300000)
     """
 
     lambda_: Real

@@ -42,7 +42,12 @@ TRUTHS = ("inherits_recipe", "continues_order", "evaluates_test")
 
 @dataclass(frozen=True)
 class Epochs:
-    """A number of updates given in epochs; an epoch has as many updates as whole mini-batches."""
+    """A number of updates given in epochs; an epoch has as many updates as whole mini-batches.
+
+    >>> import hpo
+    >>> hpo.StudyDefinition(name="mine", grid=hpo.Values((1e-3,)), n_s=hpo.Epochs(0.5)).n_s
+    Epochs(epochs=0.5)
+    """
 
     epochs: float
 
@@ -52,7 +57,13 @@ class Epochs:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDefinition:
-    """One question, one grid or space, one recipe; equal definitions give equal results."""
+    """One question, one grid or space, one recipe; equal definitions give equal results.
+
+    >>> import hpo
+    >>> mine = hpo.StudyDefinition(name="mine", grid=hpo.Logarithmic(-5, -1, 5), replicates=3)
+    >>> mine.n_cycles, mine.replicates
+    (2, 3)
+    """
 
     #: Name of the study, before suffixes for data and protocol.
     name: str

@@ -8,7 +8,12 @@ from hpo.experiment.experiment import Experiment
 
 
 class State(StrEnum):
-    """Where an attempt at a slot stands."""
+    """Where an attempt at a slot stands.
+
+    >>> import hpo
+    >>> hpo.State("waiting") is hpo.State.WAITING
+    True
+    """
 
     WAITING = "waiting"  #: Nobody holds it.
     RUNNING = "running"  #: A worker holds it, by a token.
@@ -18,7 +23,12 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What counts for a slot, beside its value."""
+    """What counts for a slot, beside its value.
+
+    >>> import hpo
+    >>> hpo.Outcome.PRUNED == "pruned"
+    True
+    """
 
     COMPLETE = "complete"  #: It was trained to its end.
     DIVERGED = "diverged"  #: Its cost was no number any more.
@@ -58,7 +68,7 @@ class Attempt:
     slot: Slot
     number: int  #: from 0
     trial_id: int | None
-    state: str  #: one of `State`
+    state: str  #: one of `State`, unless the row is damaged: then others of the study go on
     worker: dict[str, Any] | None = None
     reason: str | None = None
     ended_at: float | None = None
@@ -69,11 +79,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Result:
-    """What counts for one slot."""
+    """What counts for one slot.
+
+    >>> import hpo
+    >>> result = hpo.Result(Slot(3, 0), 0, hpo.Outcome.COMPLETE, 0.5, cycles=2, n_updates=3600)
+    >>> result.slot.cell, result.value
+    (3, 0.5)
+    """
 
     slot: Slot
     attempt: int
-    outcome: str  #: one of `Outcome`
+    outcome: Outcome
     value: float | None
     cycles: int
     n_updates: int
@@ -81,7 +97,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Point:
-    """The curves of one slot at one log point, in the order of `hpo.database.tables.CURVE_COLUMNS`."""
+    """The curves of one slot at one log point, in the order of `hpo.database.tables.CURVE_COLUMNS`.
+
+    >>> import hpo
+    >>> hpo.Point(90, (2.1, 0.3, 2.2, 0.28)).n_updates
+    90
+    """
 
     n_updates: int
     values: tuple[float, ...]

@@ -10,7 +10,7 @@ from typing import Any
 from hpo.database import damage, digests, looks, mending, rows, tables
 from hpo.database.connections import Connection, Row, Table
 from hpo.database.tables import LIVE
-from hpo.experiment.records import Slot, StoredStudy
+from hpo.experiment.records import Outcome, Slot, StoredStudy
 from hpo.health.finding import Finding
 
 AGAIN = "its rows were damaged"  #: why an attempt failed whose slot is trained again
@@ -62,6 +62,8 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
         counted.add(slot)
         if not digests.is_sound(tables.results, result):
             found[slot] = "its result is not what was written"
+        elif result.outcome not in tuple(Outcome):
+            found[slot] = "its result has an outcome that there is none of"
         elif digests.of_curve(points.get(slot, [])) != result.curve_digest:
             found.setdefault(slot, "points of its curve are missing")
     for slot in rows.ended_slots(connection, study) - counted:

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at."""
+    """Something that was looked at.
+
+    >>> import hpo
+    >>> hpo.Finding("A trial is missing.", is_wrong=True, remedy="hpo doctor --repair").is_open
+    True
+    """
 
     text: str
     is_wrong: bool = False

@@ -10,7 +10,16 @@ from hpo.judging.statistics import Interval, mean_accuracy
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the test images say of a study: the mean over the replicates of its best cell."""
+    """What the test images say of a study: the mean over the replicates of its best cell.
+
+    >>> import hpo
+    >>> verdict = hpo.Verdict(
+    ...     cell=0, by_replicate={0: 0.75, 1: 0.25}, n_images=100, n_looks=2, n_begun=0,
+    ...     n_looks_by_others=1, interval=None,
+    ... )
+    >>> verdict.accuracy, verdict.looks()
+    (0.5, '2 for this study, and 1 for other studies in the same database')
+    """
 
     cell: int
     by_replicate: dict[int, float]  #: accuracy of each

@@ -24,7 +24,16 @@ SHOWN = 10  #: contenders that are listed at most
 
 @dataclass(frozen=True)
 class Judgement:
-    """The cells of a study that could be compared, and what came of it."""
+    """The cells of a study that could be compared, and what came of it.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     judgement = hpo.run(quick, data="digits", storage=url).judgement()
+    >>> judgement.n_compared, judgement.n_images, judgement.best in judgement.contenders
+    (2, 300, True)
+    """
 
     n_replicates: int
     n_images: int

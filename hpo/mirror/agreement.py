@@ -196,7 +196,10 @@ def _read(connection: Connection, study_id: int) -> _Record:
 
 
 def _results(connection: Connection, study: StoredStudy) -> dict[Slot, Result]:
-    """Return the results as they stand; whether they are sound is looked at elsewhere."""
+    """Return the results as they stand, with any text for an outcome.
+
+    Whether they are sound is looked at elsewhere.
+    """
     names = ("attempt", "outcome", "value", "cycles", "n_updates")
     query = tables.results.select().where(tables.results.c.study == study.uuid)
     return {

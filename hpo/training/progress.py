@@ -9,7 +9,16 @@ from hpo.training.phases import Phases
 
 
 class Progress(Protocol):
-    """Somebody who watches the training."""
+    """Somebody who watches the training.
+
+    >>> import hpo
+    >>> class Ends(hpo.testing.Silent):
+    ...     def ended(self, slot, outcome, value):
+    ...         print(f"cell {slot.cell}: {value}")
+    >>> watcher: hpo.Progress = Ends()
+    >>> watcher.ended(Slot(3, 0), hpo.Outcome.COMPLETE, 0.5)
+    cell 3: 0.5
+    """
 
     def began(self, title: str, experiment: Experiment, n_updates: int) -> None:
         """A study is being worked on which needs so many updates, or that many at most."""

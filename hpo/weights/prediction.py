@@ -67,7 +67,9 @@ def predict_each(weights: Weights, pictures: Pictures) -> tuple[Pictures, Predic
             fault = "has values that are not finite"
         elif not has_contrast[place]:
             fault = "has one value throughout, so it has no contrast to go by"
-        faults.append(f"{pictures.names[place]} {fault}. Leave it out.")
+        name = pictures.names[place]
+        what = f"Image {name}" if name.isdecimal() else name  # the rows of one array have numbers
+        faults.append(f"{what} {fault}. Leave it out.")
     scores, places = scores[~is_beyond[places]], places[~is_beyond[places]]
     classes = np.argsort(-scores, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities(weights.loss, scores), classes, axis=1)

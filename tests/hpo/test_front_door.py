@@ -20,7 +20,9 @@ from model.normalisation import Normalisation
 QUICK = hpo.StudyDefinition(
     name="quick", grid=hpo.Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=1, batch_size=100
 )
-
+PUBLIC = [name for name in hpo.__all__ if name != "__version__"]
+#: To become empty.
+WITHOUT_EXAMPLE = {"GridSampler", "Request", "delete", "examine", "load", "retry", "submit", "work"}
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -35,10 +37,14 @@ def study(storage: str) -> hpo.Study:
     return hpo.run(QUICK, data="digits", storage=storage)
 
 
-@pytest.mark.parametrize("name", [name for name in hpo.__all__ if name != "__version__"])
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_says_what_it_is(name: str) -> None:
     assert inspect.getdoc(getattr(hpo, name))
     assert name in dir(hpo)
+
+
+def test_every_public_name_has_an_example_of_its_own() -> None:
+    assert {name for name in PUBLIC if ">>> " not in getattr(hpo, name).__doc__} == WITHOUT_EXAMPLE
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
@@ -50,6 +56,13 @@ def test_the_import_brings_no_heavy_package() -> None:
     code = "import hpo, sys; print(sorted({'numpy', 'optuna', 'sqlalchemy', 'typer'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["errors", "testing"])
+def test_errors_and_what_tests_need_are_there_after_the_one_import(name: str) -> None:
+    code = f"import hpo; print('{name}' in dir(hpo), hpo.{name}.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == f"True hpo.{name}\n"
 
 
 def test_a_study_is_run_once_and_loaded(study: hpo.Study, storage: str) -> None:

@@ -19,5 +19,7 @@ def test_the_notebook_runs_from_coarse_to_final(
     assert made["final"].is_complete
     assert made["study"].name == "mine-digits"
     told = capsys.readouterr()
-    assert "['coarse-digits', 'final-digits', 'fine-digits', 'mine-digits']" in told.out
+    assert f"test accuracy: {made['final'].verdict().accuracy:.4f}" in told.out
+    for name in ("coarse-digits", "final-digits", "fine-digits", "mine-digits"):
+        assert f"\n{name} Status(n_slots=" in told.out
     assert told.err == ""

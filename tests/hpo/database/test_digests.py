@@ -116,6 +116,24 @@ def test_a_damaged_row_is_refused_named_and_trained_again_to_the_same_bits(
     assert wrong(url) == []
 
 
+def test_an_outcome_that_there_is_none_of_is_named_and_mended_though_its_digest_is_right(
+    url: str, storage: Storage
+) -> None:
+    study = run(storage)
+    whole = exported(storage, study)
+    execute(storage, of_cell(results, 0).values(outcome="adjourned"))
+    storage.write(lambda connection: digests.seal(connection, results, results.select()))
+
+    with pytest.raises(DamagedRow, match="cell 0, replicate 0 is damaged .*no outcome 'adjourned'"):
+        exported(storage, study)
+    assert (
+        "halved-digits, cell 0, replicate 0: its result has an outcome that there is none of."
+        in wrong(url)
+    )
+    examine(url, repair=True)
+    assert exported(storage, run(storage)) == whole
+
+
 def test_what_is_damaged_on_postgresql_is_trained_again_too(postgresql_url: str) -> None:
     storage = Storage(postgresql_url)
     study = run(storage)

@@ -44,6 +44,27 @@ def test_a_study_is_found_in_a_file_whatever_its_name(folder: Path, name: str) -
     assert isinstance(lookup.definition(str(folder / name)), StudyDefinition)
 
 
+@pytest.mark.parametrize("spec", [".", "./", "..", "mine", "./mine", "mine/", "mine.py"])
+def test_a_folder_is_said_to_be_one(folder: Path, spec: str) -> None:
+    (folder / spec).mkdir(exist_ok=True)
+
+    with pytest.raises(DefinitionNotFound, match="is a folder. There are coarse, .* ends in .py w"):
+        lookup.definition(spec)
+
+
+def test_a_module_of_any_name_is_found_by_its_dotted_path(folder: Path) -> None:
+    (folder / "lookup-dashed").mkdir()
+    (folder / "lookup-dashed" / "my-own.py").write_text(VALID)
+
+    assert lookup.definition("lookup-dashed.my-own").name == "mine"
+
+
+def test_a_study_that_ships_is_found_beside_a_folder_of_its_name(folder: Path) -> None:
+    (folder / "coarse").mkdir()
+
+    assert lookup.definition("coarse").name == "coarse"
+
+
 def test_loading_a_file_leaves_other_modules_alone(folder: Path) -> None:
     (folder / "json.py").write_text(VALID)
     lookup.definition("json.py")
@@ -107,13 +128,6 @@ def test_a_file_without_a_study_is_refused(
         lookup.definition("mine.py")
 
     assert isinstance(caught.value, DefinitionNotFound)
-
-
-def test_a_folder_that_ends_in_py_is_no_file(folder: Path) -> None:
-    (folder / "mine.py").mkdir()
-
-    with pytest.raises(DefinitionNotFound, match=r"No study file mine\.py"):
-        lookup.definition("mine.py")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,14 @@ def test_a_constant_image_is_named_where_contrast_is_needed() -> None:
     assert len(predict(weights(Normalisation.NONE), pictures(images)).classes) == 3
 
 
+def test_an_image_that_has_a_number_for_a_name_is_called_an_image() -> None:
+    rows = np.full((1, 64), 7, np.uint8)
+
+    _, _, faults = predict_each(weights(Normalisation.IMAGE), Pictures(["0"], rows, np.array([-1])))
+
+    assert faults[0].startswith("Image 0 has one value throughout")
+
+
 def test_values_that_overflow_are_refused() -> None:
     images = np.zeros((2, 64), np.float32)
     images[1] = 3e38
