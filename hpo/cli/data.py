@@ -8,10 +8,16 @@ import typer
 
 from hpo.machine.console import say, tell
 
-app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
+app = typer.Typer(help="Look at the images and check them.", invoke_without_command=True)
 Spec = Annotated[
     str, typer.Argument(help="cifar10, digits, auto, a folder or archive, or an .npz file.")
 ]
+
+
+@app.callback()
+def _without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()

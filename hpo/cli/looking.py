@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
+from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, folder
 from hpo.machine.console import say, tell
 
 
@@ -68,7 +68,9 @@ def export(
 
 def plot(
     study: StudyName,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    out: Annotated[
+        Path, typer.Option(parser=folder, metavar="<path>", help="Folder for the pictures.")
+    ],
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
     """Draw a study: accuracy against what was searched, curves, learning rate, first-layer weights.

@@ -40,6 +40,17 @@ def _sensible(n: int | None) -> int | None:
     return n
 
 
+def folder(typed: str) -> Path:
+    """Return a folder for files; an empty name, as of a variable that is not set, is none.
+
+    Raises:
+        typer.BadParameter: It is empty.
+    """
+    if not typed:
+        raise typer.BadParameter("a folder has a name, got ''; the current one is '.'.")
+    return Path(typed)
+
+
 Workers = Annotated[
     int | None,
     typer.Option(

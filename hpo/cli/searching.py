@@ -26,6 +26,7 @@ from hpo.cli.options import (
     StorageUrl,
     TrainMetrics,
     Workers,
+    folder,
     request_of,
 )
 from hpo.machine.console import say, tell
@@ -66,6 +67,8 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
+            parser=folder,
+            metavar="<path>",
             help="Folder for weights and model card (final); default: <study>-model.",
         ),
     ] = None,
@@ -205,6 +208,8 @@ def reproduce(
     workdir: Annotated[
         Path,
         typer.Option(
+            parser=folder,
+            metavar="<path>",
             help="Folder for the database; a second run goes on from it.",
         ),
     ] = Path("hpo-reproduce"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import Data
+from hpo.cli.options import Data, folder
 from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def train(
     n_validation: Annotated[
         int, typer.Option(help="Images held out where no other option says which.")
     ] = 5000,
-    plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(parser=folder, metavar="<path>", help="Folder for pictures.")
+    ] = None,
 ) -> int:
     """Train one network with explicit settings and print its last values.
 
@@ -73,7 +75,7 @@ def train(
     from hpo.commands import images, training
     from hpo.machine.signals import StopRequest
 
-    settings, choice = training.settings(context.params), _choice(context)
+    settings, choice = training.settings(context.params, plots), _choice(context)
     with StopRequest() as stop:
         source = images.source(data, os.environ, say, stop)
         run = training.train(settings, source, choice, say, stop)

@@ -8,6 +8,7 @@ from typing import Any
 from hpo.commands import images
 from hpo.data import parts
 from hpo.data.source import Source
+from hpo.machine.files import check_folder
 from hpo.training.single import Settings, Trained, gradient_errors, train_once
 from model.data import Dataset, split
 from model.errors import InvalidConfig
@@ -45,16 +46,24 @@ class Choice:
         return self.validation_batch is not None or self.validation_images is not None
 
 
-def settings(given: Mapping[str, Any]) -> Settings:
+def settings(given: Mapping[str, Any], pictures: Path | None) -> Settings:
     """Return the settings among options, which are called as theirs.
 
+    Args:
+        pictures: Folder for pictures, which can be written to.
+
     Raises:
-        InvalidConfig: One of them is none.
+        InvalidConfig: One of them is none; it is told before images are read.
+        OutputError: Nothing can be written there.
     """
     chosen = {f.name: given[f.name] for f in fields(Settings) if f.name in given}
     if given["cycles"] is None and given["epochs"] is None:
         chosen["cycles"] = 2
-    return Settings.of_options(**chosen, earlier_runs=tuple(given["after_epochs"] or ()))
+    found = Settings.of_options(**chosen, earlier_runs=tuple(given["after_epochs"] or ()))
+    found.plan(per_epoch=1)  # how many updates an epoch has, only the images say
+    if pictures is not None:
+        check_folder(pictures)
+    return found
 
 
 def datasets(source: Source, choice: Choice, notify: images.Notify) -> tuple[Dataset, Dataset]:
