@@ -33,8 +33,7 @@ MAY_IMPORT = {
     "planning held_out",
     "commands": "errors machine definition data weights experiment judging training database search mirror "
     "planning held_out workers health views",
-    "cli": "errors machine definition data weights training database mirror held_out "
-    "workers views commands",
+    "cli": "errors machine views commands",
 }
 
 

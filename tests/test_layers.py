@@ -194,7 +194,7 @@ def test_only_one_function_shows_the_test_images_to_a_network() -> None:
     }
 
     # held_out evaluates, and each look is a row; `hpo data verify` only hashes
-    assert users == {"hpo/held_out/looking.py", "hpo/cli/data.py"}
+    assert users == {"hpo/held_out/looking.py", "hpo/commands/images.py"}
 
 
 def test_the_test_part_is_read_through_a_source_only() -> None:
@@ -250,8 +250,19 @@ def test_the_map_of_the_rooms_names_every_file_or_says_that_there_are_more() -> 
         assert "..." in named or not named or set(named) == files, row
 
 
+def test_the_command_line_knows_little_beside_the_commands() -> None:
+    known = rooms.modules()
+    files = [path for path in FILES if path.parts[1] == "cli"]
+    modules = {module for path in files for module in rooms.imported(ROOT / path, known)}
+    of_machine = {m.split(".")[2] for m in modules if m.startswith("hpo.machine.")}
+
+    assert {m for m in modules if m.startswith("hpo.views")} == {"hpo.views.story"}
+    assert of_machine == {"console", "cores", "marks", "printable", "search_path", "signals"}
+
+
 def test_a_prediction_needs_no_data_set_and_no_database() -> None:
-    for name in ("cli/predicting", "weights/prediction", "weights/pictures", "weights/file"):
+    commands = ("cli/predicting", "commands/classes", "commands/predicting")
+    for name in (*commands, "weights/prediction", "weights/pictures", "weights/file"):
         modules = set(imported(Path(f"hpo/{name}.py")))
         forbidden = {
             "hpo.data.sources",
@@ -265,7 +276,8 @@ def test_a_prediction_needs_no_data_set_and_no_database() -> None:
 
 
 def test_verifying_the_data_evaluates_nothing() -> None:
-    modules = set(imported(Path("hpo/cli/data.py"))) - {"model.data"}  # what images are
+    ways = ("cli/data.py", "commands/images.py")
+    modules = {m for way in ways for m in imported(Path("hpo") / way)} - {"model.data"}
 
     assert not any(
         m.startswith(("model", "hpo.training.trainer", "hpo.training.single")) for m in modules

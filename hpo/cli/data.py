@@ -1,21 +1,23 @@
 """Commands about the images: ``data info``, ``data verify`` and ``data shuffle``."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from hpo.cli.options import open_source
 from hpo.machine.console import say, tell
 
-if TYPE_CHECKING:
-    from hpo.data.source import Source
-    from model.data import Dataset
-
-app = typer.Typer(help="Look at the images and check them.", no_args_is_help=True)
+app = typer.Typer(help="Look at the images and check them.", invoke_without_command=True)
 Spec = Annotated[
     str, typer.Argument(help="cifar10, digits, auto, a folder or archive, or an .npz file.")
 ]
+
+
+@app.callback()
+def _without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -24,33 +26,13 @@ def info(source: Spec = "cifar10") -> None:
 
     Example: hpo data info digits
     """
-    from hpo.data import parts
-    from hpo.definition.study import StudyDefinition
+    from hpo.commands import images
 
-    found = open_source(source, lambda: False)
-    dataset = found.training()
-    standing, notes = parts.told(dataset, StudyDefinition.n_validation)
-    for title, value in (_facts(found, dataset) | {"validation": standing}).items():
+    about = images.about(source, os.environ, say)
+    for title, value in about.facts.items():
         tell(f"{title + ':':<14}{value}")
-    tell(f"fingerprint:  {dataset.fingerprint}")
-    for note in notes:
+    for note in about.notes:
         say(note)
-
-
-def _facts(source: "Source", dataset: "Dataset") -> dict[str, str]:
-    import numpy as np
-
-    from hpo.weights import brightness
-
-    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
-    shape = " x ".join(str(n) for n in dataset.image_shape) or f"{dataset.d} values"
-    return {
-        "name": dataset.name,
-        "from": source.spec,
-        "images": f"{len(dataset):,} of {shape}, {dataset.images.dtype}",
-        "classes": f"{dataset.n_classes}, images in each: {', '.join(map(str, counts))}",
-        "values": brightness.told(dataset),
-    }
 
 
 @app.command()
@@ -61,15 +43,16 @@ def verify(source: Spec = "cifar10") -> None:
 
     Example: hpo data verify cifar10
     """
-    found = open_source(source, lambda: False)
-    training, test = found.training(), found.test()
-    tell(f"{found.spec}: {len(training):,} training images are sound")
-    tell(f"training fingerprint: {training.fingerprint}")
-    if test is None:
+    from hpo.commands import images
+
+    found = images.verify(source, os.environ, say)
+    tell(f"{found.spec}: {found.n_training:,} training images are sound")
+    tell(f"training fingerprint: {found.fingerprint}")
+    if found.test_fingerprint is None:
         tell("There are no test images.")
         return
-    tell(f"{len(test):,} test images are sound")
-    tell(f"test fingerprint:     {test.fingerprint}")
+    tell(f"{found.n_test:,} test images are sound")
+    tell(f"test fingerprint:     {found.test_fingerprint}")
 
 
 @app.command()
@@ -84,9 +67,9 @@ def shuffle(
 
     Example: hpo data shuffle sorted.npz mixed.npz
     """
-    from hpo.data import shuffling
+    from hpo.commands import images
 
     if new_file.suffix != ".npz":
         raise typer.BadParameter(f"the new file's name must end with .npz, got {new_file.name!r}.")
-    n_images = shuffling.write(file, new_file, seed)
+    n_images = images.shuffle(file, new_file, seed)
     say(f"Wrote {new_file}: {n_images:,} images in a mixed order.")

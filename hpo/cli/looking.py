@@ -1,18 +1,12 @@
 """Commands that look at stored studies, and the one that deletes them."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName
+from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, folder
 from hpo.machine.console import say, tell
-
-if TYPE_CHECKING:
-    from hpo.database.connections import Connection
-
-T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,14 +24,9 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo best coarse
     """
-    from hpo.mirror.study import stored
-    from hpo.views import report
+    from hpo.commands import looking
 
-    def told(connection: "Connection") -> str:
-        found = stored(connection, study)
-        return report.best(report.read(connection, found), report.judged(connection, found))
-
-    tell(_read(storage, told))
+    tell(looking.best(storage, study, say))
 
 
 def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -45,9 +34,9 @@ def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo status
     """
-    from hpo.views import overview
+    from hpo.commands import looking
 
-    tell(_read(storage, overview.status))
+    tell(looking.status(storage, say))
 
 
 def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -55,9 +44,9 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo list
     """
-    from hpo.views import overview
+    from hpo.commands import looking
 
-    tell(_read(storage, overview.listing))
+    tell(looking.listing(storage, say))
 
 
 def export(
@@ -69,29 +58,28 @@ def export(
 
     Example: hpo export coarse --format csv > coarse.csv
     """
-    from hpo.mirror.study import stored
-    from hpo.views import export as exporting
+    from hpo.commands import looking
 
-    writers = {"json": exporting.to_json, "csv": exporting.to_csv}
-    if format_ not in writers:
+    if format_ not in looking.FORMATS:
         raise typer.BadParameter(f"--format must be json or csv, got {format_!r}.")
-    text = _read(storage, lambda c: writers[format_](c, stored(c, study)))
+    text = looking.export(storage, study, format_, say)
     typer.echo(text, nl=not text.endswith("\n"))
 
 
 def plot(
     study: StudyName,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    out: Annotated[
+        Path, typer.Option(parser=folder, metavar="<path>", help="Folder for the pictures.")
+    ],
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
     """Draw a study: accuracy against what was searched, curves, learning rate, first-layer weights.
 
     Example: hpo plot coarse --out pictures
     """
-    from hpo.mirror.study import stored
-    from hpo.views import drawing
+    from hpo.commands import looking
 
-    for path in _read(storage, lambda c: drawing.of_study(c, stored(c, study), out)):
+    for path in looking.plot(storage, study, out, say):
         say(f"Wrote {path}")
 
 
@@ -115,9 +103,3 @@ def delete(
     with StopRequest() as stop:
         studies.delete(study, storage=storage, stop=stop, notify=say)
     say(f"Deleted {study}.")
-
-
-def _read(url: str, action: "Callable[[Connection], T]") -> T:
-    from hpo.database.reader import read_once
-
-    return read_once(url, action)

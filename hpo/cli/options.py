@@ -1,7 +1,6 @@
 """Options that several commands share, and what they are turned into."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ from hpo.machine.console import say
 
 if TYPE_CHECKING:
     from hpo.commands.request import Request
-    from hpo.data.source import Source
 
 StorageUrl = Annotated[
     str,
@@ -40,6 +38,17 @@ def _sensible(n: int | None) -> int | None:
             f"{n} processes are too many for this machine; {most} are the most."
         )
     return n
+
+
+def folder(typed: str) -> Path:
+    """Return a folder for files; an empty name, as of a variable that is not set, is none.
+
+    Raises:
+        typer.BadParameter: It is empty.
+    """
+    if not typed:
+        raise typer.BadParameter("a folder has a name, got ''; the current one is '.'.")
+    return Path(typed)
 
 
 Workers = Annotated[
@@ -96,25 +105,18 @@ Budget = Annotated[
 
 
 def _stored(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of stored studies for a shell that completes; none where none can be read."""
-    from hpo.database.reader import read_once
-    from hpo.errors import HpoError
-    from hpo.mirror import shelf
+    """Return the names of stored studies for a shell that completes."""
+    from hpo.commands import completion
 
     url = context.params.get("storage") or os.environ.get("HPO_STORAGE") or DEFAULT_STORAGE
-    try:
-        found = read_once(url, shelf.look).studies
-    except HpoError:
-        return []
-    return [study.name for study in found if study.name.startswith(incomplete)]
+    return [name for name in completion.stored(url, say) if name.startswith(incomplete)]
 
 
 def _defined(incomplete: str) -> list[str]:
     """Return the names of the studies that ship with hpo, and study files here."""
-    from hpo.definition.lookup import known
+    from hpo.commands import completion
 
-    files = [str(path) for path in Path().glob("*.py")]
-    return [name for name in (*known(), *files) if name.startswith(incomplete)]
+    return [name for name in completion.defined(Path()) if name.startswith(incomplete)]
 
 
 StudyName = Annotated[
@@ -141,23 +143,3 @@ def request_of(context: typer.Context) -> "Request":
 
     asked = {field.name for field in fields(Request)} & context.params.keys()
     return Request(**{name: context.params[name] for name in asked})
-
-
-def open_source(spec: str, stop: Callable[[], bool]) -> "Source":
-    """Resolve ``--data``; a download is shown on stderr."""
-    from hpo.data import sources
-
-    shown = -1
-
-    def report(done: int, total: int) -> None:
-        nonlocal shown
-        percent = 100 * done // max(total, 1)
-        if percent // 10 != shown:
-            shown = percent // 10
-            say(f"Downloading CIFAR-10: {percent} % of {total / 1e6:.0f} MB")
-
-    found = sources.resolve(spec, environ=os.environ, notify=say, report=report, stop=stop)
-    file = Path(found.spec.partition(":")[2])
-    if found.spec.startswith("npz:") and found.name not in (file.stem, f"{file.stem}-npz"):
-        say(f"Studies on the images of {file.name} are named for {found.name!r}.")
-    return found

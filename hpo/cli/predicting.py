@@ -34,23 +34,21 @@ def predict(
 
     Example: hpo predict final-model/weights.npz cat.png --top 3
     """
-    from hpo.commands.predicting import classified
-    from hpo.weights.file import read
-    from hpo.weights.prediction import table
+    from hpo.commands import classes
 
-    network = read(weights)
+    network = classes.network(weights)
     if top > network.n_classes:
         raise typer.BadParameter(
             f"--top must be at most {network.n_classes}, the classes there are."
         )
-    found, faults = classified(network, images, say)
-    _tell(faults, n_sound=len(found[0].names) if found else 0)
-    if found:
-        tell(table(network, *found, top))
+    table, faults = classes.told(network, images, top, say)
+    _tell(faults, is_all=table is None)
+    if table is not None:
+        tell(table)
     return 1 if faults else 0
 
 
-def _tell(faults: list[str], n_sound: int) -> None:
+def _tell(faults: list[str], is_all: bool) -> None:
     """Say what is wrong with which image.
 
     Raises:
@@ -58,11 +56,11 @@ def _tell(faults: list[str], n_sound: int) -> None:
     """
     from hpo.errors import InvalidImage
 
-    if not n_sound and len(faults) == 1:
+    if is_all and len(faults) == 1:
         raise InvalidImage(faults[0])
     for fault in faults[:SHOWN]:
         say(fault)
     if len(faults) > SHOWN:
         say(f"{len(faults) - SHOWN:,} more images cannot be classified either.")
-    if not n_sound:
+    if is_all:
         raise InvalidImage(f"None of the {len(faults):,} images can be classified.")

@@ -26,7 +26,7 @@ from hpo.cli.options import (
     StorageUrl,
     TrainMetrics,
     Workers,
-    open_source,
+    folder,
     request_of,
 )
 from hpo.machine.console import say, tell
@@ -35,10 +35,7 @@ from hpo.views.story import Story
 if TYPE_CHECKING:
     from hpo.commands.request import Order, Request
     from hpo.commands.running import Outcome
-    from hpo.definition.study import StudyDefinition
     from hpo.machine.signals import StopRequest
-    from hpo.mirror.study import OpenStudy
-    from model.data import Dataset
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +66,11 @@ def run(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for weights and model card (final); default: <study>-model."),
+        typer.Option(
+            parser=folder,
+            metavar="<path>",
+            help="Folder for weights and model card (final); default: <study>-model.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
@@ -86,14 +87,14 @@ def run(
 
     request = request_of(context)
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
-        _check_meaning(request.definition, again, out)
+        _check_meaning(request, again, out)
         if dry_run:
             tell(_described(request, storage, stop))
             return 0
         story = Story()
         status = _carried_out(request, storage, story, stop, workers, grace, again, out)
         if profile:
-            _tell_where_the_time_went(story)
+            say(story.profile())
     return status
 
 
@@ -108,17 +109,14 @@ def _carried_out(
     out: Path | None,
 ) -> int:
     """Run the study, say what came of it, and return the exit status."""
-    from hpo.database.glance import is_done
-    from hpo.workers.member import Reserve
+    from hpo.commands import early
+    from hpo.machine.signals import Interrupted
 
-    known = request.name or request.definition.name
-    n_early = 0 if is_done(storage, known) else _started_early(workers, str(request.data))
-    with Reserve(n_early) as reserve, story:
-        from hpo.commands import running  # while the processes import theirs
-        from hpo.database.storage import Interrupted
+    with early.reserve(request, storage, workers) as reserve, story:
+        from hpo.commands import ending, images, running  # while the processes import theirs
 
-        order = request.order(lambda spec: open_source(spec, stop), os.environ, say)
-        folder = _model_folder(order, out)
+        order = request.order(images.finder(os.environ, say, stop), os.environ, say)
+        model_folder = ending.model_folder(order, out)
         try:
             with running.to_the_end(
                 order,
@@ -133,7 +131,7 @@ def _carried_out(
                 story.close()
                 status = _tell(outcome, stop)
                 if outcome.looks_at_test_images:
-                    _tell_test(outcome.study, order.dataset, folder)
+                    _tell_test(outcome, order, model_folder)
         except Interrupted:
             say("Interrupted before the end; run the same command to go on.")
             return stop.exit_status
@@ -142,16 +140,9 @@ def _carried_out(
 
 def _described(request: "Request", storage: str, stop: "StopRequest") -> str:
     """Return what a run would train, and leave everything on this machine as it is."""
-    from hpo.commands import estimate
-    from hpo.commands.request import Order
-    from hpo.data import sources
+    from hpo.commands import dry_run
 
-    missing = sources.to_fetch(str(request.data), os.environ)
-    if missing is not None:
-        return missing
-    dataset = open_source(str(request.data), stop).training()
-    order = Order(request.definition, dataset, None, request.name, request.parent, request.cell)
-    return estimate.describe(order, storage, say)
+    return dry_run.told(request, storage, os.environ, say, stop)
 
 
 @contextmanager
@@ -167,63 +158,44 @@ def _without_bytecode() -> Iterator[None]:
 
 def _tell(outcome: "Outcome", stop: "StopRequest") -> int:
     """Print what a run came to, and return its exit status."""
-    from hpo.errors import CellsFailed
-    from hpo.views import report
+    from hpo.commands import ending
 
     stored, before, after = outcome.study.stored, outcome.before, outcome.after
     if before.n_recovered:
         trials = "trial" if before.n_recovered == 1 else "trials"
         say(f"{before.n_recovered} {trials} of processes that died were taken up again.")
     if not after.is_complete and stop():
-        say(_left(outcome))
+        say(ending.left(outcome))
         return stop.exit_status
-    if after.failed and not stop():
-        raise CellsFailed(stored.name, report.failures(stored.experiment, after))
+    failed = ending.failed(outcome)
+    if failed is not None and not stop():
+        raise failed
     if not after.is_complete:
         say(f"{outcome.n_missing} cells of {stored.name} are still missing; run the command again.")
         return 1
     if before.is_complete:
         say(f"All {before.n_slots} cells of {stored.name} were done before; nothing was trained.")
-    storage = outcome.study.storage
-    tell(storage.read(lambda connection: report.table(report.read(connection, stored))))
+    tell(ending.table(outcome))
     return 0
 
 
-def _left(outcome: "Outcome") -> str:
-    """Return what is left of a study after an interruption."""
-    after = outcome.after
-    left = f"{outcome.n_missing} are left"
-    if not after.is_over:
-        left += f", and {after.n_unplanned:,} updates for more"
-    return (
-        f"Interrupted: {outcome.n_counted} of {after.n_slots} cells of {outcome.study.stored.name} are "
-        f"done, {left}. Run the same command to go on."
-    )
-
-
-def _tell_test(study: "OpenStudy", dataset: "Dataset", folder: Path) -> None:
+def _tell_test(outcome: "Outcome", order: "Order", place: Path) -> None:
     """Print what the test images say, and write the best network with its model card."""
-    from hpo.held_out import final
-    from hpo.held_out.verdict import verdict
+    from hpo.commands import ending
 
-    found = study.storage.read(lambda connection: verdict(connection, study.stored))
-    if found is None:
+    verdict = ending.verdict(outcome)
+    if not verdict:
         say("No cell came to its end in every replicate, so nothing was shown the test images.")
         return
-    tell(found.spread())
-    tell(f"Looks at the test images: {found.looks()}")
-    for path in final.write_model(study, dataset, folder, say):
+    for line in verdict:
+        tell(line)
+    for path in ending.write_model(outcome, order, place, say):
         say(f"Wrote {path}")
 
 
-def _tell_where_the_time_went(story: Story) -> None:
-    from hpo.training.phases import table
-
-    say(table(story.phases))
-
-
-def _check_meaning(definition: "StudyDefinition", again: bool, out: Path | None) -> None:
+def _check_meaning(request: "Request", again: bool, out: Path | None) -> None:
     """Refuse options about the test images for a study that never looks at them."""
+    definition = request.definition  # a mistake in it is told first
     for option, given in (("--again", again), ("--out", out is not None)):
         if given and not definition.evaluates_test:
             raise typer.BadParameter(
@@ -232,29 +204,14 @@ def _check_meaning(definition: "StudyDefinition", again: bool, out: Path | None)
             )
 
 
-def _model_folder(order: "Order", out: Path | None) -> Path:
-    """Return the folder for the files, which can be written to, if there will be some."""
-    from hpo.machine import files
-
-    folder = out or Path(f"{order.study_name}-model")
-    if order.definition.evaluates_test:
-        files.check_folder(folder)
-    return folder
-
-
-def _started_early(workers: int | None, data: str) -> int:
-    """Return how many processes are sure enough to be needed; a study on digits needs none."""
-    from hpo.machine.cores import usable_cores
-
-    n_cores = usable_cores()
-    if workers is not None:  # the others are started when it is known that there is work for them
-        return min(workers, n_cores) if workers > 1 else 0
-    return n_cores if n_cores > 1 and data != "digits" else 0
-
-
 def reproduce(
     workdir: Annotated[
-        Path, typer.Option(help="Folder for the database; a second run goes on from it.")
+        Path,
+        typer.Option(
+            parser=folder,
+            metavar="<path>",
+            help="Folder for the database; a second run goes on from it.",
+        ),
     ] = Path("hpo-reproduce"),
     data: Data = "cifar10",
 ) -> int:
@@ -264,13 +221,13 @@ def reproduce(
 
     Example: hpo reproduce --workdir /tmp/reproduce
     """
+    from hpo.commands import images
     from hpo.commands import reproduce as reproduction
-    from hpo.database.storage import Interrupted
-    from hpo.machine.signals import StopRequest
+    from hpo.machine.signals import Interrupted, StopRequest
 
     with StopRequest() as stop, Story() as story:
         try:
-            source = open_source(data, stop)
+            source = images.source(data, os.environ, say, stop)
             figures = reproduction.reproduce(source, workdir, stop, story, os.environ)
         except Interrupted:
             say(f"Interrupted. `hpo reproduce --workdir {workdir}` goes on from here.")

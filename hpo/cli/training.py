@@ -1,21 +1,16 @@
 """Commands that train or check one network: ``train`` and ``check-gradients``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import Data, open_source
+from hpo.cli.options import Data, folder
 from hpo.machine.console import say, tell
 
 if TYPE_CHECKING:
-    from hpo.data.source import Source
-    from hpo.training.single import Settings, Trained
-    from model.data import Dataset
-
-
-LARGEST_LAMBDA = 1e6  #: in a check; beyond it, differences drown in the penalty
-LARGEST_ERROR = 1e-6  #: relative, of a gradient that is right
+    from hpo.commands.training import Choice, Range
 
 
 def register(app: typer.Typer) -> None:
@@ -69,24 +64,26 @@ def train(
     n_validation: Annotated[
         int, typer.Option(help="Images held out where no other option says which.")
     ] = 5000,
-    plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(parser=folder, metavar="<path>", help="Folder for pictures.")
+    ] = None,
 ) -> int:
     """Train one network with explicit settings and print its last values.
 
     Example: hpo train --lambda 0.01 --n-s 500 --cycles 1 --train-batches 1 --validation-batch 2
     """
+    from hpo.commands import images, training
     from hpo.machine.signals import StopRequest
-    from hpo.training.single import train_once
 
-    settings = _settings(context)
+    settings, choice = training.settings(context.params, plots), _choice(context)
     with StopRequest() as stop:
-        training, validation = _parts(open_source(data, stop), context)
-        say(f"{len(training)} training images, {len(validation)} validation images")
-        trained = train_once(settings, training, validation, stop=stop)
-    _print(trained)
-    if plots is not None and trained.evaluations:
-        _draw(trained, plots, training)
-    if trained.network is None:
+        source = images.source(data, os.environ, say, stop)
+        run = training.train(settings, source, choice, say, stop)
+    if run.evaluations:
+        tell(run.last_values())
+    for path in run.draw(plots) if plots is not None else ():
+        say(f"Wrote {path}")
+    if not run.is_complete:
         say("Interrupted before the end.")
         return stop.exit_status
     return 0
@@ -106,56 +103,42 @@ def check_gradients(
 
     Example: hpo check-gradients --data digits
     """
-    from hpo.training.single import gradient_errors
-    from model.errors import InvalidConfig
+    from hpo.commands import training
+    from hpo.commands.images import source
 
-    if not 0 <= lambda_ <= LARGEST_LAMBDA:
-        raise InvalidConfig(f"lambda must be 0 to {LARGEST_LAMBDA:g}, got {lambda_}.")
-    dataset = open_source(data, lambda: False).training()
-    few = dataset.take(0, min(images, len(dataset)))
-    errors = gradient_errors(few, lambda_=lambda_, hidden=hidden, loss=loss, seed=seed)
-    for name, error in vars(errors).items():
-        tell(f"relative error of {name}: {error:.3e}")
-    is_right = max(vars(errors).values()) < LARGEST_ERROR
-    tell("The gradients are right." if is_right else "The gradients are WRONG.")
-    return 0 if is_right else 1
-
-
-def _settings(context: typer.Context) -> "Settings":
-    """Return the settings that the options say, which are called as theirs."""
-    from dataclasses import fields
-
-    from hpo.training.single import Settings
-
-    given = context.params
-    chosen = {f.name: given[f.name] for f in fields(Settings) if f.name in given}
-    if given["cycles"] is None and given["epochs"] is None:
-        chosen["cycles"] = 2
-    return Settings.of_options(**chosen, earlier_runs=tuple(given["after_epochs"] or ()))
+    check = training.check_gradients(
+        lambda: source(data, os.environ, say),
+        n_images=images,
+        lambda_=lambda_,
+        hidden=hidden,
+        loss=loss,
+        seed=seed,
+    )
+    tell(check.told())
+    return 0 if check.are_right else 1
 
 
-def _parts(source: "Source", context: typer.Context) -> "tuple[Dataset, Dataset]":
-    """Return training and validation images, from batches, from ranges, or from the usual split."""
-    from hpo.data import parts
-    from model.data import split
+def _choice(context: typer.Context) -> "Choice":
+    """Return which images the options say.
+
+    Raises:
+        typer.BadParameter: They are not written as they should be, or say half of it.
+    """
+    from hpo.commands.training import Choice
 
     given = context.params
-    train_images, validation_images = given["train_images"], given["validation_images"]
-    train_batches, validation_batch = _numbers(given["train_batches"]), given["validation_batch"]
-    everything = source.batches(train_batches) if train_batches else source.training()
-    if validation_batch is None and train_images is None and validation_images is None:
-        both = split(everything, given["n_validation"])
-        parts.check(both, say)
-        return both.training, both.validation
-    training = everything.take(*_range(train_images, len(everything)))
-    if validation_batch is not None:
-        held_out = source.batches([validation_batch])
-        return training, held_out.take(*_range(validation_images, len(held_out)))
-    if validation_images is None:
+    choice = Choice(
+        train_batches=_numbers(given["train_batches"]),
+        validation_batch=given["validation_batch"],
+        train_images=_range(given["train_images"]),
+        validation_images=_range(given["validation_images"]),
+        n_validation=given["n_validation"],
+    )
+    if choice.lacks_validation:
         raise typer.BadParameter(
             "name the images to validate on too, with --validation-images or --validation-batch."
         )
-    return training, everything.take(*_range(validation_images, len(everything)))
+    return choice
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -169,30 +152,11 @@ def _numbers(text: str | None) -> list[int] | None:
         ) from None
 
 
-def _range(text: str | None, n: int) -> tuple[int, int]:
+def _range(text: str | None) -> "Range | None":
     if text is None:
-        return 0, n
+        return None
     start, colon, stop = text.partition(":")
     try:
-        return (int(start or 0), int(stop or n)) if colon else (0, int(text))
+        return (int(start or 0), int(stop) if stop else None) if colon else (0, int(text))
     except ValueError:
         raise typer.BadParameter(f"a part of the images is like 0:20; got {text!r}.") from None
-
-
-def _print(trained: "Trained") -> None:
-    if not trained.evaluations:
-        return
-    last = trained.evaluations[-1]
-    for name, metrics in (("training", last.training), ("validation", last.validation)):
-        tell(
-            f"{name:<10} cost {metrics.cost[0]:.4f}  loss {metrics.loss[0]:.4f}  "
-            f"accuracy {metrics.accuracy[0]:.4f}"
-        )
-    tell(f"after {last.update} of {trained.config.n_updates} updates")
-
-
-def _draw(trained: "Trained", folder: Path, training: "Dataset") -> None:
-    from hpo.views import drawing
-
-    for path in drawing.of_training(trained, training, folder):
-        say(f"Wrote {path}")

@@ -22,7 +22,6 @@ from hpo.cli.options import (
     StorageUrl,
     StudyName,
     TrainMetrics,
-    open_source,
     request_of,
 )
 from hpo.machine.console import say, tell
@@ -54,14 +53,13 @@ def worker(
 
     Example: hpo worker coarse --watch
     """
+    from hpo.commands import images, looking
     from hpo.commands.studies import work_on
-    from hpo.data import prepared
-    from hpo.database.reader import read_once
     from hpo.machine.signals import StopRequest
 
-    read_once(storage, lambda _: None)  # a worker makes no database
+    looking.check(storage, say)  # a worker makes no database
     with StopRequest() as stop, Story() as story:
-        dataset = prepared.training(open_source(data, stop), os.environ)
+        dataset = images.training(data, os.environ, say, stop)
         n_trained = work_on(dataset, studies or [], storage, watch, story, stop, grace)
     if stop():
         say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
@@ -90,11 +88,13 @@ def submit(
 
     Example: hpo submit coarse
     """
+    from hpo.commands import images
     from hpo.commands.studies import queue
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
-        order = request_of(context).order(lambda spec: open_source(spec, stop), os.environ, say)
+        find = images.finder(os.environ, say, stop)
+        order = request_of(context).order(find, os.environ, say)
         name, plan = queue(order, storage, stop, say)
     waiting = plan.n_slots - plan.n_counted - len(plan.failed)
     tell(f"{name}: {waiting} of {plan.n_slots} trials are waiting or running.")

@@ -107,6 +107,8 @@ class Settings:
                 raise InvalidConfig(f"The training needs at least 1 update, got {length} {name}.")
         if any(length < 1 for length in self.earlier_runs):
             raise InvalidConfig(f"An earlier run has at least 1 epoch, got {self.earlier_runs}.")
+        if not 0 <= self.flip <= 1:
+            raise InvalidConfig(f"The flip probability must be 0 to 1, got {self.flip}.")
         if not 0 <= self.seed < 2**32:
             raise InvalidConfig(f"The seed must be 0 to {2**32 - 1}, got {self.seed}.")
         if self.schedule == "static" and self.cycles is not None:

@@ -129,6 +129,12 @@ class Story:
         """Keep it for the profile."""
         self.phases.append(phases)
 
+    def profile(self) -> str:
+        """Return where the time of every worker went, up to now."""
+        from hpo.training.phases import table
+
+        return table(self.phases)
+
     def _line(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(printable_lines(text), highlight=False, markup=False)

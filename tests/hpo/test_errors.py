@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpo.cli import searching
+from hpo.data import sources
 from hpo.errors import ADVICE, OutputError, SystemFault
 from hpo.machine import files as output
 
@@ -62,10 +62,10 @@ def test_files_are_named_as_far_as_they_are_known() -> None:
 def test_a_command_that_meets_one_ends_with_its_sentence(
     command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise fault(number, "some/file")
 
-    monkeypatch.setattr(searching, "open_source", fails)
+    monkeypatch.setattr(sources, "resolve", fails)
 
     told = command("run", "coarse", "--data", "digits", "--dry-run").sentence
 

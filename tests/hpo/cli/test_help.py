@@ -80,13 +80,18 @@ def test_the_first_line_says_where_to_start(command: Command) -> None:
     )
 
 
-def test_hpo_alone_shows_the_help_and_not_a_mistake(command: Command) -> None:
-    answer = command()
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [((), "Start with: hpo run coarse"), (("data",), "Look at the images and check them.")],
+)
+def test_a_group_alone_shows_its_help_and_not_a_mistake(
+    words: tuple[str, ...], sentence: str, command: Command
+) -> None:
+    answer = command(*words)
 
-    told = answer.out + answer.err
-    assert "Start with: hpo run coarse" in told
-    assert not told.startswith("hpo: ")
-    assert "Try --help." not in told
+    assert (answer.status, answer.err) == (0, "")
+    assert sentence in answer.out
+    assert answer.out == command(*words, "--help").out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "info", "--help"]])

@@ -115,6 +115,25 @@ def test_plot_into_a_file_is_a_sentence(searched: Command, workplace: Path) -> N
     assert told.startswith("hpo: Cannot write file")
 
 
+def test_plot_needs_a_folder_with_a_name(searched: Command, workplace: Path) -> None:
+    before = sorted(workplace.iterdir())
+
+    told = searched("plot", "tiny-digits", "--out", "").sentence
+
+    assert told == (
+        "hpo: Invalid value for '--out': a folder has a name, got ''; the current one is '.'. "
+        "Try --help."
+    )
+    assert sorted(workplace.iterdir()) == before
+
+
+def test_plot_writes_into_the_current_folder_where_it_is_named(
+    searched: Command, workplace: Path
+) -> None:
+    assert searched("plot", "tiny-digits", "--out", ".").status == 0
+    assert len(list(workplace.glob("*.png"))) == 5
+
+
 def test_looking_writes_nothing(searched: Command, workplace: Path) -> None:
     before = (workplace / "hpo.db").read_bytes()
     for arguments in (["best", "tiny-digits"], ["status"], ["list"], ["export", "tiny-digits"]):

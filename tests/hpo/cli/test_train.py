@@ -101,14 +101,45 @@ def test_pictures_are_written_where_they_are_asked_for(command: Command, workpla
     assert {path.name for path in (workplace / "some/folder").iterdir()} == set(names)
 
 
-def test_pictures_that_cannot_be_written_are_a_sentence(command: Command, workplace: Path) -> None:
+def test_pictures_that_cannot_be_written_are_refused_before_anything_is_trained(
+    command: Command, workplace: Path
+) -> None:
     (workplace / "file").write_text("")
 
-    told = command(*SHORT, "--plots", "file").sentence
+    answer = command(*SHORT, "--plots", "file")
 
-    assert re.match(
-        r"hpo: Cannot write file.*\. Check the path: something else stands there\.", told
+    assert answer.out == ""
+    assert answer.err == (
+        f"hpo: Cannot write file: {workplace}/file is not a folder. "
+        "Check the path: a file stands where a folder should be.\n"
     )
+    assert answer.status == 1
+
+
+def test_pictures_need_a_folder_with_a_name(command: Command, workplace: Path) -> None:
+    told = command(*SHORT, "--plots", "").sentence
+
+    assert "Invalid value for '--plots': a folder has a name, got ''" in told
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--lambda", "nan", "lambda must be 0 or more, got nan."),
+        ("--n-s", "0", "n_s must be at least 1 update, got 0."),
+        ("--flip", "nan", "The flip probability must be 0 to 1, got nan."),
+        ("--train-batches", "a", "--train-batches must be like 1 or 1,2,3; got 'a'."),
+        ("--train-images", "0:20", "name the images to validate on too"),
+    ],
+)
+def test_settings_are_refused_before_images_are_read(
+    option: str, value: str, sentence: str, command: Command
+) -> None:
+    told = command("train", "--data", "missing.npz", option, value).sentence
+
+    assert sentence in told
+    assert "missing.npz" not in told
 
 
 def test_a_training_that_diverges_says_so(command: Command) -> None:

@@ -1,0 +1,31 @@
+"""What a run would do, on a machine that is left as it is: ``hpo run --dry-run``."""
+
+from collections.abc import Mapping
+
+from hpo.commands import estimate, images
+from hpo.commands.request import Order, Request
+from hpo.data import sources
+
+
+def told(
+    request: Request,
+    storage: str,
+    environ: Mapping[str, str],
+    notify: images.Notify,
+    stop: images.Stop,
+) -> str:
+    """Return what a run would train, or what it would download first.
+
+    Args:
+        environ: The environment, for HPO_DATA and HPO_CACHE.
+
+    Raises:
+        HpoError: The run would be refused.
+    """
+    spec = str(request.data)
+    missing = sources.to_fetch(spec, environ)
+    if missing is not None:
+        return missing
+    dataset = images.source(spec, environ, notify, stop).training()
+    order = Order(request.definition, dataset, None, request.name, request.parent, request.cell)
+    return estimate.describe(order, storage, notify)

@@ -1,0 +1,92 @@
+"""What a stored study says, as text and as files: ``hpo best``, ``status``, ``list``, ``export``, ``plot``.
+
+Each function imports what it shows with: `hpo status` needs neither pictures nor statistics.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hpo.database.connections import Connection
+from hpo.database.reader import read_once
+
+Notify = Callable[[str], None]
+FORMATS = ("json", "csv")  #: of an export
+
+
+def check(url: str, notify: Notify) -> None:
+    """Look whether there is a database to look into; none is made.
+
+    Args:
+        notify: Is told whom a wait is for, here and below.
+
+    Raises:
+        StorageError: There is none, or it is not one of ours.
+    """
+    read_once(url, lambda _: None, notify=notify)
+
+
+def status(url: str, notify: Notify) -> str:
+    """Return how far every study is.
+
+    Raises:
+        StorageError: As `check`.
+    """
+    from hpo.views import overview
+
+    return read_once(url, overview.status, notify=notify)
+
+
+def listing(url: str, notify: Notify) -> str:
+    """Return the stored studies and what they are about.
+
+    Raises:
+        StorageError: As `check`.
+    """
+    from hpo.views import overview
+
+    return read_once(url, overview.listing, notify=notify)
+
+
+def best(url: str, name: str, notify: Notify) -> str:
+    """Return the best cell of a study, how sure that is, and which cells may be as good.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+        NoResult: It has no result yet.
+    """
+    from hpo.mirror.study import stored
+    from hpo.views import report
+
+    def told(connection: Connection) -> str:
+        found = stored(connection, name)
+        return report.best(report.read(connection, found), report.judged(connection, found))
+
+    return read_once(url, told, notify=notify)
+
+
+def export(url: str, name: str, form: str, notify: Notify) -> str:
+    """Return results and curves of a study in one of `FORMATS`, in canonical form.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+        DamagedRow: A row is not what was written.
+    """
+    from hpo.mirror.study import stored
+    from hpo.views import export as exporting
+
+    write = exporting.to_json if form == "json" else exporting.to_csv
+    return read_once(url, lambda c: write(c, stored(c, name)), notify=notify)
+
+
+def plot(url: str, name: str, folder: Path, notify: Notify) -> list[Path]:
+    """Draw a study into a folder; return the files.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+        NoResult: There is nothing to draw.
+        OutputError: The files cannot be written.
+    """
+    from hpo.mirror.study import stored
+    from hpo.views import drawing
+
+    return read_once(url, lambda c: drawing.of_study(c, stored(c, name), folder), notify=notify)
