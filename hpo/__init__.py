@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
     from hpo import errors as errors
     from hpo import testing as testing
+    from hpo.commands.mending import delete as delete
+    from hpo.commands.mending import examine as examine
+    from hpo.commands.mending import retry as retry
     from hpo.commands.predicting import predict as predict
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
     from hpo.commands.results import Status as Status
     from hpo.commands.results import Study as Study
-    from hpo.commands.studies import delete as delete
-    from hpo.commands.studies import examine as examine
     from hpo.commands.studies import load as load
-    from hpo.commands.studies import retry as retry
     from hpo.commands.studies import run as run
     from hpo.commands.studies import studies as studies
     from hpo.commands.studies import submit as submit
@@ -80,11 +80,11 @@ _PLACES = {
     "Values": "hpo.definition.grids",
     "Verdict": "hpo.held_out.verdict",
     "WholeEpochs": "hpo.definition.ranges",
-    "delete": "hpo.commands.studies",
-    "examine": "hpo.commands.studies",
+    "delete": "hpo.commands.mending",
+    "examine": "hpo.commands.mending",
     "load": "hpo.commands.studies",
     "predict": "hpo.commands.predicting",
-    "retry": "hpo.commands.studies",
+    "retry": "hpo.commands.mending",
     "run": "hpo.commands.studies",
     "studies": "hpo.commands.studies",
     "submit": "hpo.commands.studies",

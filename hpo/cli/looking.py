@@ -92,14 +92,14 @@ def delete(
 
     Example: hpo delete coarse-digits --yes
     """
-    from hpo.commands import studies
+    from hpo.commands import mending
     from hpo.machine.signals import StopRequest
 
-    studies.check_deletable(study, storage, notify=say)
+    mending.check_deletable(study, storage, notify=say)
     if not yes:  # a signal ends the question at once
         typer.confirm(
             f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
         )
     with StopRequest() as stop:
-        studies.delete(study, storage=storage, stop=stop, notify=say)
+        mending.delete(study, storage=storage, stop=stop, notify=say)
     say(f"Deleted {study}.")

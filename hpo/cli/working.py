@@ -105,11 +105,11 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo retry coarse
     """
-    from hpo.commands import studies
+    from hpo.commands import mending, studies
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
-        n_forgiven = studies.retry(study, storage=storage, stop=stop, notify=say)
+        n_forgiven = mending.retry(study, storage=storage, stop=stop, notify=say)
     definition = studies.load(study, storage=storage).experiment.definition.name
     tell(f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them.")
 

@@ -32,7 +32,12 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A study as it is asked for; what is None is as the study's file says."""
+    """A study as it is asked for; what is None is as the study's file says.
+
+    >>> import hpo
+    >>> hpo.Request(study="coarse", data="digits", replicates=3).definition.replicates
+    3
+    """
 
     #: A name in ``studies/``, a dotted path, a file with a ``STUDY``, or the definition itself.
     study: str | Path | StudyDefinition

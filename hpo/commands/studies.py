@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hpo.commands import doctor, joining, running
+from hpo.commands import joining, running
 from hpo.commands.callbacks import Callbacks
 from hpo.commands.request import Asked, Order, Request
 from hpo.commands.results import Study
@@ -22,16 +22,14 @@ from hpo.database.reader import read_once
 from hpo.database.storage import Storage
 from hpo.definition.numbers import came, is_number, whole, within
 from hpo.definition.study import StudyDefinition
-from hpo.errors import CellsFailed, HpoError, StudyNotFound
-from hpo.health.finding import Finding
+from hpo.errors import CellsFailed, HpoError
 from hpo.machine.blas import one_thread
 from hpo.machine.cores import most_workers
 from hpo.machine.files import check_folder
-from hpo.mirror import deleting, shelf
+from hpo.mirror import shelf
 from hpo.mirror import study as stored_studies
 from hpo.mirror.identity import check_name
 from hpo.planning.plan import Plan
-from hpo.planning.plan import retry as forgive
 from hpo.training.progress import Progress
 from hpo.views.report import failures
 from model.data import Dataset
@@ -126,6 +124,12 @@ def submit(
     Args:
         study, asked: As for `run`.
         notify: Is told what a user should know, as whom a wait is for.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     study.name, study.is_complete
+    ('coarse-digits', False)
     """
     return Study(queue(_order(study, asked, stop, notify), storage, stop, notify)[0], storage)
 
@@ -152,12 +156,20 @@ def work(
     Args:
         watch: Wait for more when there is nothing left, until ``stop``.
         grace: Seconds of silence after which others count us as dead.
+
+    >>> import hpo, tempfile
+    >>> quick = hpo.StudyDefinition(name="quick", grid=hpo.Values((1e-3, 1e-2)), n_s=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     url = f"sqlite:///{folder}/hpo.db"
+    ...     study = hpo.submit(quick, data="digits", storage=url)
+    ...     hpo.work(data="digits", storage=url), study.is_complete
+    (2, True)
     """
     _check_numbers(1, grace)
     names = [studies] if isinstance(studies, str) else list(studies)
     for name in names:
         check_name(name)
-    _look(storage, lambda _: None, stop)  # a database that is not there is not made
+    look(storage, lambda _: None, stop)  # a database that is not there is not made
     with Callbacks(progress, stop) as told, one_thread():
         dataset = prepared.training(_found(data, told.stop, told.warn), {}, told.warn)
         return work_on(dataset, names, storage, watch, told, told.stop, grace)
@@ -182,9 +194,15 @@ def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
 
     Raises:
         StudyNotFound: There is none of this name.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     hpo.load("coarse-digits", storage=study.storage) == study
+    True
     """
     check_name(name)
-    _look(storage, lambda connection: stored_studies.stored(connection, name))
+    look(storage, lambda connection: stored_studies.stored(connection, name))
     return Study(name, storage)
 
 
@@ -203,69 +221,10 @@ def studies(*, storage: str = DEFAULT_STORAGE, notify: Notify = unheard) -> list
     ...     [study.name for study in hpo.studies(storage=url, notify=print)]
     ['quick-digits']
     """
-    found = _look(storage, shelf.look, notify=notify)
+    found = look(storage, shelf.look, notify=notify)
     for remark in found.remarks:
         notify(remark)
     return [Study(name, storage) for name in sorted(study.name for study in found.studies)]
-
-
-def retry(
-    name: str,
-    *,
-    storage: str = DEFAULT_STORAGE,
-    stop: Stop = never,
-    notify: Notify = unheard,
-) -> int:
-    """Give cells that failed again and again another chance; return how many.
-
-    Raises:
-        StudyNotFound: There is none of this name.
-    """
-    check_name(name)
-    _look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
-    with Storage(storage, stop, notify=notify) as opened:
-        found = stored_studies.find(opened, name)
-        if found is None:
-            raise StudyNotFound(name, stored_studies.names(opened))
-        return forgive(found)
-
-
-def delete(
-    name: str,
-    *,
-    storage: str = DEFAULT_STORAGE,
-    stop: Stop = never,
-    notify: Notify = unheard,
-) -> None:
-    """Delete a study with everything that belongs to it.
-
-    Raises:
-        StudyNotFound: There is none of this name.
-    """
-    check_name(name)
-    check_deletable(name, storage, stop, notify)
-    with Storage(storage, stop, notify=notify) as opened:
-        deleting.delete(opened, name)
-
-
-def check_deletable(name: str, storage: str, stop: Stop = never, notify: Notify = unheard) -> None:
-    """Look for a study without writing: a database that is not there is not made by deleting from it.
-
-    Raises:
-        StudyNotFound: There is none of this name.
-    """
-    _look(storage, lambda connection: deleting.named(connection, name), stop, notify)
-
-
-def examine(
-    storage: str = DEFAULT_STORAGE,
-    *,
-    repair: bool = False,
-    stop: Stop = never,
-    notify: Notify = unheard,
-) -> list[Finding]:
-    """Examine a database and, if asked to, mend what can be mended; return what was found."""
-    return doctor.examine(storage, repair=repair, stop=stop, notify=notify)
 
 
 def _order(
@@ -293,12 +252,13 @@ def _check_numbers(workers: int, grace: float) -> None:
     within("grace", grace, 1, LONGEST_GRACE)
 
 
-def _look(
+def look(
     url: str,
     action: Callable[[Connection], T],
     stop: Stop = never,
     notify: Notify = unheard,
 ) -> T:
+    """Look into a database that is there, and wait without a word."""
     return read_once(url, action, stop, notify)
 
 

@@ -15,7 +15,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from optuna import TrialPruned
@@ -42,17 +41,9 @@ from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
 from hpo.planning.plan import plan
 from hpo.workers.membership import Membership
-from hpo.workers.objective import Ending, ending_of, leave, stop
+from hpo.workers.objective import Ending, Held, ending_of, leave, stop
 
 PAUSE = 0.05  #: seconds between two looks at what other threads have left
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A cell that is being evaluated."""
-
-    attempt: Attempt
-    token: str
 
 
 class GridSampler(BaseSampler):
@@ -62,6 +53,12 @@ class GridSampler(BaseSampler):
     ``optimize(objective)`` ends after the last cell. A cell whose objective failed waits for the
     next sampler. The process is a worker while the sampler lives: what it holds comes back if it
     dies.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     len(hpo.GridSampler.of("coarse-digits", storage=study.storage).lambdas)
+    8
     """
 
     @classmethod
@@ -106,7 +103,7 @@ class GridSampler(BaseSampler):
             raise TypeError(f"GridSampler.of(NAME) finds a study; got {study!r}.")
         self._storage = study.storage
         self._study = study
-        self._held: dict[int, _Held] = {}  # by trial number
+        self._held: dict[int, Held] = {}  # by trial number
         self._uncounted: set[int] = set()  # trials that stand for no cell
         self._member: Membership | None = None
         self._lock = threading.Lock()
@@ -163,7 +160,7 @@ class GridSampler(BaseSampler):
                 lambda connection: self._claim(connection, trial, token, identity)
             )
             if attempt is not None:
-                self._held[trial.number] = _Held(attempt, token)
+                self._held[trial.number] = Held(attempt, token)
                 if not self._is_search and not self._storage.read(self._waiting):
                     stop(study)  # so that no thread asks for one more
                 return
@@ -261,7 +258,7 @@ class GridSampler(BaseSampler):
                 return attempt
         return None
 
-    def _settle(self, connection: Connection, held: _Held, ending: Ending) -> None:
+    def _settle(self, connection: Connection, held: Held, ending: Ending) -> None:
         attempt, study = held.attempt, self._study.uuid
         present = rows.standing(connection, study, attempt)
         if present is None or (present.state, present.token) != (State.RUNNING, held.token):

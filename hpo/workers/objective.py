@@ -11,8 +11,16 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from hpo.database import rows
-from hpo.experiment.records import Outcome
+from hpo.experiment.records import Attempt, Outcome
 from hpo.workers.membership import Membership
+
+
+@dataclass(frozen=True)
+class Held:
+    """A cell that is being evaluated."""
+
+    attempt: Attempt
+    token: str
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ QUICK = hpo.StudyDefinition(
     name="quick", grid=hpo.Values((1e-4, 1e-3, 1e-2)), n_s=10, n_cycles=1, batch_size=100
 )
 PUBLIC = [name for name in hpo.__all__ if name != "__version__"]
-#: To become empty.
-WITHOUT_EXAMPLE = {"GridSampler", "Request", "delete", "examine", "load", "retry", "submit", "work"}
 
 pytestmark = pytest.mark.sqlite_first
 
@@ -44,7 +42,7 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
 
 
 def test_every_public_name_has_an_example_of_its_own() -> None:
-    assert {name for name in PUBLIC if ">>> " not in getattr(hpo, name).__doc__} == WITHOUT_EXAMPLE
+    assert [name for name in PUBLIC if ">>> " not in getattr(hpo, name).__doc__] == []
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -1,0 +1,91 @@
+"""What mends or removes stored studies, as Python asks for it; nothing here prints or ends the process."""
+
+from hpo.commands import doctor
+from hpo.commands.studies import Notify, Stop, look, never, unheard
+from hpo.database.locations import DEFAULT_STORAGE
+from hpo.database.storage import Storage
+from hpo.errors import StudyNotFound
+from hpo.health.finding import Finding
+from hpo.mirror import deleting
+from hpo.mirror import study as stored_studies
+from hpo.mirror.identity import check_name
+from hpo.planning.plan import retry as forgive
+
+
+def retry(
+    name: str,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> int:
+    """Give cells that failed again and again another chance; return how many.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     hpo.retry("coarse-digits", storage=study.storage)  # none has failed
+    0
+    """
+    check_name(name)
+    look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
+    with Storage(storage, stop, notify=notify) as opened:
+        found = stored_studies.find(opened, name)
+        if found is None:
+            raise StudyNotFound(name, stored_studies.names(opened))
+        return forgive(found)
+
+
+def delete(
+    name: str,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> None:
+    """Delete a study with everything that belongs to it.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     hpo.delete("coarse-digits", storage=study.storage)
+    ...     hpo.studies(storage=study.storage)
+    []
+    """
+    check_name(name)
+    check_deletable(name, storage, stop, notify)
+    with Storage(storage, stop, notify=notify) as opened:
+        deleting.delete(opened, name)
+
+
+def check_deletable(name: str, storage: str, stop: Stop = never, notify: Notify = unheard) -> None:
+    """Look for a study without writing: a database that is not there is not made by deleting from it.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    look(storage, lambda connection: deleting.named(connection, name), stop, notify)
+
+
+def examine(
+    storage: str = DEFAULT_STORAGE,
+    *,
+    repair: bool = False,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> list[Finding]:
+    """Examine a database and, if asked to, mend what can be mended; return what was found.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     [finding for finding in hpo.examine(study.storage) if finding.is_open]
+    []
+    """
+    return doctor.examine(storage, repair=repair, stop=stop, notify=notify)
