@@ -96,6 +96,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hpo' has no attribute {name!r}")
     from importlib import import_module
 
+    from hpo.machine.search_path import refuse_strangers
+
+    refuse_strangers()
     return getattr(import_module(_PLACES[name]), name)
 
 

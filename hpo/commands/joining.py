@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.database import outcomes, rows
 from hpo.database.connections import Connection
-from hpo.database.storage import Storage
+from hpo.database.storage import Interrupted, Storage
 from hpo.database.tables import LIVE
 from hpo.errors import (
     DataUnavailable,
@@ -65,6 +65,8 @@ def join(
                 try:
                     _work_for(storage, stored, dataset, trainers, counter, stop, member.identity)
                     worked = True
+                except Interrupted:
+                    return counter.n_ended
                 except Exception as error:
                     if not is_of_one_study(error):
                         raise

@@ -1,10 +1,10 @@
 """What a user asks for in one piece: which study, on which images, and what shall differ from its file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from hpo.definition import lookup
 from hpo.definition.study import StudyDefinition, study_name
@@ -12,6 +12,22 @@ from hpo.definition.study import StudyDefinition, study_name
 if TYPE_CHECKING:
     from hpo.data.source import Source
     from model.data import Dataset
+
+
+class Asked(TypedDict, total=False):
+    """The fields of a `Request` but for its study."""
+
+    data: str | Path
+    name: str | None
+    parent: str | None
+    cell: int | None
+    protocol: str | None
+    train_metrics: str | None
+    seed: int | None
+    pruner: str | None
+    replicates: int | None
+    sampler: str | None
+    budget: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +92,9 @@ class Request:
         definition = self.definition  # a mistake in it is told before images are read or fetched
         source = find(str(self.data))
         dataset = prepared.training(source, environ, notify)
-        return Order(definition, dataset, source, self.name, self.parent, self.cell)
+        return Order(
+            definition, dataset, source, self.name, self.parent, self.cell, environ=dict(environ)
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,8 @@ class Order:
     name: str | None = None
     parent: str | None = None
     cell: int | None = None
+    #: The environment of the processes that look for the images, for HPO_CACHE.
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def study_name(self) -> str:

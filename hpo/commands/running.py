@@ -227,7 +227,7 @@ def _train(
         n_workers = min(n_workers, before.n_slots - before.n_counted - len(before.failed))
     if n_workers > 1 and order.source is not None:
         images = prepared.pinned(order.source, order.dataset)
-        pool.work(study, images, n_workers, progress, stop, grace, reserve)
+        pool.work(study, images, n_workers, progress, stop, grace, reserve, order.environ)
         return
     phases = Phases(reserve.began)
     with Membership(study.storage, grace) as member:

@@ -5,31 +5,34 @@ and stop are arguments, and what is wrong is raised.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-from threadpoolctl import threadpool_limits
+from typing import TypeVar, Unpack
 
 from hpo.commands import doctor, joining, running
-from hpo.commands.request import Order, Request
+from hpo.commands.callbacks import Callbacks
+from hpo.commands.request import Asked, Order, Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
 from hpo.data.source import Source
 from hpo.database.connections import Connection
-from hpo.database.fleet import GRACE
+from hpo.database.fleet import GRACE, LONGEST_GRACE
 from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.reader import read_once
-from hpo.database.storage import Interrupted, Storage
+from hpo.database.storage import Storage
+from hpo.definition.numbers import came, is_number, whole, within
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CellsFailed, HpoError, StudyNotFound
 from hpo.health.finding import Finding
+from hpo.machine.blas import one_thread
+from hpo.machine.cores import most_workers
 from hpo.machine.files import check_folder
 from hpo.mirror import deleting, shelf
 from hpo.mirror import study as stored_studies
+from hpo.mirror.identity import check_name
 from hpo.planning.plan import Plan
 from hpo.planning.plan import retry as forgive
-from hpo.training.progress import Progress, Silent
+from hpo.training.progress import Progress
 from hpo.views.report import failures
 from model.data import Dataset
 
@@ -57,7 +60,7 @@ def run(
     out: str | Path | None = None,
     progress: Progress | None = None,
     stop: Stop = never,
-    **asked: Any,
+    **asked: Unpack[Asked],
 ) -> Study:
     """Bring a study to its end, whatever of it exists, and return it.
 
@@ -75,6 +78,7 @@ def run(
         CellsFailed: Cells failed again and again; the others have their results.
         HpoError: There is no such study or data, or the stored one is another experiment.
         Interrupted: ``stop`` said so before there was a study to return.
+        Exception: What ``progress`` or ``stop`` raised; what was done until then is kept.
 
     >>> import hpo, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -83,28 +87,29 @@ def run(
     ...     study.name, len(study.results)
     ('quick-digits', 2)
     """
-    order = _order(study, asked, stop)
-    if (again or out is not None) and not order.definition.evaluates_test:
-        raise HpoError(
-            "`again` and `out` are for a study that ends with the test images, as final does; "
-            f"{order.definition.name!r} does not."
-        )
-    if out is not None:
-        check_folder(Path(out))
-    watcher = progress or Silent()
-    with (
-        threadpool_limits(1, user_api="blas"),  # as in every worker: the bits depend on it
-        running.to_the_end(
-            order, storage, watcher, stop, n_workers=workers, grace=grace, again=again
-        ) as outcome,
-    ):
-        stored = outcome.study.stored
-        if outcome.after.failed and not stop():
-            raise CellsFailed(stored.name, failures(stored.experiment, outcome.after))
-        if out is not None and outcome.looks_at_test_images:
-            from hpo.held_out import final
+    _check_numbers(workers, grace)
+    with Callbacks(progress, stop) as told:
+        order = _order(study, asked, told.stop, told.warn)
+        if (again or out is not None) and not order.definition.evaluates_test:
+            raise HpoError(
+                "`again` and `out` are for a study that ends with the test images, as final does; "
+                f"{order.definition.name!r} does not."
+            )
+        if out is not None:
+            check_folder(Path(out))
+        with (
+            one_thread(),
+            running.to_the_end(
+                order, storage, told, told.stop, n_workers=workers, grace=grace, again=again
+            ) as outcome,
+        ):
+            stored = outcome.study.stored
+            if outcome.after.failed and not told.stop():
+                raise CellsFailed(stored.name, failures(stored.experiment, outcome.after))
+            if out is not None and outcome.looks_at_test_images:
+                from hpo.held_out import final
 
-            final.write_model(outcome.study, order.dataset, Path(out), watcher.warn)
+                final.write_model(outcome.study, order.dataset, Path(out), told.warn)
     return Study(stored.name, storage)
 
 
@@ -114,7 +119,7 @@ def submit(
     storage: str = DEFAULT_STORAGE,
     stop: Stop = never,
     notify: Notify = unheard,
-    **asked: Any,
+    **asked: Unpack[Asked],
 ) -> Study:
     """Create or open a study and plan it; workers that are running will find it.
 
@@ -122,7 +127,7 @@ def submit(
         study, asked: As for `run`.
         notify: Is told what a user should know, as whom a wait is for.
     """
-    return Study(queue(_order(study, asked, stop), storage, stop, notify)[0], storage)
+    return Study(queue(_order(study, asked, stop, notify), storage, stop, notify)[0], storage)
 
 
 def queue(order: Order, storage: str, stop: Stop, notify: Notify) -> tuple[str, Plan]:
@@ -133,7 +138,7 @@ def queue(order: Order, storage: str, stop: Stop, notify: Notify) -> tuple[str, 
 
 
 def work(
-    studies: Sequence[str] = (),
+    studies: str | Sequence[str] = (),
     *,
     data: str | Path = "digits",
     storage: str = DEFAULT_STORAGE,
@@ -148,11 +153,14 @@ def work(
         watch: Wait for more when there is nothing left, until ``stop``.
         grace: Seconds of silence after which others count us as dead.
     """
+    _check_numbers(1, grace)
+    names = [studies] if isinstance(studies, str) else list(studies)
+    for name in names:
+        check_name(name)
     _look(storage, lambda _: None, stop)  # a database that is not there is not made
-    dataset = prepared.training(_found(data, stop), {}, unheard)
-    watcher = progress or Silent()
-    with threadpool_limits(1, user_api="blas"):
-        return work_on(dataset, studies, storage, watch, watcher, stop, grace)
+    with Callbacks(progress, stop) as told, one_thread():
+        dataset = prepared.training(_found(data, told.stop, told.warn), {}, told.warn)
+        return work_on(dataset, names, storage, watch, told, told.stop, grace)
 
 
 def work_on(
@@ -165,9 +173,8 @@ def work_on(
     grace: float,
 ) -> int:
     """As `work`, with the images at hand."""
-    with suppress(Interrupted), Storage(storage, stop, notify=progress.warn) as opened:
+    with Storage(storage, stop, notify=progress.warn) as opened:
         return joining.join(opened, dataset, studies, progress, stop, watch, grace)
-    return 0
 
 
 def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
@@ -176,6 +183,7 @@ def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:
     Raises:
         StudyNotFound: There is none of this name.
     """
+    check_name(name)
     _look(storage, lambda connection: stored_studies.stored(connection, name))
     return Study(name, storage)
 
@@ -198,6 +206,7 @@ def retry(
     Raises:
         StudyNotFound: There is none of this name.
     """
+    check_name(name)
     _look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
     with Storage(storage, stop, notify=notify) as opened:
         found = stored_studies.find(opened, name)
@@ -218,6 +227,7 @@ def delete(
     Raises:
         StudyNotFound: There is none of this name.
     """
+    check_name(name)
     check_deletable(name, storage, stop, notify)
     with Storage(storage, stop, notify=notify) as opened:
         deleting.delete(opened, name)
@@ -244,14 +254,28 @@ def examine(
 
 
 def _order(
-    study: str | Path | StudyDefinition | Request, asked: dict[str, Any], stop: Stop
+    study: str | Path | StudyDefinition | Request, asked: Asked, stop: Stop, notify: Notify
 ) -> Order:
-    request = study if isinstance(study, Request) else Request(study=study, **asked)
-    return request.order(lambda spec: _found(spec, stop), {}, unheard)
+    unknown = sorted(asked.keys() - Asked.__annotations__.keys())
+    if unknown:
+        known = ", ".join(sorted(Asked.__annotations__))
+        raise TypeError(f"There is no argument {unknown[0]!r}; a study is asked for with {known}.")
+    request = (
+        replace(study, **asked) if isinstance(study, Request) else Request(study=study, **asked)
+    )
+    return request.order(lambda spec: _found(spec, stop, notify), {}, notify)
 
 
-def _found(data: str | Path, stop: Stop) -> Source:
-    return sources.resolve(str(data), environ={}, notify=unheard, report=_unseen, stop=stop)
+def _found(data: str | Path, stop: Stop, notify: Notify) -> Source:
+    return sources.resolve(str(data), environ={}, notify=notify, report=_unseen, stop=stop)
+
+
+def _check_numbers(workers: int, grace: float) -> None:
+    """Refuse what the command line refuses, too."""
+    whole("workers", workers, 1, most_workers())
+    if not is_number(grace):
+        raise HpoError(f"grace must be a number of seconds, {came('grace', grace)}")
+    within("grace", grace, 1, LONGEST_GRACE)
 
 
 def _look(

@@ -31,6 +31,7 @@ from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings
 
 GRACE = 60.0  #: seconds of silence after which a worker of another host is dead
+LONGEST_GRACE = 86_400.0  #: seconds that may be asked for
 BEAT = 2.0  #: seconds between two heartbeats at most
 MISSED = 2.5  #: beats in whose time one must be seen, or it is missed
 DIED = "its process died"

@@ -24,7 +24,6 @@ from hpo.database.storage import Interrupted, Storage
 from hpo.database.tables import leases
 from hpo.errors import HpoError
 from hpo.machine import process
-from hpo.machine.console import say
 from hpo.machine.process import this_worker
 from hpo.machine.sightings import Sightings
 
@@ -90,7 +89,7 @@ def _wait_for(storage: Storage, name: str, token: str) -> None:
             raise Interrupted
         if holder and not is_told and time.monotonic() - began > PATIENCE:
             is_told = True
-            say(_waiting(holder))
+            storage.notify(_waiting(holder))
         time.sleep(PAUSE)
 
 

@@ -73,6 +73,9 @@ def checked_url(url: str) -> str:
 
 
 def _refuse_odd_characters(url: str) -> None:
+    if not isinstance(url, str):
+        meant = f"sqlite:///{url}" if isinstance(url, os.PathLike) else DEFAULT_URL
+        raise StorageError(f"A database is named by a URL, for example {meant}; got {url!r}.")
     if url != url.strip():
         raise StorageError(
             f"The database address {concealed(url)!r} begins or ends with a blank. Leave it out."

@@ -64,7 +64,7 @@ class Storage:
         self.url = checked_url(url)
         check_driver(self.url)
         self.stop = stop
-        self._notify = notify
+        self.notify = notify
         self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
         self._opened: list[Engine] = []
         path = sqlite_path(self.url)
@@ -97,7 +97,7 @@ class Storage:
         try:
             if self._file is not None:
                 return self._open_file(self._file.path)
-            opened = postgresql.opened(self.url, self.stop, self._notify)
+            opened = postgresql.opened(self.url, self.stop, self.notify)
             self._opened.append(opened.engine)
             return opened
         except RuntimeError as error:  # Optuna's word for a schema of another version
@@ -113,7 +113,7 @@ class Storage:
             refuse_foreign_log(path)
             return optuna_storage.opened(self.url, self._options())
 
-        with sqlite.opening(path, Wait(self.url, self.stop, self._notify)):
+        with sqlite.opening(path, Wait(self.url, self.stop, self.notify)):
             storage = self._until_free(attempt)
             self._opened.append(storage.engine)
             self._tune(storage.engine)
@@ -168,7 +168,7 @@ class Storage:
         return result
 
     def _until_free(self, action: Callable[[], T]) -> T:
-        wait = Wait(self.url, self.stop, self._notify)
+        wait = Wait(self.url, self.stop, self.notify)
         while True:
             try:
                 return action()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path, PurePosixPath
 
+MOST_WORKERS = 64  #: of a run, on a machine with few cores
 V2_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 V1_MOUNTS = ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/cpuacct,cpu")
 
@@ -63,3 +64,8 @@ def _read(path: Path) -> str:
         return path.read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def most_workers() -> int:
+    """Return how many processes of a run this machine could ever be busy with."""
+    return max(MOST_WORKERS, 4 * usable_cores())

@@ -6,12 +6,21 @@ as in ``PYTHONPATH=$PYTHONPATH:/mine``, means it too.
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+
+from hpo.errors import HpoError
 
 OURS = ("hpo", "model", "studies")
+#: Libraries whose names files of users have had.
+LIBRARIES = (
+    *("numpy", "scipy", "sqlalchemy", "optuna", "alembic", "matplotlib", "pandas", "PIL"),
+    *("threadpoolctl", "platformdirs", "filelock", "psycopg", "typer", "rich"),
+)
 _left_out: list[str] = []  #: what the user put into the path and we took out
 
 
@@ -25,6 +34,49 @@ def keep_to_ours() -> None:
             sys.path.remove(folder)
             _left_out.append(folder)
     _bind_ours()
+
+
+@cache
+def refuse_strangers() -> None:
+    """Bind our packages, and refuse a user's file that has the name of one, or of a library's.
+
+    For Python programs that import us: their folder is on the path, and is theirs.
+
+    Raises:
+        HpoError: There is such a file where the program or the current folder is.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    for name in OURS:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if file and not os.path.abspath(file).startswith(os.path.join(root, name)):
+            raise HpoError(
+                f"{file} is imported as {name!r}, which is the name of a package of hpo's. Give it "
+                "another name."
+            )
+    _bind_ours()
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    folders = {os.path.realpath(current_folder())}
+    folders |= {os.path.dirname(os.path.realpath(main))} if main else set()
+    for name in LIBRARIES:
+        file = _found(name)
+        place = os.path.dirname(file)
+        place = os.path.dirname(place) if os.path.basename(file) == "__init__.py" else place
+        if file and os.path.realpath(place) in folders and "site-packages" not in place:
+            raise HpoError(
+                f"{file} has the name of a library that hpo needs, and would be taken for it. Give it "
+                "another name."
+            )
+
+
+def _found(name: str) -> str:
+    """Return the file of a module, without importing it; nothing if there is none."""
+    module = sys.modules.get(name)
+    try:
+        spec = module.__spec__ if module else importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return ""
+    return str(spec.origin) if spec and spec.origin else ""
 
 
 @contextmanager
@@ -64,8 +116,6 @@ def _lies_in(package: str, folders: list[str]) -> bool:
 
 def _bind_ours() -> None:
     """Import our packages from beside this one, whatever of their names lies elsewhere."""
-    import importlib.util
-
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for name in OURS:
         if name in sys.modules:

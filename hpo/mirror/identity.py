@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from hpo.database import digests
 from hpo.database.tables import attempts, studies
+from hpo.errors import HpoError
 from hpo.mirror import optuna_tables as optunas
 
 UUID_ATTRIBUTE = "hpo_uuid"
@@ -59,6 +60,16 @@ class Standing:
         if self.is_renamed:
             return f"Another tool renamed {self.recorded_name!r}: it is called {self.name!r} now."
         return None
+
+
+def check_name(name: object) -> None:
+    """Refuse what cannot be the name of a study.
+
+    Raises:
+        HpoError: It is no text.
+    """
+    if not isinstance(name, str):
+        raise HpoError(f"A study is named by a text, for example 'coarse'; got {name!r}.")
 
 
 def survey(connection: Connection) -> list[Standing]:

@@ -41,9 +41,9 @@ def chosen(
         stored = studies.stored(connection, wanted)
         best, lambdas = finished_best(connection, stored), stored.experiment.lambdas
         chosen = best.slot.cell if cell is None else cell
-        if chosen >= len(lambdas):
+        if type(chosen) is not int or not 0 <= chosen < len(lambdas):
             raise ParentUnfinished(
-                f"The cells of {wanted!r} are 0 to {len(lambdas) - 1}; --cell {chosen} is none of them."
+                f"The cells of {wanted!r} are 0 to {len(lambdas) - 1}; --cell {chosen!r} is none of them."
             )
         recipe = inheritance(stored.experiment, chosen) if definition.inherits_recipe else None
         found = ParentCell(stored.name, stored.uuid, chosen, lambdas[chosen], recipe)

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -37,6 +37,7 @@ from hpo.mirror import states as record
 from hpo.mirror import study as studies
 from hpo.mirror import trials
 from hpo.mirror.agreement import SURPLUS
+from hpo.mirror.identity import check_name
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
 from hpo.planning.plan import plan
@@ -64,22 +65,31 @@ class GridSampler(BaseSampler):
     """
 
     @classmethod
-    def of(cls, name: str, *, storage: str = DEFAULT_STORAGE) -> Self:
+    def of(
+        cls,
+        name: str,
+        *,
+        storage: str = DEFAULT_STORAGE,
+        stop: Callable[[], bool] = lambda: False,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> Self:
         """Return the sampler of a stored study.
 
         Args:
             storage: SQLAlchemy URL of the database.
+            stop, notify: End a wait for the database; are told whom it is for.
 
         Raises:
             StudyNotFound: There is none of this name.
         """
-        read_once(storage, lambda connection: studies.stored(connection, name))
-        opened = Storage(storage)
+        check_name(name)
+        read_once(storage, lambda connection: studies.stored(connection, name), stop, notify)
+        opened = Storage(storage, stop, notify=notify)
         found = studies.find(opened, name)
-        if found is None:
-            opened.close()
-            raise StudyNotFound(name, [])
-        return cls(found)
+        if found is not None:
+            return cls(found)
+        opened.close()
+        raise StudyNotFound(name, [])
 
     @property
     def lambdas(self) -> tuple[float, ...]:
@@ -88,11 +98,12 @@ class GridSampler(BaseSampler):
 
     def load_study(self) -> Study:
         """Return Optuna's study of the cells, with this sampler."""
-        return load_study(
-            study_name=self._study.stored.name, storage=self._storage.optuna, sampler=self
-        )
+        name, storage = self._study.stored.name, self._storage.optuna
+        return load_study(study_name=name, storage=storage, sampler=self)
 
     def __init__(self, study: OpenStudy) -> None:
+        if not isinstance(study, OpenStudy):
+            raise TypeError(f"GridSampler.of(NAME) finds a study; got {study!r}.")
         self._storage = study.storage
         self._study = study
         self._held: dict[int, _Held] = {}  # by trial number

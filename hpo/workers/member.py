@@ -44,6 +44,7 @@ class Job:
     n_workers: int
     grace: float
     began: float  #: when the run began, in seconds of `time.time`
+    environ: dict[str, str]  #: where the cache is
 
 
 class Reserve:
@@ -138,7 +139,7 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
         if stored is None:  # deleted meanwhile
             return
         study = OpenStudy(stored, job.study_id, storage)
-        trainer = Trainer(study.experiment, prepared.again(job.data, os.environ))
+        trainer = Trainer(study.experiment, prepared.again(job.data, job.environ))
         with Membership(storage, job.grace) as member:
             worker.work(study, trainer, teller, stop, member.identity, job.n_workers, phases)
         if not stop():

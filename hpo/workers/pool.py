@@ -9,7 +9,7 @@ What ends one does not end the others; when nobody is left, the crew gives up.
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -37,6 +37,7 @@ def work(
     stop: Callable[[], bool],
     grace: float,
     reserve: Reserve,
+    environ: Mapping[str, str],
 ) -> None:
     """Train the study with ``n_workers`` processes until nothing is left or ``stop`` says so.
 
@@ -45,7 +46,14 @@ def work(
         HpoError: A worker met a mistake of the user's; its sentence is passed on.
     """
     job = Job(
-        study.storage.url, study.uuid, study.study_id, source, n_workers, grace, reserve.began
+        study.storage.url,
+        study.uuid,
+        study.study_id,
+        source,
+        n_workers,
+        grace,
+        reserve.began,
+        dict(environ),
     )
     crew = _Crew(study, progress, lambda: reserve.employ(job), n_workers)
     warden = Warden(study.storage, crew.processes, grace)
