@@ -106,7 +106,9 @@ def _table_of_search(report: StudyReport) -> str:
         value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
         mark = "  best" if best is not None and best.slot.cell == cell else ""
         shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
-        n_updates = experiment.recipe(cell).n_updates
+        mine = [r for r in report.results if r.slot.cell == cell and r.slot.replicate == 0]
+        is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
+        n_updates = mine[0].n_updates if is_cut else experiment.recipe(cell).n_updates
         rows.append([str(cell), *shown, str(n_updates), str(n), value + mark])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = [f"{report.study.name}: {_heading(report)}"]
@@ -121,6 +123,8 @@ def _table_of_search(report: StudyReport) -> str:
 def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
     """Return the mean over the seeds that are done, or that one of them diverged."""
     values = [r.value for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
+    if len(results) == 1 and results[0].outcome == Outcome.PRUNED:
+        return _value(results[0])
     if len(values) < len(results):
         return next(r.outcome for r in results if r.outcome != Outcome.COMPLETE)
     if not values:
