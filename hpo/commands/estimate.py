@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hpo.commands.request import Order
 from hpo.commands.running import prepare
 from hpo.database.onlooker import looking
+from hpo.definition.pruning import NONE, parse
 from hpo.definition.spaces import Space
 from hpo.experiment.experiment import Experiment
 from hpo.planning.plan import stands
@@ -48,13 +49,26 @@ def _of_search(
     lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
     lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
     lines += [
-        f"search:  {space.sampler}, {space.width} proposals at a time; the best {space.finalists} get "
-        f"more seeds from {space.final_share:.0%} of the budget"
-        if space.finalists > 1
-        else f"search:  {space.sampler}, {space.width} proposals at a time",
+        f"search:  {space.sampler}, {space.width} proposals at a time{_cut(experiment)}{_race(space)}",
         f"updates: {left:,} to make, within a budget of {space.budget:,}; "
         f"{experiment.definition.n_cycles} cycles for a cell",
         f"memory:  about {needed.memory / 1e6:,.0f} MB",
         f"time:    about {needed.seconds:,.0f} s on one core of this machine",
     ]
     return "\n".join(lines)
+
+
+def _cut(experiment: Experiment) -> str:
+    pruning = parse(experiment.definition.pruner)
+    if pruning.name == NONE:
+        return ""
+    if not pruning.is_synchronous:
+        return f", cut by {pruning.name}"
+    return f", of which one in {pruning.parameters['eta']:g} goes on after each cycle"
+
+
+def _race(space: Space) -> str:
+    if space.n_finalists < 2:
+        return ""
+    share = f"{space.final_share:.0%} of the budget"
+    return f"; the best {space.n_finalists} get more seeds from {share}"

@@ -11,17 +11,28 @@ from hpo.errors import DamagedRow
 
 
 def decided(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
-    """Return the cells that go on after each decided rung, by cycle."""
+    """Return the cells that go on after each decided rung, by its number (of a grid the cycle)."""
     query = tables.rungs.select().where(tables.rungs.c.study == study)
     return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
 
 
-def record(connection: Connection, study: str, cycle: int, decision: dict[str, Any]) -> None:
-    """Store what was decided after a cycle, once and for all."""
+def accuracies(connection: Connection, study: str) -> dict[int, dict[int, float | None]]:
+    """Return what each decided rung rests on: the accuracies of the cells, by its number."""
+    query = tables.rungs.select().where(tables.rungs.c.study == study)
+    found: dict[int, dict[int, float | None]] = {}
+    for row in connection.execute(query):
+        what = damage.named(connection, tables.rungs, damage.check(connection, tables.rungs, row))
+        told = damage.parsed(row.decision, what).get("accuracies", {})
+        found[row.cycle] = {int(cell): value for cell, value in told.items()}
+    return found
+
+
+def record(connection: Connection, study: str, rung: int, decision: dict[str, Any]) -> None:
+    """Store what was decided at a rung, once and for all."""
     connection.execute(
         tables.rungs.insert().values(
             study=study,
-            cycle=cycle,
+            cycle=rung,
             decided_at=rows.now(connection),
             decision=json.dumps(decision),
         )

@@ -13,6 +13,7 @@ from hpo.definition.numbers import shown
 from hpo.errors import InvalidDefinition
 
 NONE, HALVING = "none", "halving"
+UNSAID = "usual"  #: as it is for the kind of study: halving in a space, none in a grid
 #: Parameters of every pruner, with the values they have if nothing is said.
 KNOWN: Mapping[str, Mapping[str, float]] = {
     NONE: {},

@@ -16,6 +16,8 @@ NORMALISATIONS = ("image", "feature", "none")
 MOST_VALUES = 1000  #: of one number in a grid
 MOST_BUDGET = 10**12  #: updates
 MOST_FINAL = 1000  #: replicates of a finalist
+RACED_FROM = 600_000  #: updates from which a race finds better recipes than more cells do
+RACERS = 4
 LONGEST_HALF_CYCLE = 10_000_000  #: updates, and more than enough epochs
 
 
@@ -45,7 +47,8 @@ class Space:
     #: Proposals in a generation, all made before the first of them is trained.
     width: int = 8
     #: The best cells, which in the end get as many more replicates as the rest of the budget pays.
-    finalists: int = 4
+    #: None: four where the budget is `RACED_FROM` or more, and none below, where more cells gain more.
+    finalists: int | None = None
     #: Share of the budget that is kept for them.
     final_share: float = 0.3
     #: Definitions whose finished studies tell the sampler where to begin.
@@ -62,7 +65,14 @@ class Space:
     @property
     def for_search(self) -> float:
         """Updates that proposals may cost; the rest is for the finalists, if there are two or more."""
-        return self.budget * (1 - self.final_share if self.finalists > 1 else 1)
+        return self.budget * (1 - self.final_share if self.n_finalists > 1 else 1)
+
+    @property
+    def n_finalists(self) -> int:
+        """How many cells race in the end."""
+        if self.finalists is not None:
+            return self.finalists
+        return RACERS if self.budget >= RACED_FROM else 0
 
     def dimensions(self, per_epoch: int) -> dict[str, Dimension]:
         """Return what is searched, under the names that Optuna shows, with n_s in updates."""
@@ -103,16 +113,26 @@ class SearchState:
     replicates: int = 0
     #: Parameters and values of earlier studies.
     warm: tuple[tuple[dict[str, Value], float], ...] = ()
+    #: Cells in each generation, where cells are cut: what that frees pays for more of them.
+    sizes: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, numbers and strings."""
-        return vars(self) | {"finalists": list(self.finalists), "warm": list(map(list, self.warm))}
+        told = vars(self) | {
+            "finalists": list(self.finalists),
+            "warm": list(map(list, self.warm)),
+            "sizes": list(self.sizes),
+        }
+        if not self.sizes:
+            del told["sizes"]
+        return told
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "SearchState":
         """Build a state back."""
         warm = tuple((dict(parameters), value) for parameters, value in stored["warm"])
-        return cls(**{**stored, "finalists": tuple(stored["finalists"]), "warm": warm})
+        of_cells = {key: tuple(stored[key]) for key in ("finalists", "sizes") if key in stored}
+        return cls(**{**stored, **of_cells, "warm": warm})
 
 
 def _plain(value: Any) -> Any:
@@ -139,6 +159,8 @@ def _check(space: Space) -> None:
         ("finalists", 0, MOST_VALUES),
     ):
         count = getattr(space, name)
+        if name == "finalists" and count is None:
+            continue
         _need(_is_a(int, count) and count >= least, name, f"a whole number, {least} or more", count)
         _need(count <= most, name, f"{most:,} or less", count)
     below = _is_share(space.final_share) and space.final_share < 1

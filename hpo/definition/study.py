@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.definition.grids import AroundBest, Best, Grid
 from hpo.definition.numbers import came, is_number, plain, shown, whole, within
-from hpo.definition.pruning import NONE, parse
+from hpo.definition.pruning import HALVING, NONE, UNSAID, parse
 from hpo.definition.spaces import LONGEST_HALF_CYCLE, Space
 from hpo.errors import InvalidDefinition
 
@@ -98,7 +98,8 @@ class StudyDefinition:
     #: Seeds per cell, the same in every cell; may grow later.
     replicates: int = 1
     #: Who is cut at the end of a cycle: a name of `hpo.definition.pruning`, parameters after a colon.
-    pruner: str = "none"
+    #: What is not said is halving in a space whose cells have two cycles or more, and none in a grid.
+    pruner: str = UNSAID
     #: Notebook protocol: the training set is the parent's, in the order its runs left behind.
     continues_order: bool = False
     #: Whether the trained network is shown the test images, once, at the end.
@@ -106,6 +107,9 @@ class StudyDefinition:
 
     def __post_init__(self) -> None:
         _settle(self)
+        if isinstance(self.pruner, str) and self.pruner == UNSAID:
+            cuts = self.space is not None and self.protocol == "standard" and self.n_cycles != 1
+            object.__setattr__(self, "pruner", HALVING if cuts else NONE)
         _check(self)
 
     def in_protocol(self, protocol: str) -> "StudyDefinition":
@@ -243,11 +247,6 @@ def _check_space(definition: StudyDefinition) -> None:
         raise InvalidDefinition(f"The space of {name!r} must be a hpo.Space; got {shown(space)}.")
     if definition.protocol == "notebook":
         raise InvalidDefinition(f"{name!r} searches a space, which the notebook did not do.")
-    if parse(definition.pruner).name != NONE:
-        raise InvalidDefinition(
-            f"{name!r} searches a space, in which cells of other lengths cannot be compared at a rung; "
-            "its pruner is none."
-        )
     if definition.evaluates_test:
         raise InvalidDefinition(
             f"{name!r} searches a space, so it cannot look at the test images; derive a study with a grid "

@@ -4,6 +4,7 @@ It is stored with the study and is all that a worker needs. The cells of a grid 
 the start; those of a space come generation by generation.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -127,6 +128,16 @@ class Experiment:
         """Return how many seeds a cell has: finalists have more."""
         is_finalist = self.search is not None and cell in self.search.finalists
         return self.replicates if is_finalist else self.definition.replicates
+
+    @property
+    def generations(self) -> tuple[range, ...]:
+        """The cells that are compared with each other: of a grid all, of a search each generation."""
+        n, space = len(self.cells), self.definition.space
+        if self.search is None or space is None:
+            return (range(n),)
+        sizes = self.search.sizes or [space.width] * -(-n // space.width)
+        ends = list(itertools.accumulate(sizes))
+        return tuple(range(end - size, min(end, n)) for end, size in zip(ends, sizes, strict=True))
 
     def recipe(self, cell: int) -> Recipe:
         """Return how a cell is trained: its own parameters, and the definition's for the rest.

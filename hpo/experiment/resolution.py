@@ -179,7 +179,9 @@ def differences(stored: Experiment, asked: Experiment) -> list[str]:
 def _difference(name: str, old: Any, new: Any) -> list[str]:
     """Return what differs; of two spaces only the parts that do."""
     if name == "space" and old and new:
-        parts = [key for key in new if old.get(key) != new[key]]
+        # Who says nothing about finalists wants no others than there are.
+        unsaid = {"finalists"} if new.get("finalists") is None else set()
+        parts = [key for key in new if old.get(key) != new[key] and key not in unsaid]
         return [
             line for key in parts for line in _difference(f"space {key}", old.get(key), new[key])
         ]

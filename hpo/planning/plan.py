@@ -130,14 +130,16 @@ def _standing(
 ) -> Plan:
     slots, counted = slots_of(experiment), outcomes.counted_slots(connection, study)
     is_over = experiment.search is None or experiment.search.is_over
-    space = experiment.definition.space
+    space, used = experiment.definition.space, 0
+    if not is_over:
+        used = generations.spent(experiment, outcomes.results_of(connection, study))
     return Plan(
         n_slots=len(slots),
         n_counted=len(counted),
         n_recovered=0,
         failed=failed,
         n_updates=sum(experiment.recipe(s.cell).n_updates for s in slots if s not in counted),
-        n_unplanned=0 if is_over or not space else space.budget - generations.spent(experiment),
+        n_unplanned=0 if is_over or not space else max(0, space.budget - used),
         is_over=is_over,
     )
 
@@ -146,12 +148,12 @@ def _count_cut(
     connection: Connection, study: StoredStudy, missing: list[Slot], made: list[Attempt]
 ) -> set[Slot]:
     """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
-    known = decisions.decided(connection, study.uuid).values()
+    known = decisions.decided(connection, study.uuid)
     live = {attempt.slot for attempt in made if attempt.state in LIVE}
     cut = {
         slot
         for slot in missing
-        if slot not in live and any(slot.cell not in chosen for chosen in known)
+        if slot not in live and rungs.is_cut(study.experiment, known, slot.cell)
     }
     for slot in cut:
         rungs.count_cut(connection, study, slot)

@@ -1,9 +1,11 @@
-"""Synchronous successive halving: who goes on after a cycle, decided once for the whole study.
+"""Synchronous successive halving: who goes on after a cycle, decided once for a grid or a generation.
 
-A rung is the end of a cycle. Every live cell has its value there before any is cut; the best
-``1/eta`` of them go on, ties to the lower cell. The decision is a pure function of the rung's
-table, is recorded in the transaction that completes the table, and is only read from then on.
-A trial that is at a rung before the decision is *paused*: nobody holds it or can claim it.
+A rung is the end of a cycle. Every live cell of the grid, or of a generation of a search, has its
+value there before any is cut; the best ``1/eta`` of them go on, ties to the lower cell. Cells with
+another n_s get there after another number of updates, and are compared all the same. The decision
+is a pure function of the rung's table, is recorded in the transaction that completes the table, and
+is only read from then on. A trial that is at a rung before the decision is *paused*: nobody holds
+it or can claim it.
 
 Reference: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and
 Hyperparameter Optimization" (2016), https://arxiv.org/abs/1502.07943.
@@ -18,13 +20,10 @@ from hpo.database.connections import Connection
 from hpo.definition.pruning import parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
+from hpo.search.generations import n_kept
 
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
-
-
-def n_kept(n: int, eta: float) -> int:
-    """Return how many of ``n`` cells go on: 8 of which half go on leave 4, and 5 leave 3."""
-    return max(1, math.ceil(n / eta))
+Decisions = Mapping[int, tuple[int, ...]]  #: who goes on after each rung, by its number
 
 
 def survivors(table: Table, n: int) -> tuple[int, ...]:
@@ -38,11 +37,31 @@ def cycles_with_rung(experiment: Experiment) -> range:
     return range(1, -(-experiment.n_updates // (2 * experiment.n_s)))
 
 
-def has_rung(experiment: Experiment, n_updates: int) -> bool:
-    """Tell whether cells wait for each other after so many updates."""
-    cycle, rest = divmod(n_updates, 2 * experiment.n_s)
-    synchronous = parse(experiment.definition.pruner).is_synchronous
-    return synchronous and rest == 0 and cycle in cycles_with_rung(experiment)
+def number(experiment: Experiment, generation: int, cycle: int) -> int:
+    """Return the number of a rung in its study: of a grid it is the cycle."""
+    return generation * (len(cycles_with_rung(experiment)) + 1) + cycle
+
+
+def reached(experiment: Experiment, cell: int, n_updates: int) -> int | None:
+    """Return the number of the rung that a cell is at after so many updates, or None."""
+    cycle = experiment.recipe(cell).cycle_end(n_updates)
+    if not parse(experiment.definition.pruner).is_synchronous:
+        return None
+    if cycle is None or cycle not in cycles_with_rung(experiment):
+        return None
+    return number(experiment, _generation_of(experiment, cell), cycle)
+
+
+def is_cut(experiment: Experiment, known: Decisions, cell: int) -> bool:
+    """Tell whether a decided rung has cut a cell."""
+    generation = _generation_of(experiment, cell)
+    numbers = (number(experiment, generation, cycle) for cycle in cycles_with_rung(experiment))
+    return any(cell not in known[n] for n in numbers if n in known)
+
+
+def _generation_of(experiment: Experiment, cell: int) -> int:
+    found = (g for g, cells in enumerate(experiment.generations) if cell in cells)
+    return next(found, 0)
 
 
 def decide(
@@ -61,17 +80,20 @@ def decide(
     study = rows.study_by_uuid(connection, study.uuid) or study  # it may have grown
     experiment = study.experiment
     known = decisions.decided(connection, study.uuid)
-    live: tuple[int, ...] = tuple(range(len(experiment.cells)))
+    eta = pruning.parameters["eta"]
     touched: list[Attempt] = []
-    for cycle in cycles_with_rung(experiment):
-        if cycle not in known:
-            table = _table(connection, study, live, cycle, given_up)
-            if table is None:
-                break
-            known[cycle] = survivors(table, n_kept(len(live), pruning.parameters["eta"]))
-            _record(connection, study, cycle, table, known[cycle])
-            touched += _apply(connection, study, cycle, known[cycle])
-        live = known[cycle]
+    for generation, cells in enumerate(experiment.generations):
+        live = tuple(cells)
+        for cycle in cycles_with_rung(experiment):
+            rung = number(experiment, generation, cycle)
+            if rung not in known:
+                table = _table(connection, study, live, cycle, given_up)
+                if table is None:
+                    break
+                known[rung] = survivors(table, n_kept(len(live), eta))
+                _record(connection, study, rung, table, known[rung])
+                touched += _apply(connection, study, cycle, live, known[rung])
+            live = known[rung]
     return touched
 
 
@@ -84,7 +106,11 @@ def _table(
 ) -> dict[int, float | None] | None:
     """Return the values of the live cells, means over the replicates; None if one is missing."""
     experiment = study.experiment
-    values = outcomes.values_at(connection, study.uuid, 2 * experiment.n_s * cycle)
+    values: dict[Slot, float | None] = {}
+    for n_updates in {2 * experiment.recipe(cell).n_s * cycle for cell in live}:
+        found = outcomes.values_at(connection, study.uuid, n_updates)
+        at_its_end = {c for c in live if 2 * experiment.recipe(c).n_s * cycle == n_updates}
+        values |= {slot: value for slot, value in found.items() if slot.cell in at_its_end}
     out = set(given_up) | {
         result.slot
         for result in outcomes.results_of(connection, study.uuid)
@@ -103,20 +129,25 @@ def _table(
 def _record(
     connection: Connection,
     study: StoredStudy,
-    cycle: int,
+    rung: int,
     table: Table,
     chosen: tuple[int, ...],
 ) -> None:
     decision = {"accuracies": {str(cell): table[cell] for cell in table}, "survivors": chosen}
-    decisions.record(connection, study.uuid, cycle, decision)
+    decisions.record(connection, study.uuid, rung, decision)
 
 
 def _apply(
-    connection: Connection, study: StoredStudy, cycle: int, chosen: tuple[int, ...]
+    connection: Connection,
+    study: StoredStudy,
+    cycle: int,
+    live: tuple[int, ...],
+    chosen: tuple[int, ...],
 ) -> list[Attempt]:
     """Let the survivors go on, and end the others, as far as they wait at this rung."""
     decided = []
-    for attempt in rows.attempts_of(connection, study.uuid, states=[State.PAUSED]):
+    paused = rows.attempts_of(connection, study.uuid, states=[State.PAUSED])
+    for attempt in (attempt for attempt in paused if attempt.slot.cell in live):
         goes_on = attempt.slot.cell in chosen
         if goes_on:
             rows.update_attempt(
@@ -130,7 +161,8 @@ def _apply(
 
 def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cycle: int) -> None:
     """Count an attempt as pruned after ``cycle``, with its value there."""
-    slot, n_updates = attempt.slot, 2 * study.experiment.n_s * cycle
+    slot = attempt.slot
+    n_updates = 2 * study.experiment.recipe(slot.cell).n_s * cycle
     outcomes.count(
         connection,
         study.uuid,

@@ -1,66 +1,166 @@
 """The search of a space: generation after generation within a budget, then a race of the best.
 
 What comes next is a pure function of the definition and of the results of everything before it,
-and is settled only when all of those are there. It is stored whole (`hpo.planning.growth`).
+and is settled only when all of those are there. It is stored whole (`hpo.planning.growth`). Where
+cells are cut at the ends of cycles, what that frees pays for more generations, the last of which
+shrink until no cell fits.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hpo.definition.spaces import MOST_FINAL, SearchState
+from hpo.definition.pruning import NONE, parse
+from hpo.definition.ranges import Value
+from hpo.definition.spaces import MOST_FINAL, SearchState, Space
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Result
+from hpo.experiment.records import Outcome, Result
 from hpo.judging.ranking import cell_means
+from hpo.search import cut
+
+Cell = dict[str, Value]
 
 
-def grown(experiment: Experiment, results: Sequence[Result]) -> Experiment:
+def grown(
+    experiment: Experiment,
+    results: Sequence[Result],
+    at_rungs: Mapping[int, Mapping[int, float | None]] | None = None,
+) -> Experiment:
     """Return the experiment with its next generation, or with its finalists.
 
     Args:
         results: Of every cell, in every replicate.
+        at_rungs: Accuracies of the cells at each decided rung, for samplers that have no other way
+            to learn what those are worth that were cut.
     """
-    from hpo.search.proposals import propose
-
     space, search = experiment.definition.space, experiment.search
     if space is None or search is None:
         raise ValueError(f"{experiment.definition.name} searches no space")
+    if parse(experiment.definition.pruner).name != NONE:
+        return _grown_by_what_is_left(experiment, space, search, results, at_rungs or {})
     means = cell_means(list(results), experiment)
     if not search.is_full:
-        values = [means.get(cell) for cell in range(len(experiment.cells))]
-        proposals = propose(experiment, values)
-        larger, planned = experiment, spent(experiment)
-        for proposal in proposals:
+        larger = experiment
+        for proposal in _proposals(experiment, space, results, {}):
             tried = replace(larger, cells=(*larger.cells, proposal))
-            cost = tried.recipe(len(larger.cells)).n_updates * experiment.definition.replicates
-            if planned + cost <= space.for_search:
-                larger, planned = tried, planned + cost
+            if spent(tried) <= space.for_search:
+                larger = tried
         n_new = len(larger.cells) - len(experiment.cells)
         search = replace(search, is_full=n_new < space.width)
         if n_new:
             return replace(larger, search=search)
-    return replace(experiment, search=_with_finalists(experiment, search, means))
+    over = replace(search, is_over=True)
+    left = space.budget - spent(experiment)
+    return replace(experiment, search=_raced(experiment, over, means, space.n_finalists, left))
 
 
-def spent(experiment: Experiment) -> int:
-    """Return the updates that all cells need in all their replicates."""
-    return sum(
-        experiment.recipe(cell).n_updates * experiment.replicates_of(cell)
-        for cell in range(len(experiment.cells))
+def _grown_by_what_is_left(
+    experiment: Experiment,
+    space: Space,
+    search: SearchState,
+    results: Sequence[Result],
+    at_rungs: Mapping[int, Mapping[int, float | None]],
+) -> Experiment:
+    """Grow a search whose cells are cut: until no cell fits, then the finalists that can be paid."""
+    means = cell_means(list(results), experiment)
+    used = spent(experiment, results)
+    proposals = _proposals(experiment, space, results, at_rungs)
+    over = replace(search, is_full=True, is_over=True)
+    for n in range(space.n_finalists, 1, -1):  # fewer, where a round of all costs too much
+        raced = _raced(experiment, over, means, n, space.budget - used)
+        if raced.finalists:
+            over = raced
+            break
+    of_race = spent(replace(experiment, search=over)) - spent(replace(experiment, search=search))
+    for limit in (space.for_search, space.budget - of_race):  # whole rounds leave something over
+        new = _affordable(experiment, proposals, limit - used)
+        if new:
+            sizes = (*search.sizes, len(new))
+            larger = replace(experiment, cells=(*experiment.cells, *new))
+            return replace(larger, search=replace(search, sizes=sizes))
+    return replace(experiment, search=over)
+
+
+def _proposals(
+    experiment: Experiment,
+    space: Space,
+    results: Sequence[Result],
+    at_rungs: Mapping[int, Mapping[int, float | None]],
+) -> list[Cell]:
+    from hpo.search.proposals import propose
+
+    means = cell_means(list(results), experiment)
+    values = [means.get(cell) for cell in range(len(experiment.cells))]
+    losers = cut.cells(experiment, results)
+    if space.sampler == "tpe":  # which knows what to make of a trial that was pruned
+        for cell, loser in losers.items():
+            values[cell] = loser.value
+        return propose(experiment, values, {cell: loser.cycle for cell, loser in losers.items()})
+    for cell, worth in cut.worths(experiment, losers, means, at_rungs).items():
+        values[cell] = worth
+    return propose(experiment, values)
+
+
+def _affordable(experiment: Experiment, proposals: Sequence[Cell], left: float) -> list[Cell]:
+    """Return the proposals that can be paid for, whoever of them is cut."""
+    chosen: list[Cell] = []
+    for proposal in proposals:
+        if most_updates(experiment, [*chosen, proposal]) <= left:
+            chosen.append(proposal)
+    return chosen
+
+
+def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
+    """Return the updates that a generation makes at most: after each cycle some of it are cut."""
+    definition = experiment.definition
+    tried = replace(experiment, cells=(*experiment.cells, *cells))
+    recipes = [tried.recipe(cell) for cell in range(len(experiment.cells), len(tried.cells))]
+    pruning = parse(definition.pruner)
+    if not pruning.is_synchronous:
+        return sum(recipe.n_updates for recipe in recipes) * definition.replicates
+    lengths = sorted((2 * recipe.n_s for recipe in recipes), reverse=True)
+    total, n = 0, len(lengths)
+    for _ in range(definition.n_cycles):
+        total += sum(lengths[:n])
+        n = n_kept(n, pruning.parameters["eta"])
+    return total * definition.replicates
+
+
+def n_kept(n: int, eta: float) -> int:
+    """Return how many of ``n`` cells go on: 8 of which half go on leave 4, and 5 leave 3."""
+    return max(1, math.ceil(n / eta))
+
+
+def spent(experiment: Experiment, results: Sequence[Result] = ()) -> int:
+    """Return the updates that all cells need in all their replicates.
+
+    Args:
+        results: Where cells are cut, those that did not come to their end cost what they did.
+    """
+    cuts = parse(experiment.definition.pruner).name != NONE
+    saved = sum(
+        experiment.recipe(result.slot.cell).n_updates - result.n_updates
+        for result in results
+        if cuts and result.outcome != Outcome.COMPLETE
+    )
+    return (
+        sum(
+            experiment.recipe(cell).n_updates * experiment.replicates_of(cell)
+            for cell in range(len(experiment.cells))
+        )
+        - saved
     )
 
 
-def _with_finalists(
-    experiment: Experiment, search: SearchState, means: dict[int, float]
+def _raced(
+    experiment: Experiment, over: SearchState, means: dict[int, float], n: int, left: float
 ) -> SearchState:
-    """Choose the best cells, of equal ones the first, and give them what is left of the budget."""
-    space = experiment.definition.space
-    n = space.finalists if space else 0
+    """Choose the ``n`` best cells, of equal ones the first, and give them what is left."""
     best = sorted(sorted(means, key=lambda cell: (-means[cell], cell))[:n])
-    over = replace(search, is_over=True)
-    if space is None or len(best) < 2:
+    if len(best) < 2:
         return over
     a_round = sum(experiment.recipe(cell).n_updates for cell in best)
-    n_rounds = (space.budget - spent(experiment)) // a_round
+    n_rounds = int(left // a_round)
     if n_rounds < 1:
         return over
     replicates = experiment.definition.replicates + min(n_rounds, MOST_FINAL)

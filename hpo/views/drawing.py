@@ -11,9 +11,11 @@ from hpo.database import checkpoints, outcomes, tables
 from hpo.database.connections import Connection, Row
 from hpo.definition.spaces import Space
 from hpo.errors import NoResult
+from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, Slot, StoredStudy, parameters
 from hpo.held_out import looking
 from hpo.judging.ranking import base_means, compared
+from hpo.search import cut
 from hpo.training.single import Trained
 from hpo.views import plots, search_plots
 from hpo.views.report import StudyReport, read
@@ -122,17 +124,19 @@ def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
     n_base, (_, n_seeds) = experiment.definition.replicates, compared(results, experiment)
     means, cells = base_means(results, experiment), range(len(experiment.cells))
     first = [r for r in results if r.slot.replicate < n_base]
+    losers = cut.cells(experiment, first)
     search = search_plots.Search(
         dimensions=space.dimensions(experiment.per_epoch),
         cells=experiment.cells,
         n_seeds=n_base,
-        n_updates=[n_base * experiment.recipe(cell).n_updates for cell in cells],
+        n_updates=[_made(experiment, cell, first) for cell in cells],
         accuracies=[means.get(cell) for cell in cells],
+        cut={c: loser.value for c, loser in losers.items() if loser.value is not None},
         diverged={r.slot.cell for r in first if r.outcome == Outcome.DIVERGED},
         n_final_seeds=n_seeds,
         finals=report.means if n_seeds > n_base else {},
         best=report.best.slot.cell if report.best else None,
-        width=space.width,
+        sizes=[len(generation) for generation in experiment.generations],
     )
     written = [folder / "parameters.png", folder / "progress.png"]
     name = report.study.name
@@ -141,6 +145,14 @@ def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
     )
     search_plots.save_progress(written[1], search, title=f"{name}: the course of the search")
     return written
+
+
+def _made(experiment: Experiment, cell: int, results: list[Result]) -> int:
+    """Return the updates of a cell: those of its whole length unless it was cut."""
+    whole = experiment.definition.replicates * experiment.recipe(cell).n_updates
+    mine = [r for r in results if r.slot.cell == cell]
+    is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
+    return sum(r.n_updates for r in mine) if is_cut else whole
 
 
 def _first_layer(

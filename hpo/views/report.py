@@ -1,12 +1,14 @@
 """What the studies say, as text: the table of cells, the best one, the state of every study."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo.database import looks, outcomes
 from hpo.database.connections import Connection
 from hpo.definition.grids import ParentCell
+from hpo.definition.pruning import NONE
 from hpo.errors import NoResult
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters
@@ -104,7 +106,9 @@ def _table_of_search(report: StudyReport) -> str:
         value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
         mark = "  best" if best is not None and best.slot.cell == cell else ""
         shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
-        n_updates = experiment.recipe(cell).n_updates
+        mine = [r for r in report.results if r.slot.cell == cell and r.slot.replicate == 0]
+        is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
+        n_updates = mine[0].n_updates if is_cut else experiment.recipe(cell).n_updates
         rows.append([str(cell), *shown, str(n_updates), str(n), value + mark])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = [f"{report.study.name}: {_heading(report)}"]
@@ -119,6 +123,8 @@ def _table_of_search(report: StudyReport) -> str:
 def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
     """Return the mean over the seeds that are done, or that one of them diverged."""
     values = [r.value for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
+    if len(results) == 1 and results[0].outcome == Outcome.PRUNED:
+        return _value(results[0])
     if len(values) < len(results):
         return next(r.outcome for r in results if r.outcome != Outcome.COMPLETE)
     if not values:
@@ -157,7 +163,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     what = "cells" if report.n_slots == len(experiment.cells) else "results"
     so_far = f" so far; {missing} of {report.n_slots} {what} are missing" if missing else ""
     if experiment.search is not None and not experiment.search.is_over:
-        so_far = f" so far; {length(experiment)}"
+        so_far = f" so far; {length(experiment, report.results)}"
     lines = [
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
@@ -202,23 +208,28 @@ def so_far(experiment: Experiment) -> str:
     return "" if is_over else ", so far"
 
 
-def length(experiment: Experiment) -> str:
-    """Return in words how long the cells are trained."""
+def length(experiment: Experiment, results: Sequence[Result] | None = None) -> str:
+    """Return in words how long the cells are trained.
+
+    Args:
+        results: Of a search whose cells are cut they say what that saved.
+    """
     space, search = experiment.definition.space, experiment.search
     if space is None or search is None:
         return f"{experiment.n_updates} updates each"
+    if results is None and experiment.definition.pruner != NONE:
+        return f"a budget of {space.budget:,} updates for {space.sampler}"
+    used = spent(experiment, results or ())
     if not search.is_over:
-        return (
-            f"{spent(experiment):,} of {space.budget:,} updates planned by {space.sampler} so far"
-        )
-    within = f" of {space.budget:,}" if spent(experiment) <= space.budget else ""  # replicates grew
-    return f"{spent(experiment):,}{within} updates by {space.sampler}"
+        return f"{used:,} of {space.budget:,} updates planned by {space.sampler} so far"
+    within = f" of {space.budget:,}" if used <= space.budget else ""  # replicates grew
+    return f"{used:,}{within} updates by {space.sampler}"
 
 
 def _heading(report: StudyReport) -> str:
     experiment = report.study.experiment
     return (
-        f"{len(report.results)} of {report.n_slots} done, {length(experiment)}, "
+        f"{len(report.results)} of {report.n_slots} done, {length(experiment, report.results)}, "
         f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
     )
 

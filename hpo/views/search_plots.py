@@ -7,7 +7,7 @@ the best of many single results is in part the luckiest.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,14 +60,16 @@ class Search:
     n_updates: Sequence[int]
     #: Mean over these seeds; None where it is not known.
     accuracies: Values
+    #: Cells that were cut, with what they had at the end of their last cycle.
+    cut: Mapping[int, float] = field(default_factory=dict)
     diverged: Collection[int] = ()
     #: Seeds of a finalist.
     n_final_seeds: int = 1
     #: Mean over all its seeds of every finalist that is done.
     finals: Mapping[int, float]
     best: int | None = None
-    #: Proposals in a generation.
-    width: int
+    #: Proposals in each generation.
+    sizes: Sequence[int]
 
 
 def figure_of_parameters(search: Search, *, title: str) -> "Figure":
@@ -93,12 +95,13 @@ def figure_of_progress(search: Search, *, title: str) -> "Figure":
     """Draw the accuracy of every cell after the updates of all cells up to it, and the best."""
     figure = new_figure(14, 5.5, title)
     axes = figure.subplots()
-    label_axes(axes, "updates planned, of all cells so far together", "validation accuracy")
+    label_axes(axes, "updates of all cells so far together", "validation accuracy")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     planned = np.cumsum(np.asarray(search.n_updates, dtype=float))
     axes.set_xlim(0, 1.02 * max([1, *planned[-1:]]))
-    ends = planned[search.width - 1 : -1 : search.width] if search.width > 1 else ()
-    for i, end in enumerate(ends):
+    is_worth_it = max(search.sizes, default=1) > 1
+    last: NDArray[np.intp] = np.cumsum(search.sizes[: -1 if is_worth_it else 0], dtype=np.intp) - 1
+    for i, end in enumerate(planned[last]):
         axes.axvline(end, color=GREY, lw=0.9, ls=":", label=None if i else "end of a generation")
     so_far = np.fmax.accumulate(_means(search))
     axes.step(planned, so_far, where="post", color=DARK, lw=1.4, label="best so far")
@@ -123,6 +126,7 @@ def _draw_cells(axes: "Axes", search: Search, x: Floats) -> None:
     y = _means(search)
     finals = {cell: final for cell, final in search.finals.items() if math.isfinite(final)}
     below = _limit_to_the_good(axes, y, list(finals.values()))
+    _draw_cut(axes, search, x)
     label = f"cell, {_over(search.n_seeds)}"
     axes.plot(x[~below], y[~below], "o", color=BLUE, ms=6.5, mec="white", mew=0.6, label=label)
     mark_bottom(axes, x[sorted(search.diverged)], "x", "diverged", color="black", ms=8, mew=1.8)
@@ -138,6 +142,17 @@ def _draw_cells(axes: "Axes", search: Search, x: Floats) -> None:
         seeds = _over(search.n_final_seeds if best in finals else search.n_seeds)
         label = f"best: cell {best}, accuracy {height:.4f}, {seeds}"
         axes.plot(x[best], height, label=label, **STAR)
+
+
+def _draw_cut(axes: "Axes", search: Search, x: Floats) -> None:
+    """Draw where cells were cut, as far as that is on the scale; longer ones have more behind them."""
+    low, _ = axes.get_ylim()
+    shown = [cell for cell, value in search.cut.items() if value >= low]
+    n_below = len(search.cut) - len(shown)
+    label = "cut, at the end of a cycle" + (f"; {n_below} more below" if n_below else "")
+    if search.cut:
+        heights = [search.cut[cell] for cell in shown]
+        axes.plot(x[shown], heights, "o", mfc="none", mec=GREY, ms=5, mew=1.1, label=label)
 
 
 def _over(n_seeds: int) -> str:

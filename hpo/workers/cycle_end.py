@@ -78,9 +78,7 @@ def write(
         written = Written()
         if synchronous:
             decisions.lock(connection, study.uuid)
-        cycle = n_updates // (2 * experiment.n_s)
         known = decisions.decided(connection, study.uuid) if synchronous else {}
-        at_rung = rungs.has_rung(experiment, n_updates) and cycle not in known
         for cell in cells:
             attempt = held.attempts[cell]
             present = rows.standing(connection, study.uuid, attempt)
@@ -99,15 +97,16 @@ def write(
                 slot, content = attempt.slot, contents[cell]
                 made_in = held.environment(cell)
                 checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
+            rung = rungs.reached(experiment, cell, n_updates)
             if cell in endings:
                 _end(connection, study, held, cell, n_updates, endings[cell])
-            elif at_rung:
+            elif rung is not None and rung not in known:
                 rows.update_attempt(
                     connection, study.uuid, attempt, state=State.PAUSED, in_optuna=False
                 )
                 written.paused.append(cell)
-            elif cycle in known and cell not in known[cycle]:  # trained again after it was cut
-                rungs.end_pruned(connection, study.stored, attempt, cycle)
+            elif rung is not None and cell not in known[rung]:  # trained again after it was cut
+                rungs.end_pruned(connection, study.stored, attempt, cycles[cell])
                 written.paused.append(cell)
         if synchronous:
             written.decided = rungs.decide(connection, study.stored)

@@ -1,4 +1,6 @@
-"""Optuna's pruners at the ends of our cycles, and our rungs as an Optuna pruner."""
+"""Optuna's pruners at the ends of our cycles."""
+
+from collections.abc import Mapping
 
 import optuna
 from optuna.study import Study
@@ -24,9 +26,11 @@ class OptunasPruner:
         self._pruner = optuna_pruner(pruning)
         self._optunas: tuple[int, Study] | None = None  # with its id
 
-    def cut(self, held: Claim, cells: list[int], cycle: int) -> dict[int, Ending]:
-        """Ask about ``cells``, whose values at the end of ``cycle`` Optuna has been told."""
-        if cycle not in rungs.cycles_with_rung(self._study.experiment):
+    def cut(self, held: Claim, cycles: Mapping[int, int]) -> dict[int, Ending]:
+        """Ask about the cells at the end of their ``cycles``, whose values Optuna has been told."""
+        asked = rungs.cycles_with_rung(self._study.experiment)
+        cells = [cell for cell, cycle in cycles.items() if cycle in asked]
+        if not cells:
             return {}
         optunas, trial_ids = self._as_shown(held, cells)
         if optunas is None:
@@ -41,7 +45,7 @@ class OptunasPruner:
                 if present is None or present.token != held.token:
                     continue  # lost meanwhile; whoever holds it asks for himself
                 if present.state == State.RUNNING:
-                    rungs.end_pruned(connection, self._study.stored, attempt, cycle)
+                    rungs.end_pruned(connection, self._study.stored, attempt, cycles[cell])
                 ended[cell] = Ending(Outcome.PRUNED, None)
             return ended
 

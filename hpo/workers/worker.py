@@ -200,7 +200,7 @@ def _train(
             attempts = [held.attempts[cell] for cell in going_on]
             states.report_cycle(study, attempts, evaluation.update)
             if pruner is not None:
-                endings |= pruner.cut(held, going_on, cycles[going_on[0]])
+                endings |= pruner.cut(held, {cell: cycles[cell] for cell in going_on})
         over = list(dict.fromkeys([*lost, *endings, *written.paused]))
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)

@@ -27,7 +27,9 @@ SPACE = Space(
     finalists=3,
 )
 QUICK = replace(SPACE, sampler="random")
-JOINT = StudyDefinition(name="mine", space=SPACE, n_cycles=2, batch_size=100)
+JOINT = StudyDefinition(name="mine", space=SPACE, n_cycles=2, batch_size=100, pruner="none")
+#: The same, in which of each generation one in two goes on after each of three cycles.
+HALVED = replace(JOINT, n_cycles=3, pruner="halving", space=replace(SPACE, budget=6000, width=8))
 GRID = StudyDefinition(name="coarse", grid=Values((1e-3, 1e-2)), n_s=24, n_cycles=2, batch_size=100)
 DATA = digits_facts()
 

@@ -58,7 +58,6 @@ def test_a_number_of_updates_is_taken_over_as_it_is(run_search: RunSearch) -> No
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"pruner": "halving"}, "its pruner is none"),
         ({"protocol": "notebook"}, "which the notebook did not do"),
         ({"grid": Values((0.1,))}, "needs a grid or a space, and not both"),
         ({"space": None}, "needs a grid or a space, and not both"),

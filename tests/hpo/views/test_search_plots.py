@@ -23,6 +23,10 @@ DIMENSIONS: dict[str, Dimension] = {
 }
 
 
+def _sizes(n: int, width: int) -> list[int]:
+    return [min(width, n - start) for start in range(0, n, width)]
+
+
 def search_of(accuracies: list[float | None], **changed: Any) -> Search:
     """Return a search with so many cells, spread over the first of some dimensions."""
     dimensions: dict[str, Dimension] = changed.pop("dimensions", DIMENSIONS)
@@ -31,7 +35,12 @@ def search_of(accuracies: list[float | None], **changed: Any) -> Search:
         {name: dimension.at((i + 0.5) / n) for name, dimension in dimensions.items()}
         for i in range(n)
     ]
-    given: dict[str, Any] = {"cells": cells, "n_updates": [100] * n, "finals": {}, "width": 2}
+    given: dict[str, Any] = {
+        "cells": cells,
+        "n_updates": [100] * n,
+        "finals": {},
+        "sizes": _sizes(n, 2),
+    }
     return Search(dimensions=dimensions, accuracies=accuracies, **(given | changed))
 
 
@@ -217,7 +226,7 @@ def test_there_is_no_best_so_far_before_the_first_accuracy() -> None:
     ],
 )
 def test_the_ends_of_generations_are_marked(width: int, ends: list[int]) -> None:
-    axes = progress_of(search_of([0.3, 0.4, 0.5, 0.4, 0.6], width=width))
+    axes = progress_of(search_of([0.3, 0.4, 0.5, 0.4, 0.6], sizes=_sizes(5, width)))
 
     assert [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"] == ends
 
@@ -267,3 +276,11 @@ def test_the_legend_and_the_names_stay_on_the_page(n: int) -> None:
             assert 0 < box.x0 < box.x1 <= figure.bbox.width
             assert 0 < box.y0 < box.y1 <= figure.bbox.height
         assert min(axes.get_position().height for axes in figure.axes) > 0.3
+
+
+def test_cut_cells_stand_where_they_were_cut_and_are_no_best() -> None:
+    search = search_of([0.5, None, None, 0.6], cut={1: 0.55, 2: 0.01})
+    for axes in panels_of(search).values():
+        [cut] = [line for line in axes.lines if line.get_label().startswith("cut, at the end")]
+        assert list(cut.get_ydata()) == [0.55]
+        assert cut.get_label() == "cut, at the end of a cycle; 1 more below"
