@@ -117,7 +117,8 @@ class Story:
             return
         from hpo.experiment.records import describe
 
-        self._done[slot] = self._experiment.recipe(slot.cell).n_updates
+        if outcome != "pruned" or self._experiment.search is None:  # what a search saves is used up
+            self._done[slot] = self._experiment.recipe(slot.cell).n_updates
         what = outcome if value is None else f"validation accuracy {value:.4f}"
         self._line(f"{self._title}: {describe(self._experiment, slot)}: {what}")
 

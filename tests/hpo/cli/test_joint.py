@@ -48,18 +48,20 @@ def test_a_search_prints_every_proposal_and_the_best_one(finished: Path) -> None
     (marked,) = [line for line in cells if line.endswith("best")]
     assert best.startswith("Best: lambda 0.")
     assert f"normalisation {marked.split()[4]}," in best
-    finalists = [line for line in cells if line.split()[7] != "1"]
-    assert len(finalists) == 4
-    assert marked in finalists
+    cut = [line for line in cells if "  pruned after cycle " in line]
+    assert len(cells) / 2 < len(cut) < len(cells)
+    assert marked not in cut
+    used = sum(int(line.split()[6]) for line in cells)
+    assert 0.97 * 12_000 < used <= 12_000
 
 
 def test_a_search_tells_its_story(finished: Path) -> None:
     told = (finished / "err").read_text()
 
     assert "joint-digits: 8 more proposals, 16 in all" in told
-    assert re.search(
-        r"joint-digits: the finalists are cells \d+, \d+, \d+, \d+; \d replicates", told
-    )
+    assert re.search(r"joint-digits: cell \d+ \(lambda .*\): pruned", told)
+    shares = [int(share) for share in re.findall(r"of 12,000 updates \((\d+)%\)", told)]
+    assert all(share <= 100 for share in shares)
 
 
 def test_run_again_it_trains_nothing(finished: Path, storage: str, process: Command) -> None:
@@ -78,14 +80,15 @@ def test_a_dry_run_of_a_finished_search_has_nothing_to_make(storage: str, comman
 def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: Path) -> None:
     best = command("best", "joint-digits", "--storage", storage).out
     assert re.search(r"^joint-digits: cell \d+ \(lambda [\d.e-]+, eta_max ", best)
-    assert re.search(r"corrected for having been chosen from 4 finalists of \d+ cells: 0\.", best)
-    assert re.search(r"over the (seed|\d seeds) that had no part in choosing finalists: 0\.", best)
+    assert re.search(r"corrected for having been chosen from \d+ cells: 0\.", best)
+    assert re.search(r"not compared, and never the best: cells \d+ \(pruned\)", best)
     assert "largest lambda" not in best
     status = command("status", "--storage", storage).out
     assert re.search(r"^joint-digits .* 0\.\d{4} at cell \d+$", status, re.MULTILINE)
-    assert " updates by tpe, standard protocol" in command("list", "--storage", storage).out
+    listed = command("list", "--storage", storage).out
+    assert " a budget of 12,000 updates for tpe, standard protocol" in listed
     exported = json.loads(command("export", "joint-digits", "--storage", storage).out)
-    assert {trial["replicate"] for trial in exported["trials"]} > {0}
+    assert {trial["state"] for trial in exported["trials"]} == {"complete", "pruned"}
     header, *rows = command(
         "export", "joint-digits", "--format", "csv", "--storage", storage
     ).out.splitlines()
@@ -117,7 +120,9 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
 
     assert "  lambda: 0.0003 to 0.01, on a logarithmic scale" in told
     assert "  n_s: 24 to 96 in steps of 12" in told
-    assert "search:  qmc, 8 proposals at a time; the best 4 get more seeds from 30% of" in told
+    assert (
+        "search:  qmc, 8 proposals at a time, of which one in 2 goes on after each cycle\n" in told
+    )
     assert "updates: 12,000 to make, within a budget of 12,000; 3 cycles for a cell" in told
     assert not Path("hpo.db").exists()
 
@@ -139,7 +144,6 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
             ("joint", "--sampler", "cmaes"),
             "must be left out for the sampler cmaes, which is for numbers",
         ),
-        (("joint", "--pruner", "halving"), "its pruner is none"),
         (("joint", "--protocol", "notebook"), "which the notebook did not do"),
     ],
 )
@@ -150,6 +154,12 @@ def test_a_mistake_is_one_sentence(
 
     assert sentence in answer.sentence
     assert not Path("hpo.db").exists()
+
+
+def test_a_race_is_said_where_the_budget_has_one(command: Command) -> None:
+    told = command("run", "joint", "--data", "digits", "--budget", "600000", "--dry-run").out
+
+    assert "after each cycle; the best 4 get more seeds from 30% of the budget" in told
 
 
 def test_another_budget_is_another_study(storage: str, command: Command) -> None:
