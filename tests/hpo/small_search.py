@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from hpo.commands import running
 from hpo.commands.request import Order
@@ -48,10 +49,11 @@ def run(
     storage: Storage,
     definition: StudyDefinition = JOINT,
     watcher: Watcher | None = None,
-    **options: str,
+    **options: Any,
 ) -> running.Outcome:
     watcher = watcher or Watcher()
-    return running.run(Order(definition, digits()), storage, watcher, watcher.stop, **options)
+    order = Order(definition, digits(), **options)
+    return running.run(order, storage, watcher, watcher.stop)
 
 
 def exported_search(storage: Storage, name: str = "mine-digits") -> str:

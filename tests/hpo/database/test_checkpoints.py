@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -299,8 +300,13 @@ def go_on(url: str, recipe: str, stop_at: float, width: int) -> None:
 def go_on_elsewhere(url: str, recipe: str, stop_at: float, width: int) -> None:
     """Do the same in a process of its own."""
     arguments = [url, recipe, str(stop_at), str(width)]
+    root = str(Path(__file__).parents[3])  # where this file's neighbours are found
     done = subprocess.run(
-        [sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, __file__, *arguments],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
 

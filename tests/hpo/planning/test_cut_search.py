@@ -131,9 +131,10 @@ def test_pruners_of_optuna_cut_a_search_too(
 def test_each_sampler_searches_with_cuts(
     storage: Storage, run_search: RunSearch, sampler: str
 ) -> None:
-    space = replace(HALVED.space, sampler=sampler)
+    lists = {}
     if sampler == "cmaes":
         pytest.importorskip("cmaes", reason="cmaes is not installed")
-        space = replace(space, normalisation=(), flip_probability=())
+        lists = {"normalisation": (), "flip_probability": ()}
+    space = replace(HALVED.space, sampler=sampler, **lists)
     outcome = run_search(replace(HALVED, space=space))
     assert outcome.after.is_complete

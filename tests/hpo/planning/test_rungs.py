@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from hpo.database import decisions, outcomes, rows, tables
 from hpo.definition.grids import Values
-from hpo.experiment.records import Point, Slot, StoredStudy
+from hpo.experiment.records import Point, Slot, State, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.planning import rungs
 from hpo.training.trainer import facts
@@ -84,7 +84,7 @@ def arrive(connection: sa.Connection, slot: Slot, cycle: int) -> None:
     (attempt,) = [a for a in rows.attempts_of(connection, "some") if a.slot == slot]
     values = (0.0, 0.0, 0.0, 0.0, 0.0, accuracy(slot, cycle))
     outcomes.append_curve(connection, "some", slot, [Point(n_updates, values)])
-    rows.update_attempt(connection, "some", attempt, state=rungs.PAUSED)
+    rows.update_attempt(connection, "some", attempt, state=State.PAUSED)
     decisions.lock(connection, "some")
     rungs.decide(connection, STORED)
 
