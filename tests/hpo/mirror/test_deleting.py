@@ -115,8 +115,13 @@ def test_deleting_beside_a_run_ends_the_run_and_frees_the_name(
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     if kind == "postgresql":
         url = request.getfixturevalue("postgresql_url")
-    reached, ended = threading.Event(), []
-    watcher = Recorder(at=at, act=reached.set)
+    reached, gone, ended = threading.Event(), threading.Event(), []
+
+    def pause() -> None:  # in the middle of a stack, so that the run is not over first
+        reached.set()
+        gone.wait(60)
+
+    watcher = Recorder(at=at, act=pause)
 
     def train() -> None:
         with Storage(url) as mine:
@@ -131,6 +136,7 @@ def test_deleting_beside_a_run_ends_the_run_and_frees_the_name(
         trainer.start()
         assert reached.wait(60)
         deleting.delete(storage, "four-digits")
+        gone.set()
         trainer.join(60)
 
         (end,) = ended
