@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hpo.commands import joining, running
+from hpo.commands import ending, joining, running
 from hpo.commands.callbacks import Callbacks
 from hpo.commands.request import Asked, Order, Request
 from hpo.commands.results import Study
@@ -22,7 +22,7 @@ from hpo.database.reader import read_once
 from hpo.database.storage import Storage
 from hpo.definition.numbers import came, is_number, whole, within
 from hpo.definition.study import StudyDefinition
-from hpo.errors import CellsFailed, HpoError
+from hpo.errors import HpoError
 from hpo.machine.blas import one_thread
 from hpo.machine.cores import most_workers
 from hpo.machine.files import check_folder
@@ -31,7 +31,6 @@ from hpo.mirror import study as stored_studies
 from hpo.mirror.identity import check_name
 from hpo.planning.plan import Plan
 from hpo.training.progress import Progress
-from hpo.views.report import failures
 from model.data import Dataset
 
 Stop = Callable[[], bool]
@@ -101,14 +100,12 @@ def run(
                 order, storage, told, told.stop, n_workers=workers, grace=grace, again=again
             ) as outcome,
         ):
-            stored = outcome.study.stored
-            if outcome.after.failed and not told.stop():
-                raise CellsFailed(stored.name, failures(stored.experiment, outcome.after))
+            failed = ending.failed(outcome)
+            if failed is not None and not told.stop():
+                raise failed
             if out is not None and outcome.looks_at_test_images:
-                from hpo.held_out import final
-
-                final.write_model(outcome.study, order.dataset, Path(out), told.warn)
-    return Study(stored.name, storage)
+                ending.write_model(outcome, order, Path(out), told.warn)
+    return Study(outcome.study.stored.name, storage)
 
 
 def submit(

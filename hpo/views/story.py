@@ -115,9 +115,11 @@ class Story:
         """Say what came out of a cell."""
         if self._experiment is None:
             return
-        from hpo.experiment.records import describe
+        from hpo.experiment.records import Outcome, describe
 
-        if outcome != "pruned" or self._experiment.search is None:  # what a search saves is used up
+        if (
+            outcome != Outcome.PRUNED or self._experiment.search is None
+        ):  # what a search saves is used up
             self._done[slot] = self._experiment.recipe(slot.cell).n_updates
         what = outcome if value is None else f"validation accuracy {value:.4f}"
         self._line(f"{self._title}: {describe(self._experiment, slot)}: {what}")
