@@ -87,8 +87,13 @@ def delete(
     study: StudyName,
     storage: StorageUrl = DEFAULT_STORAGE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    looks: Annotated[
+        bool, typer.Option("--looks", help="Forget its looks at the test images, too.")
+    ] = False,
 ) -> None:
     """Delete a study with everything that belongs to it, after asking.
+
+    Its looks at the test images go on counting for other studies unless --looks is given.
 
     Example: hpo delete coarse-digits --yes
     """
@@ -97,9 +102,10 @@ def delete(
 
     mending.check_deletable(study, storage, notify=say)
     if not yes:  # a signal ends the question at once
-        typer.confirm(
-            f"Delete the study {study!r} with its trials and curves?", abort=True, err=True
+        what = (
+            "its trials, curves and looks at the test images" if looks else "its trials and curves"
         )
+        typer.confirm(f"Delete the study {study!r} with {what}?", abort=True, err=True)
     with StopRequest() as stop:
-        mending.delete(study, storage=storage, stop=stop, notify=say)
+        mending.delete(study, storage=storage, looks=looks, stop=stop, notify=say)
     say(f"Deleted {study}.")

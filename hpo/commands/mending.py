@@ -43,10 +43,14 @@ def delete(
     name: str,
     *,
     storage: str = DEFAULT_STORAGE,
+    looks: bool = False,
     stop: Stop = never,
     notify: Notify = unheard,
 ) -> None:
-    """Delete a study with everything that belongs to it.
+    """Delete a study with everything that belongs to it but the record of its looks at test images.
+
+    Args:
+        looks: That record, too; until then they count for every later study of these images.
 
     Raises:
         StudyNotFound: There is none of this name.
@@ -61,7 +65,7 @@ def delete(
     check_name(name)
     check_deletable(name, storage, stop, notify)
     with Storage(storage, stop, notify=notify) as opened:
-        deleting.delete(opened, name)
+        deleting.delete(opened, name, looks)
 
 
 def check_deletable(name: str, storage: str, stop: Stop = never, notify: Notify = unheard) -> None:

@@ -43,7 +43,7 @@ def complete(connection: Connection, begun: int, values: dict[str, Any]) -> None
 
 
 def n_by_others(connection: Connection, study: str, fingerprint: str) -> int:
-    """Return how many looks at these images other studies took."""
+    """Return how many looks at these images other studies took, those since deleted included."""
     others = sa.and_(test_looks.c.study != study, test_looks.c.fingerprint == fingerprint)
     query = sa.select(sa.func.count()).select_from(test_looks).where(others)
     return int(connection.execute(query).scalar_one())

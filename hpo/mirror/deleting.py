@@ -1,7 +1,7 @@
 """Deleting a study whole: ours and Optuna's in one transaction, under the leases of its planners.
 
 Whoever trains it finds its rows gone at the next write. A process that dies here has deleted
-everything or nothing.
+everything or nothing. Its looks at the test images stay, as nothing makes them not have been taken.
 """
 
 import sqlalchemy as sa
@@ -38,19 +38,22 @@ def named(connection: Connection, name: str) -> Standing:
     raise StudyNotFound(name, [known.name for known in standings])
 
 
-def delete(storage: Storage, name: str) -> None:
+def delete(storage: Storage, name: str, looks: bool = False) -> None:
     """Delete a study of ours, from Optuna's tables and from ours.
+
+    Args:
+        looks: Its looks at the test images, too.
 
     Raises:
         HpoError: As `named`.
     """
     uuid = storage.read(lambda connection: named(connection, name)).uuid
     with leases.held(storage, "open studies"), leases.held(storage, f"plan {uuid}"):
-        storage.write(lambda connection: _delete(connection, uuid))
+        storage.write(lambda connection: _delete(connection, uuid, looks))
     storage.write(housekeeping.sweep)  # of dead workers that held something of it
 
 
-def _delete(connection: Connection, uuid: str) -> None:
+def _delete(connection: Connection, uuid: str, looks: bool) -> None:
     """Delete every row; each parent is locked before its children go, so that none is added."""
     ours, attempts = tables.studies, tables.attempts
     connection.execute(sa.select(ours.c.uuid).where(ours.c.uuid == uuid).with_for_update())
@@ -59,7 +62,7 @@ def _delete(connection: Connection, uuid: str) -> None:
     standing = identity.of(connection, uuid)
     if standing is not None and standing.shown is not None:
         _delete_from_optuna(connection, standing.shown.study_id)
-    for table in tables.OF_STUDY:
+    for table in tables.OF_STUDY if looks else tables.OF_SEARCH:
         connection.execute(table.delete().where(table.c.study == uuid))
     connection.execute(ours.delete().where(ours.c.uuid == uuid))
 

@@ -168,17 +168,22 @@ def test_delete_takes_everything_along(
     assert searched("list").out == "No studies yet. `hpo run coarse` starts one.\n"
 
 
+@pytest.mark.parametrize(("options", "n_looks"), [((), 1), (("--looks",), 0)])
 def test_delete_leaves_other_studies_whole(
-    searched: Command, write_study: Command, workplace: Path
+    searched: Command,
+    write_study: Command,
+    workplace: Path,
+    options: tuple[str, ...],
+    n_looks: int,
 ) -> None:
     before = {name: searched(name, "tiny-digits").out for name in ("best", "export")}
     study = write_study("other", evaluates_test=True)
     searched("run", study, "--data", "digits")
 
-    searched("delete", "other-digits", "--yes")
+    searched("delete", "other-digits", "--yes", *options)
 
     assert {name: searched(name, "tiny-digits").out for name in ("best", "export")} == before
-    assert tables_with_rows(workplace).get("hpo_test_looks", 0) == 0
+    assert tables_with_rows(workplace).get("hpo_test_looks", 0) == n_looks
     assert tables_with_rows(workplace)["studies"] == 1
 
 

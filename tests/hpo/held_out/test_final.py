@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from hpo.commands import running
+from hpo.commands.doctor import examine
 from hpo.commands.request import Order
 from hpo.data.source import Source
 from hpo.database import digests, outcomes, tables
@@ -21,6 +22,7 @@ from hpo.held_out import final
 from hpo.held_out.verdict import Verdict
 from hpo.held_out.verdict import verdict as read_verdict
 from hpo.judging.statistics import mean_accuracy
+from hpo.mirror import deleting
 from hpo.mirror.study import OpenStudy
 from hpo.views.story import Story
 from hpo.weights.file import NPZ, SAFETENSORS, read
@@ -161,6 +163,22 @@ def test_looks_of_other_studies_are_told(storage: Storage, run: Run) -> None:
     told = verdict(storage, study).looks()
 
     assert told == "3 for this study, and 3 for other studies in the same database"
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_looks_of_a_deleted_study_count_unless_they_are_deleted_on_purpose(
+    storage: Storage, run: Run, forgotten: bool
+) -> None:
+    study = run()
+    final.show_test_images(study, digits(), DIGITS)
+    deleting.delete(storage, study.stored.name, looks=forgotten)
+
+    again = run()
+    final.show_test_images(again, digits(), DIGITS)
+
+    others = "" if forgotten else ", and 3 for other studies in the same database"
+    assert verdict(storage, again).looks() == f"3 for this study{others}"
+    assert all(not finding.is_open for finding in examine(storage.url))
 
 
 def test_replicates_that_come_later_are_shown_the_images_then(storage: Storage, run: Run) -> None:

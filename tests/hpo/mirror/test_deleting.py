@@ -90,7 +90,9 @@ def test_a_deleter_that_dies_at_any_statement_has_deleted_nothing(tmp_path: Path
 
             sa.event.listen(storage.engine, "before_cursor_execute", die)
             try:
-                storage.write(lambda c: deleting._delete(c, deleting.named(c, "four-digits").uuid))
+                storage.write(
+                    lambda c: deleting._delete(c, deleting.named(c, "four-digits").uuid, True)
+                )
                 break
             except ZeroDivisionError:
                 pass
