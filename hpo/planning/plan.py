@@ -16,7 +16,7 @@ from hpo.database.connections import Connection
 from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.tables import LIVE
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Slot, State, StoredStudy
+from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror import trials
 from hpo.mirror.study import OpenStudy
@@ -149,11 +149,15 @@ def _count_cut(
 ) -> set[Slot]:
     """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
     known = decisions.decided(connection, study.uuid)
+    tables = decisions.accuracies(connection, study.uuid)
     live = {attempt.slot for attempt in made if attempt.state in LIVE}
+    results = outcomes.results_of(connection, study.uuid)
+    short = {result.slot.cell for result in results if result.outcome != Outcome.COMPLETE}
     cut = {
         slot
         for slot in missing
-        if slot not in live and rungs.is_cut(study.experiment, known, slot.cell)
+        if slot not in live
+        and rungs.is_out(study.experiment, known, tables, slot.cell, slot.cell in short)
     }
     for slot in cut:
         rungs.count_cut(connection, study, slot)

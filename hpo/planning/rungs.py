@@ -52,11 +52,43 @@ def reached(experiment: Experiment, cell: int, n_updates: int) -> int | None:
     return number(experiment, _generation_of(experiment, cell), cycle)
 
 
-def is_cut(experiment: Experiment, known: Decisions, cell: int) -> bool:
-    """Tell whether a decided rung has cut a cell."""
+def is_out(
+    experiment: Experiment,
+    known: Decisions,
+    tables: Mapping[int, Table],
+    cell: int,
+    has_ended: bool,
+) -> bool:
+    """Tell whether a decided rung went on without a cell for good: one that was given up is late.
+
+    Args:
+        tables: What each rung rests on, by its number.
+        has_ended: Whether it was cut or diverged in a replicate.
+    """
     generation = _generation_of(experiment, cell)
     numbers = (number(experiment, generation, cycle) for cycle in cycles_with_rung(experiment))
-    return any(cell not in known[n] for n in numbers if n in known)
+    out = (n for n in numbers if n in known and cell not in known[n])
+    first = next(out, None)
+    return first is not None and (has_ended or tables[first].get(cell) is not None)
+
+
+def catches_up(
+    connection: Connection, study: StoredStudy, rung: int, slot: Slot, n_updates: int
+) -> bool:
+    """Tell whether a cell that comes late to a decided rung goes on: if it would have, in time.
+
+    It had been given up and is tried again. What was decided stands; in a search, whose budget
+    rests on it, and among replicates, which were ended together, nobody is added.
+    """
+    experiment = study.experiment
+    if experiment.search is not None or experiment.replicates_at_rungs > 1:
+        return False
+    table = decisions.accuracies(connection, study.uuid)[rung]
+    if table.get(slot.cell) is not None:
+        return False
+    value = outcomes.value_at(connection, study.uuid, slot, n_updates)
+    eta = parse(experiment.definition.pruner).parameters["eta"]
+    return slot.cell in survivors({**table, slot.cell: value}, n_kept(len(table), eta))
 
 
 def _generation_of(experiment: Experiment, cell: int) -> int:

@@ -105,7 +105,11 @@ def write(
                     connection, study.uuid, attempt, state=State.PAUSED, in_optuna=False
                 )
                 written.paused.append(cell)
-            elif rung is not None and cell not in known[rung]:  # trained again after it was cut
+            elif (
+                rung is not None
+                and cell not in known[rung]  # trained again after it was cut, or given up
+                and not rungs.catches_up(connection, study.stored, rung, attempt.slot, n_updates)
+            ):
                 rungs.end_pruned(connection, study.stored, attempt, cycles[cell])
                 written.paused.append(cell)
         if synchronous:

@@ -21,7 +21,7 @@ from hpo.database import decisions
 from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic, Values
 from hpo.experiment.records import Slot
-from hpo.planning.plan import plan
+from hpo.planning.plan import plan, retry
 from hpo.views.story import Story
 from model.data import digits
 from tests.hpo.planning.halved import HALVED, entries, exported, read, run
@@ -145,6 +145,45 @@ def test_a_cell_that_fails_again_and_again_holds_nobody_up(
     assert list(outcome.after.failed) == [Slot(0, 0)]
     assert outcome.n_counted == 9
     assert read(url, lambda c: 0 not in decisions.decided(c, outcome.study.uuid)[1])
+
+
+@pytest.mark.parametrize("cell", [0, 4, 7])
+def test_a_cell_that_is_forgiven_after_the_others_went_on_goes_on_if_it_is_good_enough(
+    tmp_path: Any, undisturbed: str, monkeypatch: pytest.MonkeyPatch, cell: int
+) -> None:
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    from hpo.workers import worker
+
+    original = worker._train
+
+    def fails(*args: Any) -> None:
+        if cell in args[2].attempts:
+            raise ValueError(f"cell {cell} cannot be trained")
+        original(*args)
+
+    storage = Storage(url)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_train", fails)
+        study = running.run(Order(HALVED, digits()), storage, Story(), lambda: False).study
+    before = {entry["cell"]: entry for entry in entries(url, study)}
+    assert retry(study) == 1
+    storage.close()
+
+    after = {entry["cell"]: entry for entry in entries(url, run(url))}
+
+    late = after.pop(cell)
+    assert after == {c: before[c] for c in before if c != cell}
+    tables = read(url, lambda c: decisions.accuracies(c, study.uuid))
+    for cycle, n_kept in {1: 5, 2: 3}.items():
+        value = late["curve"]["validation"]["accuracy"][20 * cycle - 1]
+        others = {c: v for c, v in tables[cycle].items() if c != cell}
+        n_ahead = sum((-v, c) < (-value, cell) for c, v in others.items())
+        assert (late["cycles"] > cycle) == (n_ahead < n_kept)
+        if late["cycles"] == cycle:
+            break
+    assert late["cycles"] == {0: 3, 4: 1, 7: 2}[cell]
+    whole = json.loads(undisturbed)["trials"][cell]["curve"]["update"]
+    assert late["curve"]["update"][:20] == whole[:20]
 
 
 class Death:
