@@ -62,13 +62,13 @@ def pack(network: Network, label: Mapping[str, str | int]) -> bytes:
     return memory.getvalue()
 
 
-def unpack(content: bytes, sha256: str, label: Mapping[str, str | int] | None = None) -> Network:
-    """Return the network in ``content``.
+def unpack(content: object, sha256: str, label: Mapping[str, str | int] | None = None) -> Network:
+    """Return the network in ``content``: bytes, but in a damaged row text, a number or nothing.
 
     Raises:
         Damaged: The digest or the label is not the expected one.
     """
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != sha256:
         raise Damaged("Stored weights are damaged: their SHA-256 is not the recorded one.")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
