@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.definition.numbers import came, is_number, several
-from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole, WholeEpochs, settle
+from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs, settle
 from hpo.errors import InvalidDefinition
-
-if TYPE_CHECKING:
-    pass
 
 SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
 NORMALISATIONS = ("image", "feature", "none")
@@ -98,41 +95,6 @@ class Space:
             if given.get(name) is not None:
                 given[name] = kind(**given[name])
         return cls(**given)
-
-
-@dataclass(frozen=True)
-class SearchState:
-    """How far a search is; what stands here is settled for good."""
-
-    #: Whether no proposal fits into the budget any more.
-    is_full: bool = False
-    #: Whether the finalists, if there are any, have been chosen.
-    is_over: bool = False
-    finalists: tuple[int, ...] = ()
-    #: Replicates of each finalist.
-    replicates: int = 0
-    #: Parameters and values of earlier studies.
-    warm: tuple[tuple[dict[str, Value], float], ...] = ()
-    #: Cells in each generation, where cells are cut: what that frees pays for more of them.
-    sizes: tuple[int, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers and strings."""
-        told = vars(self) | {
-            "finalists": list(self.finalists),
-            "warm": list(map(list, self.warm)),
-            "sizes": list(self.sizes),
-        }
-        if not self.sizes:
-            del told["sizes"]
-        return told
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "SearchState":
-        """Build a state back."""
-        warm = tuple((dict(parameters), value) for parameters, value in stored["warm"])
-        of_cells = {key: tuple(stored[key]) for key in ("finalists", "sizes") if key in stored}
-        return cls(**{**stored, **of_cells, "warm": warm})
 
 
 def _plain(value: Any) -> Any:

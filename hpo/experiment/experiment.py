@@ -12,9 +12,10 @@ from typing import Any
 from hpo.definition.grids import ParentCell, grid_from_json, grid_to_json
 from hpo.definition.numbers import is_number, within
 from hpo.definition.ranges import Value
-from hpo.definition.spaces import SearchState, Space
+from hpo.definition.spaces import Space
 from hpo.definition.study import Epochs, StudyDefinition
 from hpo.errors import DamagedRow, InvalidDefinition
+from hpo.experiment.search_state import SearchState
 
 MOST_STORED = 1_000_000  #: results that a stored study may be made for; more than any new one has
 
@@ -116,8 +117,9 @@ class Experiment:
 
     @property
     def replicates(self) -> int:
-        """Replicates of the cells that are compared in the end."""
-        return max(self.definition.replicates, self.search.replicates if self.search else 0)
+        """Replicates of the cells that have most of them."""
+        races = (*self.search.raced, ((), self.search.replicates)) if self.search else ()
+        return max(self.definition.replicates, *(n for _, n in races), 0)
 
     @property
     def replicates_at_rungs(self) -> int:
@@ -126,8 +128,8 @@ class Experiment:
 
     def replicates_of(self, cell: int) -> int:
         """Return how many seeds a cell has: finalists have more."""
-        is_finalist = self.search is not None and cell in self.search.finalists
-        return self.replicates if is_finalist else self.definition.replicates
+        more = self.search.replicates_of(cell) if self.search else 0
+        return max(self.definition.replicates, more)
 
     @property
     def generations(self) -> tuple[range, ...]:

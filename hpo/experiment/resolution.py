@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.definition.ranges import Value
-from hpo.definition.spaces import SearchState, Space
+from hpo.definition.spaces import Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
+from hpo.experiment.search_state import SearchState
 
 #: Of a recipe, what is the same in all cells of a study.
 COMMON = ("eta_min", "batch_size", "hidden", "loss")

@@ -19,6 +19,7 @@ from hpo.database.storage import Storage
 from hpo.database.tables import studies
 from hpo.definition.pruning import parse
 from hpo.errors import CopiedStudy, DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
+from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_size, differences
@@ -151,6 +152,26 @@ def grow(study: OpenStudy, replicates: int) -> OpenStudy:
         return replace(stored, experiment=grown)
 
     if replicates <= study.experiment.definition.replicates:
+        return study
+    return replace(study, stored=study.storage.write(write))
+
+
+def enlarge(study: OpenStudy, budget: int, minutes: float = 0) -> OpenStudy:
+    """Let a search have a larger budget; never a smaller one.
+
+    Args:
+        minutes: That it was reckoned from, if it was.
+    """
+
+    def write(connection: Connection) -> StoredStudy:
+        decisions.lock(connection, study.uuid)
+        stored = stored_now(connection, study)
+        grown = budgets.enlarged(stored.experiment, budget, minutes)
+        if grown != stored.experiment:
+            rows.set_experiment(connection, study.uuid, grown)
+        return replace(stored, experiment=grown)
+
+    if study.experiment.search is None or budget <= budgets.largest(study.experiment):
         return study
     return replace(study, stored=study.storage.write(write))
 

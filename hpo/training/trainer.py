@@ -182,6 +182,11 @@ class Trainer:
             raise RuntimeError("An evaluation without a stop came back empty.")
         return examined
 
+    def examine_all(self, stack: Stack) -> None:
+        """Evaluate all networks of a stack on the validation images, and keep nothing."""
+        normalisation, _ = self.experiment.recipe(stack.keys[0]).inputs
+        self._validation(normalisation)(stack, range(len(stack.keys)))
+
     def _randomness(self, slot: Slot) -> Randomness:
         seed, data = self._definition.seed, self.experiment.data
         shape = (data.d, self._definition.hidden, data.n_classes)

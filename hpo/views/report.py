@@ -10,6 +10,7 @@ from hpo.database.connections import Connection
 from hpo.definition.grids import ParentCell
 from hpo.definition.pruning import NONE
 from hpo.errors import NoResult
+from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters
 from hpo.judging.ranking import cell_means, compared, winner
@@ -168,6 +169,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
     ]
+    lines += filter(None, [budgets.in_words(experiment)])
     if judgement is not None and judgement.best == cell:
         from hpo.judging.judgement import in_words
 

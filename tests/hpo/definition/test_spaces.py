@@ -12,7 +12,7 @@ from optuna import distributions
 from optuna.trial import create_trial
 
 from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs
-from hpo.definition.spaces import NORMALISATIONS, SAMPLERS, SearchState, Space
+from hpo.definition.spaces import NORMALISATIONS, SAMPLERS, Space
 from hpo.errors import InvalidDefinition
 
 NUMBERS = st.floats(1e-8, 1e3)
@@ -201,26 +201,6 @@ def test_what_a_space_leaves_out_is_not_searched() -> None:
 @given(spaces())
 def test_a_space_comes_back_from_json(space: Space) -> None:
     assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
-
-
-@given(
-    st.builds(
-        SearchState,
-        is_full=st.booleans(),
-        is_over=st.booleans(),
-        finalists=st.lists(st.integers(0), max_size=4).map(tuple),
-        replicates=st.integers(0),
-        warm=st.lists(
-            st.tuples(
-                st.dictionaries(st.text(), st.text() | st.integers() | NUMBERS, max_size=3),
-                st.floats(0, 1),
-            ),
-            max_size=3,
-        ).map(tuple),
-    )
-)
-def test_the_state_of_a_search_comes_back_from_json(state: SearchState) -> None:
-    assert SearchState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 SPACE = Space(lambda_=Real(1e-4, 1e-2), n_s=WholeEpochs(1, 4))
