@@ -60,17 +60,19 @@ def _of_search(
     n_workers: int | None,
 ) -> str:
     dimensions = space.dimensions(experiment.per_epoch)
-    n = n_workers or worth(experiment, left)
-    takes = speed.in_words(left / speed.rate(experiment, dataset, n)) if left else "0 s"
+    workers = n_workers or worth(experiment, left)
+    takes = speed.in_words(left / speed.rate(experiment, dataset, workers)) if left else "0 s"
     needed = cost(experiment, dataset, space.width, left // space.width)
+    n = space.n_cycles
+    cycles = f"{n.low} to {n.high}" if n else str(experiment.definition.n_cycles)
     lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
     lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
     lines += [
         f"search:  {space.sampler}, {space.width} proposals at a time{_cut(experiment)}{_race(space)}",
         f"updates: {left:,} to make, within a budget of {largest(experiment):,}; "
-        f"{experiment.definition.n_cycles} cycles for a cell",
+        f"{cycles} cycles for a cell",
         f"memory:  about {needed.memory / 1e6:,.0f} MB",
-        f"time:    about {takes} with {speed.of_workers(n)} on this machine",
+        f"time:    about {takes} with {speed.of_workers(workers)} on this machine",
     ]
     return "\n".join(lines)
 

@@ -99,8 +99,8 @@ def _longest(
     """Return what one cycle of cells takes the worker that has most of it to do."""
     width = max(1, -(-len(live) // n_workers))
     stacks: list[float] = []
-    for kind in dict.fromkeys(experiment.recipe(cell).inputs for cell in live):
-        alike = [cell for cell in live if experiment.recipe(cell).inputs == kind]
+    for kind in dict.fromkeys(experiment.recipe(cell).alike for cell in live):
+        alike = [cell for cell in live if experiment.recipe(cell).alike == kind]
         pace = paces.get(kind) or next(iter(paces.values()))
         lengths = [2 * experiment.recipe(cell).n_s for cell in alike]
         parts = range(0, len(lengths), width)
@@ -115,7 +115,7 @@ def _measured(experiment: Experiment, trainer: Trainer, width: int) -> dict[obje
     """Train narrow and wide stacks of some kinds for a moment each; return what they need by kind."""
     by_kind: dict[object, list[int]] = {}
     for cell in range(len(experiment.cells)):
-        by_kind.setdefault(experiment.recipe(cell).inputs, []).append(cell)
+        by_kind.setdefault(experiment.recipe(cell).alike, []).append(cell)
     most = sorted(by_kind, key=lambda kind: -len(by_kind[kind]))[:KINDS]
     paces: dict[object, _Pace] = {}
     for kind in most:

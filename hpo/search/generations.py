@@ -122,9 +122,10 @@ def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
     pruning = parse(definition.pruner)
     if not pruning.is_synchronous:
         return sum(recipe.n_updates for recipe in recipes) * definition.replicates
-    lengths = sorted((2 * recipe.n_s for recipe in recipes), reverse=True)
-    total, n = 0, len(lengths)
-    for _ in range(definition.n_cycles):
+    recipes.sort(key=lambda recipe: recipe.n_s, reverse=True)
+    total, n = 0, len(recipes)
+    for cycle in range(1, experiment.most_cycles + 1):
+        lengths = [2 * recipe.n_s for recipe in recipes if recipe.n_cycles >= cycle]
         total += sum(lengths[:n])
         n = n_kept(n, pruning.parameters["eta"])
     return total * definition.replicates
