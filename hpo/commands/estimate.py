@@ -5,11 +5,13 @@ from collections.abc import Callable
 from hpo.commands import budgets, speed
 from hpo.commands.request import Order
 from hpo.commands.running import prepare
+from hpo.database import outcomes
 from hpo.database.onlooker import looking
 from hpo.definition.pruning import NONE, parse
 from hpo.definition.spaces import Space
 from hpo.experiment.budgets import largest
 from hpo.experiment.experiment import Experiment
+from hpo.planning import seeds
 from hpo.planning.plan import stands
 from hpo.training.cost import cost, worth
 from model.data import Dataset
@@ -29,6 +31,8 @@ def describe(
         standing = None
         if storage is not None and study is not None:
             known, experiment = study, budgets.grown(order, name, experiment)
+            results = storage.read(lambda connection: outcomes.results_of(connection, known.uuid))
+            experiment = seeds.seeded(name, experiment, results, order.definition.replicates)
             standing = storage.read(lambda connection: stands(connection, known, experiment))
     done, dataset = standing.n_counted if standing else 0, order.dataset
     space = experiment.definition.space
@@ -67,6 +71,9 @@ def _of_search(
     cycles = f"{n.low} to {n.high}" if n else str(experiment.definition.n_cycles)
     lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
     lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
+    more = speed.seeds_in_words(experiment)
+    if more:
+        lines.append(f"seeds:   {more.removeprefix('seeds ')}")
     lines += [
         f"search:  {space.sampler}, {space.width} proposals at a time{_cut(experiment)}{_race(space)}",
         f"updates: {left:,} to make, within a budget of {largest(experiment):,}; "

@@ -21,7 +21,7 @@ from hpo.experiment.resolution import check_budget, resolve
 from hpo.machine.console import say
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.planning import correction, parents, warm_start
+from hpo.planning import correction, parents, seeds, warm_start
 from hpo.planning.plan import Plan, plan, stands
 from hpo.search.proposals import check_installed
 from hpo.training.cost import worth
@@ -136,6 +136,7 @@ def submit(
             study = studies.create(storage, name, budgets.measured(experiment, minutes))
         order = budgets.settled(order, name, study.experiment)
         study = studies.grow(study, order.definition.replicates)
+        study = seeds.give(study, order.definition.replicates)
         if order.definition.space is not None:
             study = studies.enlarge(study, order.definition.space.budget, minutes)
     correction.correct(study)
@@ -210,7 +211,7 @@ def run(
         study = studies.present(study)
         with suppress(Interrupted):  # what is done then is told all the same
             n_updates = before.n_updates + before.n_unplanned
-            if study.experiment.search is not None:  # of a generation not all is trained to its end
+            if not before.is_over:  # of a generation not all is trained to its end
                 n_updates = min(n_updates, largest(study.experiment))
             n_workers = n_workers or worth(study.experiment, n_updates)
             if announce is not None and study.experiment.search is not None:

@@ -69,10 +69,21 @@ def rate(experiment: Experiment, dataset: Dataset, n_workers: int) -> float:
 def told(experiment: Experiment, dataset: Dataset, n_updates: int, n_workers: int) -> str:
     """Return in words what a search is about to do, and about how long that takes here."""
     seconds = n_updates / rate(experiment, dataset, n_workers)
+    what = seeds_in_words(experiment) or f"{n_updates:,} updates at most"
+    if what.startswith("s"):
+        what += f", {n_updates:,} updates"
     return (
-        f"{experiment.definition.name}: {n_updates:,} updates at most, which take about "
-        f"{in_words(seconds)} with {of_workers(n_workers)}"
+        f"{experiment.definition.name}: {what}, which take about {in_words(seconds)} with "
+        f"{of_workers(n_workers)}"
     )
+
+
+def seeds_in_words(experiment: Experiment) -> str:
+    """Return which cells of a search that is over have more seeds than others, and how many."""
+    search = experiment.search
+    if search is None or not search.is_over or not search.finalists:
+        return ""
+    return f"seeds for cells {', '.join(map(str, search.finalists))}, {search.replicates} each"
 
 
 def of_workers(n: int) -> str:

@@ -137,21 +137,18 @@ def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
 
 
 def grow(study: OpenStudy, replicates: int) -> OpenStudy:
-    """Let the study have more replicates; never fewer. Nothing that it decided or will changes.
-
-    Raises:
-        DefinitionChanged: It is a search that is not over: proposals rest on what is there.
-    """
+    """Let every cell of a grid have more replicates; never fewer. Nothing that it decided changes."""
 
     def write(connection: Connection) -> StoredStudy:
         decisions.lock(connection, study.uuid)
         stored = stored_now(connection, study)
-        grown = _grown(stored, replicates)
+        grown = _grown(stored.experiment, replicates)
         if grown != stored.experiment:
             rows.set_experiment(connection, study.uuid, grown)
         return replace(stored, experiment=grown)
 
-    if replicates <= study.experiment.definition.replicates:
+    experiment = study.experiment
+    if experiment.search is not None or replicates <= experiment.definition.replicates:
         return study
     return replace(study, stored=study.storage.write(write))
 
@@ -176,17 +173,10 @@ def enlarge(study: OpenStudy, budget: int, minutes: float = 0) -> OpenStudy:
     return replace(study, stored=study.storage.write(write))
 
 
-def _grown(study: StoredStudy, replicates: int) -> Experiment:
-    experiment = study.experiment
-    definition, before = experiment.definition, experiment.definition.replicates
-    if replicates <= before:
+def _grown(experiment: Experiment, replicates: int) -> Experiment:
+    if replicates <= experiment.definition.replicates:
         return experiment
-    if experiment.search is not None and not experiment.search.is_over:
-        told = (
-            f"replicates: stored {before}, asked for {replicates}, which can wait until it is over"
-        )
-        raise DefinitionChanged(study.name, [told])
-    definition = replace(definition, replicates=replicates)
+    definition = replace(experiment.definition, replicates=replicates)
     check_size(definition, len(experiment.cells), experiment.n_updates)
     waits = parse(definition.pruner).is_synchronous
     return replace(
