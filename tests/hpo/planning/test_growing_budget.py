@@ -1,5 +1,6 @@
 """A search whose budget grows: the end is that of the same budgets one after the other."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hpo.errors import BudgetChanged
 from hpo.mirror import study as studies
 from hpo.search import generations
 from hpo.testing import Recorder
-from hpo.views import overview, report
+from hpo.views import overview, report, story
 from model.data import digits
 from tests.hpo.small_search import HALVED, exported_search
 
@@ -153,3 +154,22 @@ def test_status_and_best_say_what_the_budget_was(tmp_path: Path) -> None:
         best = storage.read(lambda c: report.best(report.read(c, stored)))
     assert "; budget 5,000 updates, after 2,500" in told
     assert "\nbudget 5,000 updates, after 2,500" in best
+
+
+def test_the_story_of_a_run_follows_the_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "PAUSE", 0.0)
+    url = f"sqlite:///{tmp_path}/hpo.db"
+
+    class Grows(story.Story):
+        def ended(self, *told: Any) -> None:
+            super().ended(*told)
+            submit(url, LARGE)
+
+    with Storage(url) as storage:
+        running.run(Order(with_budget(SMALL), digits()), storage, Grows(), lambda: False)
+
+    told = capsys.readouterr().err
+    assert told.count("mine-digits: the budget grew to 5,000 updates") == 1
+    assert max(int(share) for share in re.findall(r"updates \((\d+)%\)", told)) <= 100
