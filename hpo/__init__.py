@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.definition.grids import Logarithmic as Logarithmic
     from hpo.definition.grids import Values as Values
     from hpo.definition.ranges import Real as Real
+    from hpo.definition.ranges import Whole as Whole
     from hpo.definition.ranges import WholeEpochs as WholeEpochs
     from hpo.definition.spaces import Space as Space
     from hpo.definition.study import Epochs as Epochs
@@ -79,6 +80,7 @@ _PLACES = {
     "StudyDefinition": "hpo.definition.study",
     "Values": "hpo.definition.grids",
     "Verdict": "hpo.held_out.verdict",
+    "Whole": "hpo.definition.ranges",
     "WholeEpochs": "hpo.definition.ranges",
     "delete": "hpo.commands.mending",
     "examine": "hpo.commands.mending",

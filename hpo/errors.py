@@ -182,6 +182,25 @@ class DefinitionChanged(HpoError):
         )
 
 
+class BudgetChanged(HpoError):
+    """A stored search has another budget than the one that is asked for, and does not grow to it."""
+
+    def __init__(self, name: str, stored: int, asked: int, *, is_said: bool) -> None:
+        if is_said:
+            told = (
+                f"{name!r} has a budget of {stored:,} updates, asked for are {asked:,}, and a budget "
+                f"never gets smaller. Go on with --budget {stored}"
+            )
+        else:
+            told = (
+                f"{name!r} has a budget of {stored:,} updates, its definition one of {asked:,}. Say "
+                f"--budget {stored} to go on with what is stored"
+            )
+            if asked > stored:
+                told += f", --budget {asked} to let it grow"
+        super().__init__(f"{told}, or give a new study a name with --name.")
+
+
 class ParentUnfinished(HpoError):
     """A study needs the finished result of another one."""
 

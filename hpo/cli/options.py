@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,9 +98,38 @@ Sampler = Annotated[
     str | None,
     typer.Option(help="Who proposes the cells of a space: tpe, random, qmc, grid, gp or cmaes."),
 ]
+
+
+def _number(typed: str) -> Any:
+    """Return a number as it was typed, or the text: what a budget may be, its request says."""
+    for kind in (int, float):
+        try:
+            return kind(typed)
+        except ValueError:
+            continue
+    return typed
+
+
 Budget = Annotated[
     int | None,
-    typer.Option(min=1, help="Updates that the search of a space may make, all networks together."),
+    typer.Option(
+        parser=_number,
+        metavar="<updates>",
+        help="Updates that the search of a space may make, all networks together. A stored search "
+        "that had fewer goes on.",
+    ),
+]
+BudgetEpochs = Annotated[
+    float | None,
+    typer.Option(parser=_number, metavar="<number>", help="The same in epochs of the data."),
+]
+BudgetMinutes = Annotated[
+    float | None,
+    typer.Option(
+        parser=_number,
+        metavar="<number>",
+        help="The same in minutes, which are turned into updates once, by a short measurement.",
+    ),
 ]
 
 

@@ -12,6 +12,8 @@ import typer
 from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
+    BudgetEpochs,
+    BudgetMinutes,
     Cell,
     Data,
     Definition,
@@ -58,6 +60,8 @@ def run(
     replicates: Replicates = None,
     sampler: Sampler = None,
     budget: Budget = None,
+    budget_epochs: BudgetEpochs = None,
+    budget_minutes: BudgetMinutes = None,
     workers: Workers = None,
     grace: Grace = 60.0,
     cell: Cell = None,
@@ -89,7 +93,7 @@ def run(
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
         _check_meaning(request, again, out)
         if dry_run:
-            tell(_described(request, storage, stop))
+            tell(_described(request, storage, stop, workers))
             return 0
         story = Story()
         status = _carried_out(request, storage, story, stop, workers, grace, again, out)
@@ -127,6 +131,7 @@ def _carried_out(
                 grace=grace,
                 reserve=reserve,
                 again=again,
+                announce=story.warn,
             ) as outcome:
                 story.close()
                 status = _tell(outcome, stop)
@@ -138,11 +143,11 @@ def _carried_out(
     return status
 
 
-def _described(request: "Request", storage: str, stop: "StopRequest") -> str:
+def _described(request: "Request", storage: str, stop: "StopRequest", workers: int | None) -> str:
     """Return what a run would train, and leave everything on this machine as it is."""
     from hpo.commands import dry_run
 
-    return dry_run.told(request, storage, os.environ, say, stop)
+    return dry_run.told(request, storage, os.environ, say, stop, workers)
 
 
 @contextmanager

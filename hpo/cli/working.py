@@ -8,6 +8,8 @@ import typer
 from hpo.cli.options import (
     DEFAULT_STORAGE,
     Budget,
+    BudgetEpochs,
+    BudgetMinutes,
     Cell,
     Data,
     Definition,
@@ -81,6 +83,8 @@ def submit(
     replicates: Replicates = None,
     sampler: Sampler = None,
     budget: Budget = None,
+    budget_epochs: BudgetEpochs = None,
+    budget_minutes: BudgetMinutes = None,
     cell: Cell = None,
     train_metrics: TrainMetrics = None,
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hpo.commands import estimate, images
-from hpo.commands.request import Order, Request
+from hpo.commands.request import Request
 from hpo.data import sources
 
 
@@ -13,11 +13,13 @@ def told(
     environ: Mapping[str, str],
     notify: images.Notify,
     stop: images.Stop,
+    n_workers: int | None = None,
 ) -> str:
     """Return what a run would train, or what it would download first.
 
     Args:
         environ: The environment, for HPO_DATA and HPO_CACHE.
+        n_workers: Processes that would train, or None for as many as are worth it.
 
     Raises:
         HpoError: The run would be refused.
@@ -27,5 +29,4 @@ def told(
     if missing is not None:
         return missing
     dataset = images.source(spec, environ, notify, stop).training()
-    order = Order(request.definition, dataset, None, request.name, request.parent, request.cell)
-    return estimate.describe(order, storage, notify)
+    return estimate.describe(request.ordered(dataset), storage, notify, n_workers)

@@ -1,12 +1,13 @@
 """What a user asks for in one piece: which study, on which images, and what shall differ from its file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from hpo.definition import lookup
+from hpo.definition import amounts, lookup
+from hpo.definition.amounts import Amount
 from hpo.definition.study import StudyDefinition, study_name
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Asked(TypedDict, total=False):
     replicates: int | None
     sampler: str | None
     budget: int | None
+    budget_epochs: float | None
+    budget_minutes: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,12 @@ class Request:
     pruner: str | None = None
     replicates: int | None = None
     sampler: str | None = None
+    #: Updates that a search may make, all networks together, or
     budget: int | None = None
+    #: epochs, each of as many updates as the data have mini-batches, or
+    budget_epochs: float | None = None
+    #: minutes, which are turned into updates once, by what is measured before the study is stored.
+    budget_minutes: float | None = None
 
     @cached_property
     def definition(self) -> StudyDefinition:
@@ -67,6 +75,7 @@ class Request:
         definition = self.study
         if not isinstance(definition, StudyDefinition):
             definition = lookup.definition(str(definition))
+        self._amount(definition)
         return definition.changed(
             self.protocol,
             train_metrics=self.train_metrics,
@@ -75,6 +84,24 @@ class Request:
             replicates=self.replicates,
             sampler=self.sampler,
             budget=self.budget,
+        )
+
+    def _amount(self, definition: StudyDefinition) -> Amount | None:
+        return amounts.asked(definition, self.budget, self.budget_epochs, self.budget_minutes)
+
+    def ordered(self, dataset: "Dataset", source: "Source | None" = None) -> "Order":
+        """Return the request with its images at hand."""
+        given = (self.budget, self.budget_epochs, self.budget_minutes)
+        return Order(
+            self.definition,
+            dataset,
+            source,
+            self.name,
+            self.parent,
+            self.cell,
+            amount=self._amount(self.definition),
+            # That of a file is for new studies; a definition in hand is as good as said.
+            is_budget_said=given != (None,) * 3 or isinstance(self.study, StudyDefinition),
         )
 
     def order(
@@ -94,12 +121,10 @@ class Request:
         """
         from hpo.data import prepared
 
-        definition = self.definition  # a mistake in it is told before images are read or fetched
+        _ = self.definition  # a mistake in it is told before images are read or fetched
         source = find(str(self.data))
         dataset = prepared.training(source, environ, notify)
-        return Order(
-            definition, dataset, source, self.name, self.parent, self.cell, environ=dict(environ)
-        )
+        return replace(self.ordered(dataset, source), environ=dict(environ))
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,14 @@ class Order:
     cell: int | None = None
     #: The environment of the processes that look for the images, for HPO_CACHE.
     environ: Mapping[str, str] = field(default_factory=dict)
+    #: The budget that was asked for, where it was not in updates.
+    amount: Amount | None = None
+    #: Whether somebody asked for the budget: then a stored study may grow to it.
+    is_budget_said: bool = True
+
+    def with_budget(self, budget: int) -> "Order":
+        """Return the order with a budget of so many updates."""
+        return replace(self, definition=self.definition.changed(budget=budget))
 
     @property
     def study_name(self) -> str:

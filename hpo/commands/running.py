@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from hpo.commands import budgets, speed
 from hpo.commands.request import Order
 from hpo.data import parts, prepared
 from hpo.database import housekeeping, leases
@@ -13,13 +14,14 @@ from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.study import check_name
+from hpo.experiment.budgets import largest
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.machine.console import say
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.planning import correction, parents, warm_start
+from hpo.planning import correction, parents, seeds, warm_start
 from hpo.planning.plan import Plan, plan, stands
 from hpo.search.proposals import check_installed
 from hpo.training.cost import worth
@@ -69,6 +71,7 @@ def prepare(
 
     Raises:
         DefinitionChanged: The stored study is another experiment.
+        BudgetChanged: It has a larger budget.
         InvalidData: The order of the images makes no validation images of them.
         ParentUnfinished: The study that the grid is derived from has no result yet.
     """
@@ -86,11 +89,13 @@ def prepare(
             experiment = _warmed(experiment, storage, notify)
         return name, None, experiment
     stored = existing.experiment.definition.replicates  # never fewer than there are
-    definition = replace(definition, replicates=max(definition.replicates, stored))
+    said, order = order, budgets.compared(order, existing.experiment)
+    definition = replace(order.definition, replicates=max(definition.replicates, stored))
     parent = parents.as_stored(existing, storage)
     asked = resolve(definition, data, parent, stored_cells=existing.experiment.cells)
     studies.compare(existing.stored, asked)
     parents.check(existing, order.parent, order.cell)
+    budgets.settled(said, existing.stored.name, existing.experiment)
     return existing.stored.name, existing, existing.experiment
 
 
@@ -124,11 +129,16 @@ def submit(
     order: Order, storage: Storage, notify: Callable[[str], None] = lambda _: None
 ) -> tuple[OpenStudy, Plan]:
     """Create or open a study and plan it; workers that are running will find it."""
+    minutes = order.amount.minutes if order.amount else 0
     with leases.held(storage, "open studies"):
         name, study, experiment = prepare(order, storage, notify)
         if study is None:
-            study = studies.create(storage, name, experiment)
+            study = studies.create(storage, name, budgets.measured(experiment, minutes))
+        order = budgets.settled(order, name, study.experiment)
         study = studies.grow(study, order.definition.replicates)
+        study = seeds.give(study, order.definition.replicates)
+        if order.definition.space is not None:
+            study = studies.enlarge(study, order.definition.space.budget, minutes)
     correction.correct(study)
     return study, plan(study)
 
@@ -144,6 +154,7 @@ def to_the_end(
     grace: float = GRACE,
     reserve: Reserve | None = None,
     again: bool = False,
+    announce: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Run a study in the database at ``url``, which is open until the block ends.
 
@@ -151,14 +162,23 @@ def to_the_end(
 
     Args:
         again: Look also where a look was taken before.
+        announce: Is told how long a search will take, which is measured for it.
 
     Raises:
         HpoError: As `run`.
         Interrupted: ``stop`` said so where nothing of it could be told.
     """
+    order = budgets.in_updates(order, url, n_workers, progress.warn)
     with open_for(order, url, stop, progress.warn) as storage:
         outcome = run(
-            order, storage, progress, stop, n_workers=n_workers, grace=grace, reserve=reserve
+            order,
+            storage,
+            progress,
+            stop,
+            n_workers=n_workers,
+            grace=grace,
+            reserve=reserve,
+            announce=announce,
         )
         if outcome.looks_at_test_images and order.source is not None:
             from hpo.held_out import final
@@ -176,6 +196,7 @@ def run(
     n_workers: int | None = 1,
     grace: float = GRACE,
     reserve: Reserve | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Bring a study to its end, whatever of it exists, or as far as ``stop`` lets it.
 
@@ -183,11 +204,18 @@ def run(
         n_workers: Processes that train, or None for as many as are worth it; a single worker is
             this process. More than one need the order's ``source``.
         reserve: Processes that were started early.
+        announce: As for `to_the_end`.
     """
     study, before = submit(order, storage, progress.warn)
     if before.n_slots - before.n_counted - len(before.failed):
         study = studies.present(study)
         with suppress(Interrupted):  # what is done then is told all the same
+            n_updates = before.n_updates + before.n_unplanned
+            if not before.is_over:  # of a generation not all is trained to its end
+                n_updates = min(n_updates, largest(study.experiment))
+            n_workers = n_workers or worth(study.experiment, n_updates)
+            if announce is not None and study.experiment.search is not None:
+                announce(speed.told(study.experiment, order.dataset, n_updates, n_workers))
             _train(order, study, before, progress, stop, n_workers, grace, reserve)
     if not stop():
         with suppress(Interrupted):
@@ -214,7 +242,7 @@ def _train(
     before: Plan,
     progress: Progress,
     stop: Stop,
-    n_workers: int | None,
+    n_workers: int,
     grace: float,
     reserve: Reserve | None,
 ) -> None:
@@ -222,7 +250,6 @@ def _train(
     reserve = reserve or Reserve()
     n_updates = before.n_updates + before.n_unplanned
     progress.began(study.stored.name, study.experiment, n_updates)
-    n_workers = n_workers or worth(study.experiment, n_updates)
     if before.is_over:
         n_workers = min(n_workers, before.n_slots - before.n_counted - len(before.failed))
     if n_workers > 1 and order.source is not None:

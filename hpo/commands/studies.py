@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hpo.commands import ending, joining, running
+from hpo.commands import budgets, ending, joining, running
 from hpo.commands.callbacks import Callbacks
 from hpo.commands.request import Asked, Order, Request
 from hpo.commands.results import Study
@@ -133,6 +133,7 @@ def submit(
 
 def queue(order: Order, storage: str, stop: Stop, notify: Notify) -> tuple[str, Plan]:
     """Create or open a study and plan it; return its name in the storage, and how it stands."""
+    order = budgets.in_updates(order, storage, None, notify)
     with running.open_for(order, storage, stop, notify) as opened:
         made, standing = running.submit(order, opened, notify)
     return made.stored.name, standing

@@ -22,6 +22,7 @@ from hpo.database import outcomes
 from hpo.database.rows import at
 from hpo.database.tables import checkpoints, results
 from hpo.errors import NoResult
+from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot
 from model.network import Network
@@ -44,7 +45,8 @@ class Damaged(NoResult):
 
 
 def experiment_hash(experiment: Experiment) -> str:
-    """Return a digest of everything that decides a result; replicates may grow, so they do not."""
+    """Return a digest of everything that decides a result: what may grow, as replicates, does not."""
+    experiment = budgets.first(experiment)
     once = replace(experiment.definition, replicates=1)
     same = replace(experiment, definition=once, began_with=None).to_json()
     # Neither does a pruner, which only says when to stop; older definitions have none.

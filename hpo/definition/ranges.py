@@ -103,11 +103,44 @@ class _Listed:
 
 @dataclass(frozen=True)
 class Whole(_Listed):
-    """A number from ``low`` to ``high`` in steps of ``step``, which lead from one to the other."""
+    """A number from ``low`` to ``high`` in steps of ``step``, which lead from one to the other.
+
+    >>> import hpo
+    >>> hpo.Whole(16, 256, logarithmic=True).at(0.5)
+    64
+    """
 
     low: int
     high: int
     step: int = 1
+    #: Whether small numbers are tried as often as large ones; in steps of 1.
+    logarithmic: bool = False
+    #: How many values the sampler ``grid`` takes, where there are more.
+    n: int = 1000
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+    def at(self, place: float) -> Value:
+        """Return the value at ``place``, from 0 to 1."""
+        if not self.logarithmic:
+            return super().at(place)
+        scaled = math.log(self.low) + place * math.log(self.high / self.low)
+        return min(max(round(math.exp(scaled)), self.low), self.high)
+
+    def place(self, value: Value) -> float:
+        """Return where ``value`` is, from 0 to 1."""
+        if not self.logarithmic:
+            return super().place(value)
+        wide = math.log(self.high / self.low)
+        return math.log(float(value) / self.low) / wide if wide else 0.5
+
+    def values(self) -> list[Value]:
+        """Return all of them, or ``n`` spread evenly."""
+        if len(self.options) <= self.n:
+            return list(self.options)
+        places = [i / (self.n - 1) for i in range(self.n)] if self.n > 1 else [0.5]
+        return list(dict.fromkeys(map(self.at, places)))
 
     @property
     def options(self) -> range:  # type: ignore[override]  # read-only: it follows from the fields
@@ -116,11 +149,14 @@ class Whole(_Listed):
 
     def in_words(self) -> str:
         """Return it for people."""
+        if self.logarithmic:
+            return f"{self.low} to {self.high}, on a logarithmic scale"
         return f"{self.low} to {self.high} in steps of {self.step}"
 
     def for_optuna(self) -> tuple[str, dict[str, Any]]:
         """Return the name of Optuna's distribution of it, and what that is made with."""
-        return "IntDistribution", {"low": self.low, "high": self.high, "step": self.step}
+        told: dict[str, Any] = {"low": self.low, "high": self.high, "step": self.step}
+        return "IntDistribution", told | ({"log": True} if self.logarithmic else {})
 
 
 @dataclass(frozen=True)

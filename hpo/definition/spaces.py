@@ -1,19 +1,22 @@
 """A space to search: which values each parameter may have, who proposes, and what it may cost."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.definition.numbers import came, is_number, several
-from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole, WholeEpochs, settle
+from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs, settle
 from hpo.errors import InvalidDefinition
 
-if TYPE_CHECKING:
-    pass
-
 SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
+#: Whole numbers that may be searched, with the largest that makes sense on any machine.
+WHOLE = {"hidden": 100_000, "batch_size": 1_000_000, "n_cycles": 10_000}
+LATER = (*WHOLE, "eta_min")  #: what spaces of before do not have
+MAY_BE_LISTS = ("flip_probability", "hidden", "batch_size")
 NORMALISATIONS = ("image", "feature", "none")
 MOST_VALUES = 1000  #: of one number in a grid
+MOST_IN_GRID = 10_000_000  #: cells
 MOST_BUDGET = 10**12  #: updates
 MOST_FINAL = 1000  #: replicates of a finalist
 RACED_FROM = 600_000  #: updates from which a race finds better recipes than more cells do
@@ -38,8 +41,9 @@ class Space:
     #: Half a cycle.
     n_s: WholeEpochs | None = None
     normalisation: tuple[str, ...] = ()
-    #: Probabilities that an image is mirrored.
-    flip_probability: tuple[float, ...] = ()
+    #: Probabilities that an image is mirrored. In a range each cell has its own, and so its own
+    #: mini-batches: networks that are trained together are faster.
+    flip_probability: tuple[float, ...] | Real = ()
     #: Who proposes: one of `SAMPLERS`.
     sampler: str = "tpe"
     #: Updates of all networks together; the search never makes more.
@@ -53,12 +57,19 @@ class Space:
     final_share: float = 0.3
     #: Definitions whose finished studies tell the sampler where to begin.
     warm_start: tuple[str, ...] = ()
+    #: Hidden units; networks of one width are trained together.
+    hidden: Whole | tuple[int, ...] = ()
+    #: Images in a mini-batch; n_s is then searched in epochs, which have other lengths.
+    batch_size: Whole | tuple[int, ...] = ()
+    n_cycles: Whole | None = None
+    #: As a share of eta_max.
+    eta_min: Real | None = None
 
     def __post_init__(self) -> None:
         settle(self)
-        for name in ("normalisation", "flip_probability", "warm_start"):
+        for name in ("normalisation", "warm_start", *MAY_BE_LISTS):
             given = getattr(self, name)
-            if not isinstance(given, str) and given is not None:
+            if not isinstance(given, str | Real | Whole) and given is not None:
                 object.__setattr__(self, name, several(f"{name} of a space", given, MOST_VALUES))
         _check(self)
 
@@ -75,68 +86,51 @@ class Space:
         return RACERS if self.budget >= RACED_FROM else 0
 
     def dimensions(self, per_epoch: int) -> dict[str, Dimension]:
-        """Return what is searched, under the names that Optuna shows, with n_s in updates."""
-        n_s = self.n_s
-        found: dict[str, Dimension | None] = {
+        """Return what is searched, under the names that Optuna shows.
+
+        Args:
+            per_epoch: Updates in an epoch, in which n_s is told; where batch sizes differ, it is
+                told in epochs.
+        """
+        n_s, unit = self.n_s, 1 if self.batch_size else per_epoch
+        length: Whole | tuple[int, ...] = ()
+        if n_s is not None:
+            length = Whole(n_s.low * unit, n_s.high * unit, unit, n=max(MOST_VALUES, n_s.high))
+        found: dict[str, Dimension | tuple[Any, ...] | None] = {
             "lambda": self.lambda_,
             "eta_max": self.eta_max,
-            "n_s": Whole(n_s.low * per_epoch, n_s.high * per_epoch, per_epoch) if n_s else None,
-            "normalisation": Choice(self.normalisation) if self.normalisation else None,
-            "flip_probability": Choice(self.flip_probability) if self.flip_probability else None,
+            "n_s_epochs" if self.batch_size else "n_s": length,
+            "normalisation": self.normalisation,
+            "flip_probability": self.flip_probability,
+            "hidden": self.hidden,
+            "batch_size": self.batch_size,
+            "n_cycles": self.n_cycles,
+            "eta_min_share": self.eta_min,
         }
-        return {name: dimension for name, dimension in found.items() if dimension is not None}
+        named = {k: Choice(d) if isinstance(d, tuple) else d for k, d in found.items() if d}
+        return {name: dimension for name, dimension in named.items() if dimension is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers and strings."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """Return plain dictionaries, lists, numbers and strings.
+
+        What older spaces do not have is left out where it says nothing.
+        """
+        told = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {key: value for key, value in told.items() if value or key not in LATER}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Space":
         """Build a space back."""
         given: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        for name, kind in (("lambda_", Real), ("eta_max", Real), ("n_s", WholeEpochs)):
-            if given.get(name) is not None:
-                given[name] = kind(**given[name])
+        for name, value in given.items():
+            if isinstance(value, Mapping):
+                whole = Whole if name in WHOLE else Real
+                given[name] = (WholeEpochs if name == "n_s" else whole)(**value)
         return cls(**given)
 
 
-@dataclass(frozen=True)
-class SearchState:
-    """How far a search is; what stands here is settled for good."""
-
-    #: Whether no proposal fits into the budget any more.
-    is_full: bool = False
-    #: Whether the finalists, if there are any, have been chosen.
-    is_over: bool = False
-    finalists: tuple[int, ...] = ()
-    #: Replicates of each finalist.
-    replicates: int = 0
-    #: Parameters and values of earlier studies.
-    warm: tuple[tuple[dict[str, Value], float], ...] = ()
-    #: Cells in each generation, where cells are cut: what that frees pays for more of them.
-    sizes: tuple[int, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers and strings."""
-        told = vars(self) | {
-            "finalists": list(self.finalists),
-            "warm": list(map(list, self.warm)),
-            "sizes": list(self.sizes),
-        }
-        if not self.sizes:
-            del told["sizes"]
-        return told
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "SearchState":
-        """Build a state back."""
-        warm = tuple((dict(parameters), value) for parameters, value in stored["warm"])
-        of_cells = {key: tuple(stored[key]) for key in ("finalists", "sizes") if key in stored}
-        return cls(**{**stored, **of_cells, "warm": warm})
-
-
 def _plain(value: Any) -> Any:
-    if isinstance(value, Real | WholeEpochs):
+    if isinstance(value, Real | Whole | WholeEpochs):
         return vars(value).copy()
     return list(value) if isinstance(value, tuple) else value
 
@@ -153,6 +147,13 @@ def _check(space: Space) -> None:
     epochs = "whole epochs, 1 or more, the lower first, for example WholeEpochs(1, 4)"
     _need(space.n_s is None or _are_epochs(space.n_s), "n_s", epochs, space.n_s)
     _check_lists(space)
+    for name, most in WHOLE.items():
+        _check_whole(name, getattr(space, name), most)
+    for name in ("eta_min", "flip_probability"):
+        real = getattr(space, name)
+        if isinstance(real, Real) or (name == "eta_min" and real is not None):
+            _check_range(name, real)
+            _need(real.high <= 1, name, "1 at most", real)
     for name, least, most in (
         ("budget", 1, MOST_BUDGET),
         ("width", 1, MOST_VALUES),
@@ -167,11 +168,20 @@ def _check(space: Space) -> None:
     _need(below, "final_share", "0 or more and below 1", space.final_share)
     known = isinstance(space.sampler, str) and space.sampler in SAMPLERS
     _need(known, "sampler", f"one of {', '.join(SAMPLERS)}", space.sampler)
+    if space.sampler == "grid":
+        counts = [len(d.values()) for d in space.dimensions(1).values()]
+        few = math.prod(counts) <= MOST_IN_GRID
+        _need(few, "sampler", f"another where a grid has more than {MOST_IN_GRID:,} cells", "grid")
     if space.sampler == "cmaes":
         _need(space.width >= 4, "width", "4 or more for the sampler cmaes", space.width)
-        for name in ("normalisation", "flip_probability"):
+        for name in ("normalisation", *MAY_BE_LISTS):
             values = getattr(space, name)
-            _need(not values, name, "left out for the sampler cmaes, which is for numbers", values)
+            _need(
+                not values or not isinstance(values, tuple),
+                name,
+                "left out for the sampler cmaes, which is for numbers",
+                values,
+            )
 
 
 def _check_lists(space: Space) -> None:
@@ -185,9 +195,33 @@ def _check_lists(space: Space) -> None:
         ("warm_start", lambda value: isinstance(value, str), "of names of definitions"),
     ):
         values = getattr(space, name)
+        if isinstance(values, Real) and name in MAY_BE_LISTS:
+            continue
         fit = isinstance(values, tuple) and all(map(fits, values))
         differ = fit and len(set(values)) == len(values)
         _need(differ, name, f"a tuple {wanted}, none twice", values)
+
+
+def _check_whole(name: str, given: Any, most: int) -> None:
+    """Refuse what is no range of whole numbers and no choice among some."""
+    wanted = (
+        f"a range, for example Whole(16, 128), or some whole numbers, 1 to {most:,}, none twice"
+    )
+    if name == "n_cycles":
+        wanted = f"a range of whole numbers, 1 to {most:,}, for example Whole(2, 4)"
+    if isinstance(given, tuple) and name != "n_cycles":
+        fit = all(_is_a(int, value) and 1 <= value <= most for value in given)
+        _need(fit and len(set(given)) == len(given), name, wanted, given)
+        return
+    if given is None and name == "n_cycles":
+        return
+    fit = isinstance(given, Whole) and all(
+        _is_a(int, value) and value >= 1 for value in (given.low, given.high, given.step, given.n)
+    )
+    _need(fit and given.low <= given.high <= most and given.n <= MOST_VALUES, name, wanted, given)
+    _need((given.high - given.low) % given.step == 0, name, "in steps that lead to its end", given)
+    is_plain = given.step == 1 or not given.logarithmic
+    _need(is_plain, name, "in steps of 1 on a logarithmic scale", given)
 
 
 def _check_range(name: str, real: Any) -> None:

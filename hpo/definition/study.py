@@ -108,7 +108,9 @@ class StudyDefinition:
     def __post_init__(self) -> None:
         _settle(self)
         if isinstance(self.pruner, str) and self.pruner == UNSAID:
-            cuts = self.space is not None and self.protocol == "standard" and self.n_cycles != 1
+            searched = self.space.n_cycles if isinstance(self.space, Space) else None
+            most = searched.high if searched else self.n_cycles
+            cuts = self.space is not None and self.protocol == "standard" and most != 1
             object.__setattr__(self, "pruner", HALVING if cuts else NONE)
         _check(self)
 
@@ -253,7 +255,7 @@ def _check_space(definition: StudyDefinition) -> None:
             "of its Best() from it, as final is."
         )
     if space.eta_max is not None and is_number(definition.eta_min):
-        _check_rates(definition.eta_min, space.eta_max.low)
+        _check_rates(0 if space.eta_min else definition.eta_min, space.eta_max.low)
 
 
 def _check_n_s(n_s: Any) -> None:

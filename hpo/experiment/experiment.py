@@ -12,9 +12,10 @@ from typing import Any
 from hpo.definition.grids import ParentCell, grid_from_json, grid_to_json
 from hpo.definition.numbers import is_number, within
 from hpo.definition.ranges import Value
-from hpo.definition.spaces import SearchState, Space
+from hpo.definition.spaces import Space
 from hpo.definition.study import Epochs, StudyDefinition
 from hpo.errors import DamagedRow, InvalidDefinition
+from hpo.experiment.search_state import SearchState
 
 MOST_STORED = 1_000_000  #: results that a stored study may be made for; more than any new one has
 
@@ -44,11 +45,14 @@ class Recipe:
     n_updates: int
     normalisation: str
     flip_probability: float
+    eta_min: float
+    batch_size: int
+    hidden: int
 
     @property
-    def inputs(self) -> tuple[str, float]:
-        """What networks must have in common to see the same mini-batches."""
-        return self.normalisation, self.flip_probability
+    def alike(self) -> tuple[str, float, int, int]:
+        """What networks must have in common to stand in a stack: their mini-batches, their width."""
+        return self.normalisation, self.flip_probability, self.batch_size, self.hidden
 
     @property
     def n_cycles(self) -> int:
@@ -80,6 +84,8 @@ class Experiment:
     #: Replicates that a study whose cells wait for each other had before it grew; None if it did
     #: not. They alone decide who is cut, and those that it grew by come when they are done.
     began_with: int | None = None
+    #: n_s in epochs, where cells have batch sizes and so epochs of their own; None elsewhere.
+    n_s_epochs: float | None = None
 
     @property
     def lambdas(self) -> tuple[float, ...]:
@@ -116,8 +122,9 @@ class Experiment:
 
     @property
     def replicates(self) -> int:
-        """Replicates of the cells that are compared in the end."""
-        return max(self.definition.replicates, self.search.replicates if self.search else 0)
+        """Replicates of the cells that have most of them."""
+        races = (*self.search.raced, ((), self.search.replicates)) if self.search else ()
+        return max(self.definition.replicates, *(n for _, n in races), 0)
 
     @property
     def replicates_at_rungs(self) -> int:
@@ -126,8 +133,16 @@ class Experiment:
 
     def replicates_of(self, cell: int) -> int:
         """Return how many seeds a cell has: finalists have more."""
-        is_finalist = self.search is not None and cell in self.search.finalists
-        return self.replicates if is_finalist else self.definition.replicates
+        more = self.search.replicates_of(cell) if self.search else 0
+        return max(self.definition.replicates, more)
+
+    @property
+    def most_cycles(self) -> int:
+        """Cycles of the longest cell that there may be."""
+        space = self.definition.space
+        if space is not None and space.n_cycles is not None:
+            return space.n_cycles.high
+        return -(-self.n_updates // (2 * self.n_s))
 
     @property
     def generations(self) -> tuple[range, ...]:
@@ -148,17 +163,26 @@ class Experiment:
         if not 0 <= cell < len(self.cells):
             raise DamagedRow(f"A row about cell {cell}", f"there are {len(self.cells)} cells")
         own, definition = self.cells[cell], self.definition
-        n_updates, n_s = self.n_updates, self.n_s
-        if "n_s" in own:
-            n_s = int(own["n_s"])
-            n_updates = 2 * n_s * definition.n_cycles
+        batch_size = int(own.get("batch_size", definition.batch_size))
+        epochs = own.get("n_s_epochs", self.n_s_epochs)
+        n_s = int(own.get("n_s", self.n_s))
+        if epochs is not None:
+            n_s = max(1, math.floor(float(epochs) * (self.data.n_training // batch_size)))
+        n_updates = 2 * n_s * int(own.get("n_cycles", definition.n_cycles))
+        if definition.space is None:  # the notebook's last cycle may be cut short
+            n_updates = self.n_updates
+        eta_max = float(own.get("eta_max", definition.eta_max))
+        share = own.get("eta_min_share")
         return Recipe(
             lambda_=float(own["lambda"]),
-            eta_max=float(own.get("eta_max", definition.eta_max)),
+            eta_max=eta_max,
             n_s=n_s,
             n_updates=n_updates,
             normalisation=str(own.get("normalisation", definition.normalisation)),
             flip_probability=float(own.get("flip_probability", definition.flip_probability)),
+            eta_min=definition.eta_min if share is None else float(share) * eta_max,
+            batch_size=batch_size,
+            hidden=int(own.get("hidden", definition.hidden)),
         )
 
     def check(self) -> None:
@@ -203,8 +227,9 @@ class Experiment:
         }
         if self.search:
             stored["search"] = self.search.to_json()
-        if self.began_with:
-            stored["began_with"] = self.began_with
+        for name in ("began_with", "n_s_epochs"):
+            if getattr(self, name):
+                stored[name] = getattr(self, name)
         return stored
 
     def _in_order(self) -> "Experiment":

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hpo.definition.ranges import Value
-from hpo.definition.spaces import SearchState, Space
+from hpo.definition.ranges import Value, Whole
+from hpo.definition.spaces import Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
-
-#: Of a recipe, what is the same in all cells of a study.
-COMMON = ("eta_min", "batch_size", "hidden", "loss")
+from hpo.experiment.search_state import SearchState
 
 
 def resolve(
@@ -32,14 +30,15 @@ def resolve(
     """
     if definition.inherits_recipe and parent and parent.cell.recipe:
         definition = replace(definition, **inherited(parent.cell.recipe))
-    per_epoch = data.n_training // definition.batch_size
-    if per_epoch < 1:
+    sizes = _bounds(definition.space.batch_size if definition.space else (), definition.batch_size)
+    if sizes[1] > data.n_training:
         raise InvalidDefinition(
-            f"The batch size {definition.batch_size} is larger than the training set "
-            f"({data.n_training} images)."
+            f"The batch size {sizes[1]} is larger than the training set ({data.n_training} images)."
         )
-    n_s = definition.n_s
+    per_epoch = data.n_training // definition.batch_size
+    n_s, n_s_epochs = definition.n_s, None
     if isinstance(n_s, Epochs):
+        n_s_epochs = n_s.epochs if sizes[0] < sizes[1] else None
         n_s = max(1, math.floor(n_s.epochs * per_epoch))
     cells: tuple[dict[str, Value], ...] = ()
     if definition.space is not None:
@@ -62,6 +61,7 @@ def resolve(
         parent=parent.cell if parent else None,
         earlier_runs=earlier,
         search=SearchState() if definition.space else None,
+        n_s_epochs=n_s_epochs,
     )
 
 
@@ -87,14 +87,17 @@ def check_size(definition: StudyDefinition, n_cells: int, n_updates: int) -> Non
 def inheritance(experiment: Experiment, cell: int) -> dict[str, Value]:
     """Return what a derived study takes over from a cell beside lambda; n_s in whole epochs if so."""
     recipe = experiment.recipe(cell)
-    epochs, rest = divmod(recipe.n_s, experiment.per_epoch)
+    epochs, rest = divmod(recipe.n_s, experiment.data.n_training // recipe.batch_size)
     return {
         **({"n_s": recipe.n_s} if rest else {"epochs": epochs}),
-        "n_cycles": experiment.definition.n_cycles,
+        "n_cycles": experiment.cells[cell].get("n_cycles", experiment.definition.n_cycles),
         "eta_max": recipe.eta_max,
         "normalisation": recipe.normalisation,
         "flip_probability": recipe.flip_probability,
-        **{name: getattr(experiment.definition, name) for name in COMMON},
+        "eta_min": recipe.eta_min,
+        "batch_size": recipe.batch_size,
+        "hidden": recipe.hidden,
+        "loss": experiment.definition.loss,
     }
 
 
@@ -128,22 +131,46 @@ def check_budget(experiment: Experiment, space: Space) -> None:
         InvalidDefinition: It does not.
     """
     definition = experiment.definition
-    longest = space.n_s.high * experiment.per_epoch if space.n_s else experiment.n_s
-    needed = 2 * longest * definition.n_cycles * definition.replicates
+    shortest, longest = _lengths(experiment, space)
+    needed = longest * definition.replicates
     if needed > space.for_search:
+        least = math.ceil(needed * space.budget / space.for_search)
         raise InvalidDefinition(
             f"A budget of {space.budget:,} updates is too small for {definition.name!r}: one cell may "
-            f"need {needed:,}, and {space.for_search:,.0f} of the budget are for the search. Give more, "
-            "or shorter cycles."
+            f"need {needed:,}, and {space.for_search:,.0f} of the budget are for the search. Give "
+            f"{least:,} or more, or shorter cycles."
         )
-    check_size(definition, 1, needed // definition.replicates)
-    shortest = space.n_s.low * experiment.per_epoch if space.n_s else experiment.n_s
-    n_most = space.budget // (2 * shortest * definition.n_cycles)
+    check_size(definition, 1, longest)
+    n_most = space.budget // shortest
     if n_most > MOST_SLOTS:
         raise InvalidDefinition(
             f"A budget of {space.budget:,} updates pays for {n_most:,} trainings of {definition.name!r}; "
             f"at most {MOST_SLOTS:,} are possible. Give less, or longer cycles."
         )
+
+
+def _lengths(experiment: Experiment, space: Space) -> tuple[int, int]:
+    """Return the updates of the shortest and of the longest cell that there may be."""
+    definition = experiment.definition
+    per_epoch = [
+        experiment.data.n_training // size
+        for size in reversed(_bounds(space.batch_size, definition.batch_size))
+    ]
+    cycles = _bounds(space.n_cycles or (), definition.n_cycles)
+    if space.n_s is not None:
+        half = [space.n_s.low * per_epoch[0], space.n_s.high * per_epoch[1]]
+    elif experiment.n_s_epochs is not None:
+        half = [max(1, math.floor(experiment.n_s_epochs * n)) for n in per_epoch]
+    else:
+        half = [experiment.n_s] * 2
+    return 2 * half[0] * cycles[0], 2 * half[1] * cycles[1]
+
+
+def _bounds(searched: Whole | tuple[int, ...], own: int) -> tuple[int, int]:
+    """Return the smallest and the largest value of what is searched, or is the same in all cells."""
+    if isinstance(searched, Whole):
+        return searched.low, searched.high
+    return min(searched, default=own), max(searched, default=own)
 
 
 def _check_stability(lambda_: float, eta_max: float) -> None:
@@ -181,9 +208,12 @@ def _difference(name: str, old: Any, new: Any) -> list[str]:
     if name == "space" and old and new:
         # Who says nothing about finalists wants no others than there are.
         unsaid = {"finalists"} if new.get("finalists") is None else set()
-        parts = [key for key in new if old.get(key) != new[key] and key not in unsaid]
+        keys = dict.fromkeys((*old, *new))
+        parts = [key for key in keys if old.get(key) != new.get(key) and key not in unsaid]
         return [
-            line for key in parts for line in _difference(f"space {key}", old.get(key), new[key])
+            line
+            for key in parts
+            for line in _difference(f"space {key}", old.get(key), new.get(key))
         ]
     return [f"{name}: stored {_short(old)}, asked for {_short(new)}"]
 

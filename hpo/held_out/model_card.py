@@ -46,7 +46,7 @@ def text(subject: Subject, files: Mapping[str, bytes]) -> str:
 
 def _what(subject: Subject) -> str:
     weights, experiment = subject.weights, subject.study.experiment
-    d, m, k = weights.d, experiment.definition.hidden, weights.n_classes
+    d, m, k = weights.d, weights.network.w1.shape[-1], weights.n_classes
     outputs = "softmax" if weights.loss is Loss.CROSS_ENTROPY else "a sigmoid each"
     told = f"""
         It takes {_images(weights)} and returns the probability of each of {k} classes:
@@ -109,10 +109,10 @@ def _recipe(subject: Subject) -> str:
     rows = {
         "lambda (L2 penalty)": f"{experiment.lambdas[best.slot.cell]!r}, {derived}",
         "loss": definition.loss,
-        "learning rate": f"{definition.eta_min:g} to {recipe.eta_max:g} and back, triangular cycles",
+        "learning rate": f"{recipe.eta_min:g} to {recipe.eta_max:g} and back, triangular cycles",
         "half a cycle (n_s)": f"{recipe.n_s:,} updates",
         "length": f"{best.n_updates:,} updates, {_plural(best.cycles, 'whole cycle')}",
-        "mini-batch": f"{definition.batch_size} images",
+        "mini-batch": f"{recipe.batch_size} images",
         "mirrored images": f"with probability {recipe.flip_probability:g}",
         "protocol, seed, replicate": f"{definition.protocol}, {definition.seed}, {best.slot.replicate}",
     }

@@ -124,13 +124,16 @@ def _attributes(stored: StoredStudy) -> dict[str, Any]:
 
 def _recipe(experiment: Experiment) -> str:
     definition = experiment.definition
-    common = f"eta from {definition.eta_min:g}, batches of {definition.batch_size}"
     space = definition.space
     if space is not None:
-        return (
-            f"{', '.join(experiment.parameters)} searched by {space.sampler} within {space.budget} "
-            f"updates, {definition.n_cycles} cycles each, {common}"
-        )
+        same = [
+            "" if space.n_cycles else f"{definition.n_cycles} cycles each",
+            "" if space.eta_min else f"eta from {definition.eta_min:g}",
+            "" if space.batch_size else f"batches of {definition.batch_size}",
+        ]
+        names = ", ".join(experiment.parameters)
+        searched = f"{names} searched by {space.sampler} within {space.budget} updates"
+        return ", ".join([searched, *filter(None, same)])
     return (
         f"n_s {experiment.n_s}, {experiment.n_updates} updates, eta {definition.eta_min:g} "
         f"to {definition.eta_max:g}, batches of {definition.batch_size}"

@@ -19,6 +19,7 @@ from hpo.database.storage import Storage
 from hpo.database.tables import studies
 from hpo.definition.pruning import parse
 from hpo.errors import CopiedStudy, DefinitionChanged, ForeignStudy, StudyDeleted, StudyNotFound
+from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_size, differences
@@ -136,36 +137,46 @@ def stored_now(connection: Connection, study: OpenStudy) -> StoredStudy:
 
 
 def grow(study: OpenStudy, replicates: int) -> OpenStudy:
-    """Let the study have more replicates; never fewer. Nothing that it decided or will changes.
+    """Let every cell of a grid have more replicates; never fewer. Nothing that it decided changes."""
 
-    Raises:
-        DefinitionChanged: It is a search that is not over: proposals rest on what is there.
+    def write(connection: Connection) -> StoredStudy:
+        decisions.lock(connection, study.uuid)
+        stored = stored_now(connection, study)
+        grown = _grown(stored.experiment, replicates)
+        if grown != stored.experiment:
+            rows.set_experiment(connection, study.uuid, grown)
+        return replace(stored, experiment=grown)
+
+    experiment = study.experiment
+    if experiment.search is not None or replicates <= experiment.definition.replicates:
+        return study
+    return replace(study, stored=study.storage.write(write))
+
+
+def enlarge(study: OpenStudy, budget: int, minutes: float = 0) -> OpenStudy:
+    """Let a search have a larger budget; never a smaller one.
+
+    Args:
+        minutes: That it was reckoned from, if it was.
     """
 
     def write(connection: Connection) -> StoredStudy:
         decisions.lock(connection, study.uuid)
         stored = stored_now(connection, study)
-        grown = _grown(stored, replicates)
+        grown = budgets.enlarged(stored.experiment, budget, minutes)
         if grown != stored.experiment:
             rows.set_experiment(connection, study.uuid, grown)
         return replace(stored, experiment=grown)
 
-    if replicates <= study.experiment.definition.replicates:
+    if study.experiment.search is None or budget <= budgets.largest(study.experiment):
         return study
     return replace(study, stored=study.storage.write(write))
 
 
-def _grown(study: StoredStudy, replicates: int) -> Experiment:
-    experiment = study.experiment
-    definition, before = experiment.definition, experiment.definition.replicates
-    if replicates <= before:
+def _grown(experiment: Experiment, replicates: int) -> Experiment:
+    if replicates <= experiment.definition.replicates:
         return experiment
-    if experiment.search is not None and not experiment.search.is_over:
-        told = (
-            f"replicates: stored {before}, asked for {replicates}, which can wait until it is over"
-        )
-        raise DefinitionChanged(study.name, [told])
-    definition = replace(definition, replicates=replicates)
+    definition = replace(experiment.definition, replicates=replicates)
     check_size(definition, len(experiment.cells), experiment.n_updates)
     waits = parse(definition.pruner).is_synchronous
     return replace(

@@ -2,6 +2,7 @@
 
 from hpo.database import decisions, outcomes, rows
 from hpo.database.connections import Connection
+from hpo.experiment import budgets
 from hpo.experiment.records import Result, StoredStudy
 from hpo.mirror.study import OpenStudy
 from hpo.search.generations import grown
@@ -26,11 +27,12 @@ def extend(study: OpenStudy) -> bool:
     before = stored.experiment
     if len(results) < before.n_slots:
         return False
-    after = grown(before, results, at_rungs)
+    after = budgets.begun(grown(before, results, at_rungs))
 
     def write(connection: Connection) -> None:
+        decisions.lock(connection, study.uuid)  # as whoever lets it grow
         now = rows.study_by_uuid(connection, study.uuid)
-        if now is not None and now.experiment == before:
+        if now is not None and now.experiment == before:  # else its budget grew meanwhile
             rows.set_experiment(connection, study.uuid, after)
 
     study.storage.write(write)

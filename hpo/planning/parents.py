@@ -6,6 +6,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import ParentCell
 from hpo.definition.study import StudyDefinition, suffixed
 from hpo.errors import ParentUnfinished, StudyUnreadable
+from hpo.experiment.command import command
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
 from hpo.experiment.records import Result, StoredStudy
 from hpo.experiment.resolution import inheritance
@@ -106,16 +107,15 @@ def finished_best(connection: Connection, study: StoredStudy) -> Result:
     n_slots = experiment.n_slots
     missing = n_slots - len(results)
     what = "cells" if n_slots == len(experiment.cells) else "results"
-    command = f"`hpo run {experiment.definition.name}`"
     if experiment.search is not None and not experiment.search.is_over:
         raise ParentUnfinished(
-            f"{study.name!r} is not finished: its budget is not spent yet. Run {command} with the same "
-            "--storage, --data, --seed, --sampler and --budget first."
+            f"{study.name!r} is not finished: its budget is not spent yet. Run `{command(study)}` "
+            "with the same --storage first."
         )
     if missing:
         raise ParentUnfinished(
             f"{study.name!r} is not finished: {missing} of its {n_slots} {what} are "
-            f"missing. Run {command} with the same --storage, --data and --protocol first."
+            f"missing. Run `{command(study)}` with the same --storage, --data and --protocol first."
         )
     best = ranking.winner(results, experiment)
     if best is None:

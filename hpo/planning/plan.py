@@ -15,6 +15,7 @@ from hpo.database import decisions, leases, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.database.fleet import DIED, SILENT, bury
 from hpo.database.tables import LIVE
+from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
 from hpo.mirror import study as studies
@@ -61,9 +62,13 @@ def plan(study: OpenStudy) -> Plan:
     return made
 
 
-def stands(connection: Connection, study: OpenStudy) -> Plan:
-    """Return how a study stands, and change nothing."""
-    experiment = studies.stored_now(connection, study).experiment
+def stands(connection: Connection, study: OpenStudy, experiment: Experiment | None = None) -> Plan:
+    """Return how a study stands, and change nothing.
+
+    Args:
+        experiment: As it would be, if it is not what is stored.
+    """
+    experiment = experiment or studies.stored_now(connection, study).experiment
     failed = _failed_too_often(rows.attempts_of(connection, study.uuid))
     return _standing(connection, study.uuid, experiment, failed)
 
@@ -130,16 +135,17 @@ def _standing(
 ) -> Plan:
     slots, counted = slots_of(experiment), outcomes.counted_slots(connection, study)
     is_over = experiment.search is None or experiment.search.is_over
-    space, used = experiment.definition.space, 0
+    n_unplanned = 0
     if not is_over:
         used = generations.spent(experiment, outcomes.results_of(connection, study))
+        n_unplanned = max(0, budgets.largest(experiment) - used)
     return Plan(
         n_slots=len(slots),
         n_counted=len(counted),
         n_recovered=0,
         failed=failed,
         n_updates=sum(experiment.recipe(s.cell).n_updates for s in slots if s not in counted),
-        n_unplanned=0 if is_over or not space else max(0, space.budget - used),
+        n_unplanned=n_unplanned,
         is_over=is_over,
     )
 

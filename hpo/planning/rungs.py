@@ -2,7 +2,9 @@
 
 A rung is the end of a cycle. Every live cell of the grid, or of a generation of a search, has its
 value there before any is cut; the best ``1/eta`` of them go on, ties to the lower cell. Cells with
-another n_s get there after another number of updates, and are compared all the same. The decision
+another n_s get there after another number of updates, and are compared all the same. So are those
+whose last cycle it is: they take the place of one that goes on if they are good enough, and are
+complete all the same, as cutting them would save nothing. The decision
 is a pure function of the rung's table, is recorded in the transaction that completes the table, and
 is only read from then on. A trial that is at a rung before the decision is *paused*: nobody holds
 it or can claim it.
@@ -33,8 +35,8 @@ def survivors(table: Table, n: int) -> tuple[int, ...]:
 
 
 def cycles_with_rung(experiment: Experiment) -> range:
-    """Return the cycles after which there is more to come."""
-    return range(1, -(-experiment.n_updates // (2 * experiment.n_s)))
+    """Return the cycles after which there is more to come, for the longest cells."""
+    return range(1, experiment.most_cycles)
 
 
 def number(experiment: Experiment, generation: int, cycle: int) -> int:
@@ -47,7 +49,7 @@ def reached(experiment: Experiment, cell: int, n_updates: int) -> int | None:
     cycle = experiment.recipe(cell).cycle_end(n_updates)
     if not parse(experiment.definition.pruner).is_synchronous:
         return None
-    if cycle is None or cycle not in cycles_with_rung(experiment):
+    if cycle is None or not _goes_on_after(experiment, cell, cycle):
         return None
     return number(experiment, _generation_of(experiment, cell), cycle)
 
@@ -66,7 +68,11 @@ def is_out(
         has_ended: Whether it was cut or diverged in a replicate.
     """
     generation = _generation_of(experiment, cell)
-    numbers = (number(experiment, generation, cycle) for cycle in cycles_with_rung(experiment))
+    numbers = (
+        number(experiment, generation, cycle)
+        for cycle in cycles_with_rung(experiment)
+        if _goes_on_after(experiment, cell, cycle)
+    )
     out = (n for n in numbers if n in known and cell not in known[n])
     first = next(out, None)
     return first is not None and (has_ended or tables[first].get(cell) is not None)
@@ -89,6 +95,11 @@ def catches_up(
     value = outcomes.value_at(connection, study.uuid, slot, n_updates)
     eta = parse(experiment.definition.pruner).parameters["eta"]
     return slot.cell in survivors({**table, slot.cell: value}, n_kept(len(table), eta))
+
+
+def _goes_on_after(experiment: Experiment, cell: int, cycle: int) -> bool:
+    """Tell whether a cell has a cycle after this one, unless it is cut."""
+    return cycle < experiment.recipe(cell).n_cycles
 
 
 def _generation_of(experiment: Experiment, cell: int) -> int:
@@ -117,6 +128,8 @@ def decide(
     for generation, cells in enumerate(experiment.generations):
         live = tuple(cells)
         for cycle in cycles_with_rung(experiment):
+            if not any(_goes_on_after(experiment, cell, cycle) for cell in live):
+                break
             rung = number(experiment, generation, cycle)
             if rung not in known:
                 table = _table(connection, study, live, cycle, given_up)
@@ -125,7 +138,7 @@ def decide(
                 known[rung] = survivors(table, n_kept(len(live), eta))
                 _record(connection, study, rung, table, known[rung])
                 touched += _apply(connection, study, cycle, live, known[rung])
-            live = known[rung]
+            live = tuple(c for c in known[rung] if _goes_on_after(experiment, c, cycle))
     return touched
 
 

@@ -1,15 +1,16 @@
 """What earlier studies tell a search before it begins; it is stored with it and never moves."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from hpo.database import outcomes, rows
 from hpo.database.connections import Connection
 from hpo.definition.ranges import Value
 from hpo.definition.study import suffixed
-from hpo.experiment.experiment import Experiment, Recipe
-from hpo.experiment.resolution import COMMON
+from hpo.experiment.experiment import Experiment
 from hpo.judging.ranking import cell_means
 
+ALWAYS = ("eta_max", "normalisation", "flip_probability", "hidden", "batch_size")
 Known = tuple[tuple[dict[str, Value], float], ...]
 
 
@@ -24,7 +25,7 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
     if space is None:
         return found
     dimensions = space.dimensions(experiment.per_epoch)
-    fixed = _parameters(replace(experiment, cells=({"lambda": 0.0},)).recipe(0))
+    fixed = _parameters(replace(experiment, cells=({"lambda": 0.0},)), 0)
     for parent in space.warm_start:
         name = suffixed(parent, experiment.data.name, definition.protocol)
         for study in rows.studies_by_name(connection, name)[:1]:
@@ -34,14 +35,12 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
             ):
                 continue
             means = cell_means(results, study.experiment)
-            cells = [(_parameters(study.experiment.recipe(c)), mean) for c, mean in means.items()]
+            cells = [(_parameters(study.experiment, c), mean) for c, mean in means.items()]
             inside = tuple(
                 ({name: cell[name] for name in dimensions}, mean)
                 for cell, mean in cells
-                if all(
-                    dimensions[name].has(value) if name in dimensions else value == fixed[name]
-                    for name, value in cell.items()
-                )
+                if all(dimensions[name].has(cell[name]) for name in dimensions)
+                and all(cell[name] == fixed[name] for name in _unsearched(dimensions))
             )
             if inside:
                 found[name] = inside
@@ -52,15 +51,32 @@ def _is_alike(study: Experiment, experiment: Experiment) -> bool:
     """Tell whether the networks of two studies are of one kind, and judged by the same images."""
     mine, own = study.definition, experiment.definition
     is_over = study.search is None or study.search.is_over
-    same = all(getattr(mine, name) == getattr(own, name) for name in COMMON)
-    return is_over and same and study.data == experiment.data
+    return is_over and mine.loss == own.loss and study.data == experiment.data
 
 
-def _parameters(recipe: Recipe) -> dict[str, Value]:
+def _unsearched(dimensions: Collection[str]) -> set[str]:
+    """Return what cells must have in common with a search which leaves that out.
+
+    Of what is told in two ways one is enough, and the number of cycles may be another.
+    """
+    n_s = "n_s_epochs" if "n_s_epochs" in dimensions or "batch_size" in dimensions else "n_s"
+    eta_min = "eta_min_share" if "eta_min_share" in dimensions else "eta_min"
+    return {n_s, eta_min, *ALWAYS} - {*dimensions}
+
+
+def _parameters(experiment: Experiment, cell: int) -> dict[str, Value]:
+    recipe = experiment.recipe(cell)
+    epochs = recipe.n_s / (experiment.data.n_training // recipe.batch_size)
     return {
         "lambda": recipe.lambda_,
         "eta_max": recipe.eta_max,
         "n_s": recipe.n_s,
         "normalisation": recipe.normalisation,
         "flip_probability": recipe.flip_probability,
+        "hidden": recipe.hidden,
+        "batch_size": recipe.batch_size,
+        "n_cycles": recipe.n_cycles,
+        "eta_min": recipe.eta_min,
+        "eta_min_share": recipe.eta_min / recipe.eta_max,
+        "n_s_epochs": int(epochs) if epochs.is_integer() else epochs,
     }

@@ -11,6 +11,7 @@ from hpo.definition.ranges import Dimension, Real, Value
 Parameters = dict[str, Value]
 Dimensions = Mapping[str, Dimension]
 Asks = Callable[[], Parameters]
+COUNTED = 1_000_000  #: cells that are gone through where they can be counted
 TRIES = 4  #: times the width of a generation: how often a sampler is asked, if cells come twice
 
 
@@ -46,7 +47,11 @@ def key(cell: Parameters) -> tuple[Value, ...]:
 
 def _others(dimensions: Dimensions, width: int, rng: np.random.Generator) -> Iterator[Parameters]:
     """Return every cell if they can be counted, else some; at random."""
-    if any(isinstance(d, Real) and d.low < d.high for d in dimensions.values()):
+    n_cells = math.prod(len(dimension.values()) for dimension in dimensions.values())
+    if n_cells > COUNTED or any(
+        d.low < d.high if isinstance(d, Real) else len(d.values()) < len(d.options)
+        for d in dimensions.values()
+    ):
         drawn = at_random(dimensions, rng)
         return (drawn() for _ in range(TRIES * width))
     return grid(dimensions, rng)

@@ -44,7 +44,7 @@ def worths(
         means: Of the cells that went on to the end.
         at_rungs: Accuracies of the cells at each decided rung, by its number.
     """
-    n_rungs = experiment.definition.n_cycles
+    n_rungs = experiment.most_cycles
     gains: dict[int, list[float]] = {}
     for number, table in sorted(at_rungs.items()):
         for cell, value in sorted(table.items()):

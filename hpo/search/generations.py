@@ -7,14 +7,16 @@ shrink until no cell fits.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hpo.definition.pruning import NONE, parse
 from hpo.definition.ranges import Value
-from hpo.definition.spaces import MOST_FINAL, SearchState, Space
+from hpo.definition.spaces import MOST_FINAL, Space
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result
+from hpo.experiment.search_state import SearchState
 from hpo.judging.ranking import cell_means
 from hpo.search import cut
 
@@ -43,12 +45,13 @@ def grown(
         larger = experiment
         for proposal in _proposals(experiment, space, results, {}):
             tried = replace(larger, cells=(*larger.cells, proposal))
-            if spent(tried) <= space.for_search:
+            if _searched(tried) <= space.for_search and spent(tried) <= space.budget:
                 larger = tried
         n_new = len(larger.cells) - len(experiment.cells)
         search = replace(search, is_full=n_new < space.width)
         if n_new:
-            return replace(larger, search=search)
+            sizes = (*search.sizes, n_new) if search.sizes else ()
+            return replace(larger, search=replace(search, sizes=sizes))
     over = replace(search, is_over=True)
     left = space.budget - spent(experiment)
     return replace(experiment, search=_raced(experiment, over, means, space.n_finalists, left))
@@ -72,8 +75,9 @@ def _grown_by_what_is_left(
             over = raced
             break
     of_race = spent(replace(experiment, search=over)) - spent(replace(experiment, search=search))
-    for limit in (space.for_search, space.budget - of_race):  # whole rounds leave something over
-        new = _affordable(experiment, proposals, limit - used)
+    of_search = space.for_search - _searched(experiment, results)
+    for left in (of_search, space.budget - of_race - used):  # whole rounds leave something over
+        new = _affordable(experiment, proposals, min(left, space.budget - used))
         if new:
             sizes = (*search.sizes, len(new))
             larger = replace(experiment, cells=(*experiment.cells, *new))
@@ -118,9 +122,10 @@ def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
     pruning = parse(definition.pruner)
     if not pruning.is_synchronous:
         return sum(recipe.n_updates for recipe in recipes) * definition.replicates
-    lengths = sorted((2 * recipe.n_s for recipe in recipes), reverse=True)
-    total, n = 0, len(lengths)
-    for _ in range(definition.n_cycles):
+    recipes.sort(key=lambda recipe: recipe.n_s, reverse=True)
+    total, n = 0, len(recipes)
+    for cycle in range(1, experiment.most_cycles + 1):
+        lengths = [2 * recipe.n_s for recipe in recipes if recipe.n_cycles >= cycle]
         total += sum(lengths[:n])
         n = n_kept(n, pruning.parameters["eta"])
     return total * definition.replicates
@@ -152,6 +157,15 @@ def spent(experiment: Experiment, results: Sequence[Result] = ()) -> int:
     )
 
 
+def _searched(experiment: Experiment, results: Sequence[Result] = ()) -> int:
+    """Return what of `spent` is for proposals, and not for the finalists of any budget."""
+    if experiment.search is None or not experiment.search.raced:
+        return spent(experiment, results)
+    base = experiment.definition.replicates
+    early = [result for result in results if result.slot.replicate < base]
+    return spent(replace(experiment, search=replace(experiment.search, raced=())), early)
+
+
 def _raced(
     experiment: Experiment, over: SearchState, means: dict[int, float], n: int, left: float
 ) -> SearchState:
@@ -159,9 +173,18 @@ def _raced(
     best = sorted(sorted(means, key=lambda cell: (-means[cell], cell))[:n])
     if len(best) < 2:
         return over
-    a_round = sum(experiment.recipe(cell).n_updates for cell in best)
-    n_rounds = int(left // a_round)
-    if n_rounds < 1:
-        return over
-    replicates = experiment.definition.replicates + min(n_rounds, MOST_FINAL)
-    return replace(over, finalists=tuple(best), replicates=replicates)
+    base = experiment.definition.replicates
+
+    def raced(n_rounds: int) -> SearchState:
+        return replace(over, finalists=tuple(best), replicates=base + n_rounds)
+
+    def costs(n_rounds: int) -> int:
+        with_race = replace(experiment, search=raced(n_rounds))
+        return sum(
+            experiment.recipe(cell).n_updates
+            * (with_race.replicates_of(cell) - experiment.replicates_of(cell))
+            for cell in best
+        )
+
+    n_rounds = bisect_right(range(1, MOST_FINAL + 1), left, key=costs)
+    return raced(n_rounds) if n_rounds else over

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hpo.definition.ranges import Real
 from hpo.definition.study import StudyDefinition
 from hpo.errors import DataChanged
 from hpo.experiment.experiment import DataFacts, Experiment
@@ -44,7 +45,8 @@ def facts(dataset: Dataset, definition: StudyDefinition) -> DataFacts:
     """
     parts = split(dataset, definition.n_validation)
     space = definition.space
-    flips = (space.flip_probability if space else ()) or (definition.flip_probability,)
+    flips = space.flip_probability if space else ()
+    flips = (flips.high,) if isinstance(flips, Real) else flips or (definition.flip_probability,)
     normalisations = (space.normalisation if space else ()) or (definition.normalisation,)
     if any(flips) and not dataset.image_shape:
         dataset.mirrored(dataset.images[:1])  # says that these images cannot be mirrored
@@ -124,7 +126,7 @@ class Trainer:
     def config(self, cell: int) -> TrainingConfig:
         """Return the recipe of a cell."""
         recipe = self.experiment.recipe(cell)
-        schedule = Cyclic(eta_min=self._definition.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
+        schedule = Cyclic(eta_min=recipe.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
         return TrainingConfig(lambda_=recipe.lambda_, schedule=schedule, n_updates=recipe.n_updates)
 
     def start(
@@ -135,21 +137,20 @@ class Trainer:
     ) -> tuple[Stack, "Callable[..., Iterator[Evaluation]]"]:
         """Return a stack for ``slots``, and the training that takes a ``stop`` and a ``lap``.
 
-        The key of a network is its cell. All slots have one replicate and see the same inputs
-        (`Recipe.inputs`), and in the notebook protocol there is one slot.
+        The key of a network is its cell. All slots have one replicate and what a stack has in common
+        (`Recipe.alike`), and in the notebook protocol there is one slot.
 
         Args:
             resumed: Networks that go on from ``n_updates``; without one, a slot starts afresh.
         """
-        definition = self._definition
+        definition, recipe = self._definition, self.experiment.recipe(slots[0].cell)
         randomness = self._randomness(slots[0])
         configs = {slot.cell: self.config(slot.cell) for slot in slots}
         fresh = randomness.network().astype(definition.dtype)
         networks = dict.fromkeys(configs, fresh) | dict(resumed or {})
-        stack = build_stack(configs, networks, definition.batch_size, Loss(definition.loss))
-        normalisation, flip_probability = self.experiment.recipe(slots[0].cell).inputs
-        training = self._training(normalisation)
-        batches = Batches(training, randomness, definition.batch_size, flip_probability)
+        stack = build_stack(configs, networks, recipe.batch_size, Loss(definition.loss))
+        training = self._training(recipe.normalisation)
+        batches = Batches(training, randomness, recipe.batch_size, recipe.flip_probability)
         full = Examination(training) if definition.train_metrics == "full" else None
 
         def go(
@@ -159,7 +160,7 @@ class Trainer:
                 stack,
                 configs,
                 batches,
-                self._validation(normalisation),
+                self._validation(recipe.normalisation),
                 full_training=full,
                 first_update=n_updates,
                 stop=stop,
@@ -173,18 +174,21 @@ class Trainer:
     ) -> tuple[Metrics, np.ndarray]:
         """Evaluate a network of ``cell`` on images of the same kind as the training images."""
         key = {0: self.config(cell)}
-        stack = build_stack(
-            key, {0: network}, self._definition.batch_size, Loss(self._definition.loss)
-        )
-        normalisation = self.experiment.recipe(cell).normalisation
-        examined = Examination(self._inputs(dataset, normalisation))(stack, [0])
+        recipe = self.experiment.recipe(cell)
+        stack = build_stack(key, {0: network}, recipe.batch_size, Loss(self._definition.loss))
+        examined = Examination(self._inputs(dataset, recipe.normalisation))(stack, [0])
         if examined is None:  # only a stop makes it so, and there is none
             raise RuntimeError("An evaluation without a stop came back empty.")
         return examined
 
+    def examine_all(self, stack: Stack) -> None:
+        """Evaluate all networks of a stack on the validation images, and keep nothing."""
+        recipe = self.experiment.recipe(stack.keys[0])
+        self._validation(recipe.normalisation)(stack, range(len(stack.keys)))
+
     def _randomness(self, slot: Slot) -> Randomness:
         seed, data = self._definition.seed, self.experiment.data
-        shape = (data.d, self._definition.hidden, data.n_classes)
+        shape = (data.d, self.experiment.recipe(slot.cell).hidden, data.n_classes)
         if self._definition.protocol == "notebook":
             return NotebookRandomness(seed, shape, self.experiment.runs_before(slot.cell))
         return StandardRandomness(seed, shape, slot.replicate)

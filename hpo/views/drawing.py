@@ -64,7 +64,7 @@ def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[P
     space = experiment.definition.space
     written = _of_space(report, space, folder) if space else _of_grid(report, folder)
     recipe = experiment.recipe(best.slot.cell if best else 0)
-    schedule = Cyclic(eta_min=experiment.definition.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
+    schedule = Cyclic(eta_min=recipe.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
     ends = _cycle_ends(schedule, recipe.n_updates)
     curves = {slot: _curve(r) for slot, r in outcomes.curves_of(connection, study.uuid).items()}
     first = {slot.cell: curve for slot, curve in curves.items() if slot.replicate == 0}

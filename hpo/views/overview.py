@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from hpo.database import fleet, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.errors import DamagedRow, is_of_one_study, reason_of
+from hpo.experiment import budgets
 from hpo.experiment.records import Outcome, Result, State, StoredStudy
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
@@ -68,6 +69,8 @@ def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]
         cell = told.best.slot.cell
         where = report.short(study.experiment, cell) + report.so_far(study.experiment)
         best = f"{told.means[cell]:.4f} at {where}"
+    grew = budgets.in_words(study.experiment)
+    best += f"; {grew}" if grew else ""
     return (
         f"{study.name:<24} {told.n_slots:>6} {len(told.results):>6} "
         f"{states.get('running', 0):>8} {waiting:>8} {pruned:>7} {diverged:>9}  {best}"

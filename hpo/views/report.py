@@ -10,6 +10,8 @@ from hpo.database.connections import Connection
 from hpo.definition.grids import ParentCell
 from hpo.definition.pruning import NONE
 from hpo.errors import NoResult
+from hpo.experiment import budgets
+from hpo.experiment.command import command
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters
 from hpo.judging.ranking import cell_means, compared, winner
@@ -153,7 +155,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     if found is None:
         raise NoResult(
             f"{report.study.name!r} has no complete cell yet ({len(report.results)} of "
-            f"{report.n_slots} have a result). Run `hpo run {report.study.experiment.definition.name}`."
+            f"{report.n_slots} have a result). Run `{command(report.study)}`."
         )
     experiment = report.study.experiment
     cell = found.slot.cell
@@ -168,10 +170,12 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
     ]
+    lines += filter(None, [budgets.in_words(experiment)])
     if judgement is not None and judgement.best == cell:
         from hpo.judging.judgement import in_words
 
         lines += in_words(judgement, experiment)
+        lines += filter(None, [_more_seeds(report, judgement)])
     out = {r.slot.cell: r.outcome for r in report.results if r.outcome != Outcome.COMPLETE}
     if out:
         names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
@@ -182,6 +186,24 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
         lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")
     return "\n".join(map(printable, lines))
+
+
+def _more_seeds(report: StudyReport, judgement: "Judgement") -> str:
+    """Return the command that gives a search the seeds that would tell more, and what it costs."""
+    from hpo.planning import seeds
+
+    experiment, found = report.study.experiment, judgement.separation
+    n_more = 1 if found is None else found.n_more
+    is_over = experiment.search is not None and experiment.search.is_over
+    if not is_over or not n_more or len(judgement.contenders) < 2:
+        return ""
+    wanted = judgement.n_replicates + n_more
+    grown = seeds.seeded(report.study.name, experiment, report.results, wanted)
+    cells = grown.search.finalists if grown.search else ()
+    return (
+        f"`{command(report.study, wanted)}` trains cells {', '.join(map(str, cells))} with more seeds, "
+        f"{seeds.price(experiment, grown):,} updates"
+    )
 
 
 def failures(experiment: Experiment, plan: "Plan") -> list[str]:

@@ -38,7 +38,12 @@ DARK = "#444444"
 NAMES = {
     "lambda": "λ (L2 penalty)",
     "n_s": "n_s (updates)",
+    "n_s_epochs": "n_s (epochs)",
     "flip_probability": "flip probability",
+    "hidden": "hidden units",
+    "batch_size": "batch size (images)",
+    "n_cycles": "cycles",
+    "eta_min_share": "eta_min as a share of eta_max",
 }
 #: Cells this many times as far below the best as the lower quartile is are off the scale.
 REACH = 3
@@ -175,7 +180,9 @@ def _positions(cells: Sequence[Mapping[str, Value]], name: str, dimension: Dimen
     values, step = [cell[name] for cell in cells], 0
     if isinstance(dimension, Choice):
         values, step = [dimension.options.index(value) for value in values], 1
-    elif isinstance(dimension, Whole) and len(dimension.values()) <= FEW:
+    elif (
+        isinstance(dimension, Whole) and len(dimension.options) <= FEW and not dimension.logarithmic
+    ):
         step = dimension.step
     sideways = SPREAD * (np.arange(len(cells)) * GOLDEN % 1 - 0.5)
     places: Floats = np.array(values, dtype=float) + step * sideways
@@ -184,10 +191,10 @@ def _positions(cells: Sequence[Mapping[str, Value]], name: str, dimension: Dimen
 
 def _prepare(axes: "Axes", dimension: Dimension) -> None:
     """Let the axis reach over everything that is searched."""
-    if isinstance(dimension, Real):
+    if isinstance(dimension, Real) or (isinstance(dimension, Whole) and dimension.logarithmic):
         _prepare_real(axes, dimension)
         return
-    values = dimension.values()
+    values = list(dimension.options)
     if isinstance(dimension, Choice):
         names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         axes.set_xticks(range(len(values)), names)
@@ -199,7 +206,7 @@ def _prepare(axes: "Axes", dimension: Dimension) -> None:
         axes.set_xticks([float(value) for value in values])
 
 
-def _prepare_real(axes: "Axes", dimension: Real) -> None:
+def _prepare_real(axes: "Axes", dimension: Real | Whole) -> None:
     low, high = dimension.low, dimension.high
     if not dimension.logarithmic:
         margin = 0.04 * (high - low) or 0.1 * abs(high) or 1

@@ -24,6 +24,7 @@ class Story:
         self._title = ""
         self._experiment: Experiment | None = None
         self._total = 0
+        self._largest = 0  # budget of the search, which may grow
         self._done: dict[Slot, int] = {}
         self._said = time.monotonic()
         self._bar: Any = None
@@ -34,6 +35,7 @@ class Story:
         """Learn what will be trained."""
         self._title, self._experiment = printable(title), experiment
         self._total = n_updates
+        self._largest = _largest(experiment)
         self._done.clear()
         if self._bar is not None:
             self._task = self._bar.add_task(self._title, total=self._total, accuracy="")
@@ -43,6 +45,13 @@ class Story:
         known = self._experiment
         if known is None or known.search is None or experiment.search is None:
             return
+        more = _largest(experiment) - self._largest
+        if more > 0:
+            self._largest += more
+            self._total += more
+            if self._bar is not None:
+                self._bar.update(self._task, total=self._total)
+            self._line(f"{self._title}: the budget grew to {self._largest:,} updates")
         n_more = len(experiment.cells) - len(known.cells)
         are_chosen = experiment.search.is_over and not known.search.is_over
         if n_more < 0 or (n_more == 0 and not are_chosen):
@@ -143,3 +152,12 @@ class Story:
             self._bar.console.print(printable_lines(text), highlight=False, markup=False)
         else:
             say(text)
+
+
+def _largest(experiment: "Experiment") -> int:
+    """Return the largest budget of a search; of a grid there is none."""
+    if experiment.search is None:
+        return 0
+    from hpo.experiment import budgets
+
+    return budgets.largest(experiment)

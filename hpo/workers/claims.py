@@ -181,19 +181,19 @@ def fail(study: OpenStudy, held: Claim, reason: str) -> None:
 def _one_stack(
     experiment: Experiment, waiting: list[tuple[Attempt, int]], width: int
 ) -> tuple[list[Attempt], int]:
-    """Choose the first attempt and those that can share its stack: same replicate, update, inputs."""
+    """Choose the first attempt and those of its replicate and update that can share its stack."""
     if not waiting:
         return [], 0
     first, start = waiting[0]
     if first.alone:
         return [first], start
-    inputs = experiment.recipe(first.slot.cell).inputs
+    alike = experiment.recipe(first.slot.cell).alike
     chosen = [
         attempt
         for attempt, update in waiting
         if update == start
         and attempt.slot.replicate == first.slot.replicate
-        and experiment.recipe(attempt.slot.cell).inputs == inputs
+        and experiment.recipe(attempt.slot.cell).alike == alike
         and not attempt.alone
     ]
     return _mixed(experiment, chosen, width), start

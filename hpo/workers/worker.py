@@ -93,9 +93,11 @@ def work(
 
 
 def _present(study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
-    """Return the study with the cells that a search has added to it."""
+    """Return the study with what it has grown by: cells of a search, or replicates."""
     if study.experiment.search is None:
-        return study
+        stored = study.storage.read(lambda connection: studies.stored_now(connection, study))
+        if stored.experiment == study.experiment:
+            return study
     now = studies.present(study)
     trainer.follow(now.experiment)
     if now.experiment != study.experiment:
@@ -159,8 +161,9 @@ def _left_over(study: OpenStudy, counts: dict[str, int]) -> bool:
     is_grid = study.experiment.search is None
     if is_grid and not counts.get(State.FAILED) and not counts.get(State.PAUSED):
         now = study.storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
-        if now is None or now.experiment.began_with is None:  # what it grew by may be due
-            return False
+        is_as_known = now is None or now.experiment == study.experiment
+        if now is None or (is_as_known and now.experiment.began_with is None):
+            return False  # else what it grew by may be due
     plan(study)
     after = study.storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.

@@ -139,6 +139,11 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
             ("joint", "--sampler", "luck"),
             "must be one of tpe, random, qmc, grid, gp, cmaes; got 'luck'",
         ),
+        (
+            ("joint", "--budget", "9000", "--budget-minutes", "1"),
+            "A study has one budget; give one of --budget, --budget-epochs and --budget-minutes",
+        ),
+        (("coarse", "--budget-minutes", "9"), "A budget is for a study that searches a space"),
         (("joint", "--budget", "200"), "A budget of 200 updates is too small for 'joint'"),
         (
             ("joint", "--sampler", "cmaes"),
@@ -162,10 +167,33 @@ def test_a_race_is_said_where_the_budget_has_one(command: Command) -> None:
     assert "after each cycle; the best 4 get more seeds from 30% of the budget" in told
 
 
-def test_another_budget_is_another_study(storage: str, command: Command) -> None:
+def test_a_smaller_budget_is_refused(storage: str, command: Command) -> None:
     answer = command("run", "joint", "--data", "digits", "--budget", "5000", "--storage", storage)
 
-    assert "space budget: stored 12000, asked for 5000" in answer.sentence
+    assert "'joint-digits' has a budget of 12,000 updates, asked for are 5,000" in answer.sentence
+    unsaid = command("run", "joint", "--data", "digits", "--storage", storage).sentence
+    assert "Say --budget 12000 to go on with what is stored, --budget 300000 to let" in unsaid
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "many", "1e30", "nan"])
+@pytest.mark.parametrize("option", ["--budget", "--budget-epochs", "--budget-minutes"])
+def test_a_budget_that_is_none_is_one_sentence(command: Command, option: str, value: str) -> None:
+    answer = command("run", "joint", "--data", "digits", f"{option}={value}")
+
+    assert re.match(r"hpo: A budget in (updates|epochs|minutes) must be a ", answer.sentence)
+    assert not Path("hpo.db").exists()
+
+
+def test_the_start_says_about_how_long_it_takes(finished: Path) -> None:
+    told = (finished / "err").read_text()
+
+    assert re.search(r"joint: 12,000 updates at most, which take about \d+ s with \d worker", told)
+
+
+def test_epochs_are_updates_of_the_data(command: Command) -> None:
+    told = command("run", "joint", "--data", "digits", "--budget-epochs", "100", "--dry-run").out
+
+    assert "within a budget of 1,200;" in told
 
 
 @pytest.mark.long

@@ -12,8 +12,10 @@ from optuna import distributions
 from optuna.trial import create_trial
 
 from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs
-from hpo.definition.spaces import NORMALISATIONS, SAMPLERS, SearchState, Space
+from hpo.definition.spaces import NORMALISATIONS, SAMPLERS, Space
 from hpo.errors import InvalidDefinition
+from tests.hpo.search.anything import ANYTHING
+from tests.hpo.search.anything import NUMBERS as ONLY_NUMBERS
 
 NUMBERS = st.floats(1e-8, 1e3)
 PLACES = st.floats(0, 1)
@@ -203,26 +205,6 @@ def test_a_space_comes_back_from_json(space: Space) -> None:
     assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
-@given(
-    st.builds(
-        SearchState,
-        is_full=st.booleans(),
-        is_over=st.booleans(),
-        finalists=st.lists(st.integers(0), max_size=4).map(tuple),
-        replicates=st.integers(0),
-        warm=st.lists(
-            st.tuples(
-                st.dictionaries(st.text(), st.text() | st.integers() | NUMBERS, max_size=3),
-                st.floats(0, 1),
-            ),
-            max_size=3,
-        ).map(tuple),
-    )
-)
-def test_the_state_of_a_search_comes_back_from_json(state: SearchState) -> None:
-    assert SearchState.from_json(json.loads(json.dumps(state.to_json()))) == state
-
-
 SPACE = Space(lambda_=Real(1e-4, 1e-2), n_s=WholeEpochs(1, 4))
 CMAES = {"sampler": "cmaes", "normalisation": ()}
 
@@ -283,3 +265,55 @@ def test_a_wrong_space_is_refused_with_one_sentence(changes: dict[str, Any], tol
     assert told in str(refused.value)
     assert str(refused.value).endswith(".")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"hidden": 50}, "hidden of a space must be several values in a tuple"),
+        ({"hidden": (0, 50)}, "hidden of a space must be a range, for example Whole(16, 128), or"),
+        ({"hidden": (50, 50)}, "none twice; got (50, 50)"),
+        ({"hidden": (50, 1.5)}, "some whole numbers, 1 to 100,000"),
+        ({"hidden": Whole(50, 20)}, "hidden of a space must be a range"),
+        ({"hidden": Whole(1, 10**6)}, "1 to 100,000"),
+        ({"hidden": Whole(1, 6, 2)}, "in steps that lead to its end"),
+        ({"hidden": Whole(2, 8, 2, logarithmic=True)}, "in steps of 1 on a logarithmic scale"),
+        ({"batch_size": Real(10, 20)}, "batch_size of a space must be a range, for example Whole"),
+        ({"batch_size": Whole(0, 20)}, "batch_size of a space must be a range"),
+        ({"n_cycles": (1, 2)}, "n_cycles of a space must be a range of whole numbers"),
+        ({"n_cycles": Whole(0, 2)}, "for example Whole(2, 4); got Whole(low=0"),
+        ({"eta_min": 0.1}, "eta_min of a space must be a range"),
+        ({"eta_min": Real(0.1, 2)}, "eta_min of a space must be 1 at most"),
+        ({"flip_probability": Real(0.1, 2)}, "flip_probability of a space must be 1 at most"),
+        (
+            {"sampler": "grid", "hidden": Whole(1, 900), "batch_size": Whole(1, 1000)},
+            "sampler of a space must be another where a grid has more than 10,000,000 cells; got",
+        ),
+        (CMAES | {"hidden": (1, 2)}, "hidden of a space must be left out for the sampler cmaes"),
+    ],
+)
+def test_what_is_no_range_of_a_recipe_is_one_sentence(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidDefinition) as refused:
+        replace(SPACE, **changes)
+
+    assert told in str(refused.value)
+    assert str(refused.value).endswith(".")
+
+
+def test_everything_of_a_recipe_comes_back_from_json() -> None:
+    space = ANYTHING.space
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+    assert (
+        Space.from_json(json.loads(json.dumps(ONLY_NUMBERS.space.to_json()))) == ONLY_NUMBERS.space
+    )
+
+
+def test_what_spaces_of_before_did_not_have_is_not_stored() -> None:
+    assert not {"hidden", "batch_size", "n_cycles", "eta_min"} & SPACE.to_json().keys()
+
+
+def test_where_batch_sizes_differ_half_a_cycle_is_told_in_epochs() -> None:
+    assert SPACE.dimensions(12)["n_s"].values() == [12, 24, 36, 48]
+    several = replace(SPACE, batch_size=(50, 100)).dimensions(12)
+    assert "n_s" not in several
+    assert several["n_s_epochs"].values() == [1, 2, 3, 4]

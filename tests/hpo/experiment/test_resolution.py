@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.database.checkpoints import experiment_hash
 from hpo.database.storage import Storage
+from hpo.definition import lookup
 from hpo.definition.grids import Best, Values
 from hpo.definition.ranges import Real
 from hpo.definition.study import StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.planning import parents
-from tests.hpo.small_search import DATA, GRID, JOINT, SPACE, RunSearch
+from tests.hpo.small_search import DATA, GRID, HALVED, JOINT, SPACE, RunSearch
 
 FINAL = StudyDefinition(
     name="final", parent="mine", grid=Best(), n_s=500, n_cycles=3, batch_size=100,
@@ -82,3 +84,19 @@ def test_rates_that_are_too_high_for_the_penalty_are_refused() -> None:
     space = replace(SPACE, lambda_=Real(0.1, 4.0))
     with pytest.raises(InvalidDefinition, match="keep 1 - 2 eta lambda above 0"):
         resolve(replace(JOINT, space=space), DATA)
+
+
+@pytest.mark.parametrize(
+    ("definition", "known"),
+    [
+        (JOINT, "77212f9b0c54ce7a"),
+        (HALVED, "066871e45d753287"),
+        (GRID, "20abfb0c69f3b3f5"),
+        (lookup.definition("joint"), "09140aa7bcd3d12f"),
+        (lookup.definition("coarse"), "b10e831140f3f104"),
+    ],
+)
+def test_a_study_is_identified_as_it_was_before_more_could_be_searched(
+    definition: StudyDefinition, known: str
+) -> None:
+    assert experiment_hash(resolve(definition, DATA)).startswith(known)

@@ -95,7 +95,9 @@ def test_replicates_grow_when_the_search_is_over_and_not_before(
 
     after = grown.experiment
     assert after.cells == before.cells
-    assert after.n_slots == 6 * len(after.cells)
+    assert after.search.finalists == before.search.finalists
+    assert {after.replicates_of(cell) for cell in after.search.finalists} == {6}
+    assert after.n_slots == len(after.cells) + 5 * len(after.search.finalists)
     found = storage.write(lambda c: outcomes.results_of(c, grown.uuid))
     assert len(found) == after.n_slots
 
