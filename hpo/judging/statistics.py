@@ -14,8 +14,7 @@ nothing is known of the seeds, and the intervals cover the images only. `docs/st
 the reasons, a simulation and the sources.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 LEAST = 0.02  #: MS_seeds / MS_residual: two seeds that agree by chance are not certainty
+LEAST_OF_ONE = 0.7  #: the same of a single cell, where nothing is pooled (docs/statistics.md)
+FEW = 4096  #: quantiles that are computed one by one; of more most are interpolated
 Floats = NDArray[np.float64]
 Cells = NDArray[np.intp] | int
 
@@ -117,7 +118,8 @@ class Layout:
     def of_cells(self, cells: Cells) -> Parts:
         """Return the parts of the variance of single means."""
         sums = (self.seeds, self.images, self.residual)
-        return self._parts(*(np.atleast_1d(part[cells, cells]) for part in sums))
+        parts = self._parts(*(np.atleast_1d(part[cells, cells]) for part in sums))
+        return replace(parts, seeds=np.maximum(parts.seeds, LEAST_OF_ONE * parts.residual))
 
     def of_differences(self, first: Cells, second: Cells) -> Parts:
         """Return the parts of the variance of differences; that of the seeds is pooled."""
@@ -170,11 +172,13 @@ def layout_of(hits: NDArray[np.bool_]) -> Layout:
     return Layout(n_replicates, n_images, total / n, seeds, images, residual)
 
 
-def mean_accuracy(hits: NDArray[np.bool_]) -> Interval:
+def mean_accuracy(hits: NDArray[np.bool_], luck: float = 0.0) -> Interval:
     """Return the mean accuracy of one cell, for other images and other seeds of the same kind.
 
     Args:
         hits: Which images each replicate got right, shape (replicates, images).
+        luck: By how much the mean is too high, on average, because the cell was chosen for it; how
+            much it was this time is known to about half of that.
 
     The interval is Wilson's for as many independent images as would have the same standard error
     (Korn and Graubard 1998), so it stays within 0 and 1, and has a width if every answer is right.
@@ -185,7 +189,8 @@ def mean_accuracy(hits: NDArray[np.bool_]) -> Interval:
     """
     layout = layout_of(hits[np.newaxis])
     parts = layout.of_cells(0)
-    share, variance, df = float(layout.means[0]), float(parts.variance()[0]), parts.freedom()[0]
+    share = max(0.0, float(layout.means[0]) - luck)
+    variance, df = float(parts.variance()[0]) + (luck / 2) ** 2, parts.freedom()[0]
     n = share * (1 - share) / variance if variance else float(layout.n_images)
     t = float(quantile(df))
     middle = (share + t**2 / (2 * n)) / (1 + t**2 / n)
@@ -201,43 +206,14 @@ def difference(layout: Layout, first: int, second: int) -> Interval:
     The interval is for a pair that was chosen before its results were seen. The seeds' variance
     is pooled over the cells of ``layout``; one of two cells alone assumes nothing of others.
     """
-    return _differences(layout, first, np.array([second]))[0]
-
-
-def behind_best(layout: Layout) -> list[Interval]:
-    """Return how far every cell is behind the best, shape (cells,); 0 for the best itself."""
-    return _differences(layout, layout.best, np.arange(len(layout.means)))
-
-
-def contenders(layout: Layout) -> list[int]:
-    """Return the cells that cannot be told from the best, which is one of them.
-
-    The truly best cell is among them with a probability of 95 % or more: it is missing only if
-    the observed best is ahead of it by more than chance allows in any of its k - 1 comparisons.
-
-    Reference: J. C. Hsu, "Constrained Simultaneous Confidence Intervals for Multiple Comparisons
-    with the Best" (1984), Annals of Statistics 12; the critical value here is Bonferroni's.
-    """
-    parts = layout.of_differences(layout.best, np.arange(len(layout.means)))
-    tail = (1 - CONFIDENCE) / max(1, len(layout.means) - 1)
-    allowed = quantile(parts.freedom(), tail) * np.sqrt(parts.variance())
-    behind = layout.means[layout.best] - layout.means
-    return [int(cell) for cell in np.flatnonzero(behind <= allowed)]
-
-
-def parsimonious(layout: Layout, lambdas: Sequence[float]) -> int:
-    """Return the cell of the largest lambda that is within one standard error of the best.
-
-    The standard error is that of the paired difference, not the best cell's own: what all cells
-    have in common, easy images and lucky seeds, says nothing about which is better.
-
-    Reference: L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression
-    Trees" (1984), section 3.4.3, the rule of one standard error.
-    """
-    parts = layout.of_differences(layout.best, np.arange(len(layout.means)))
-    behind = layout.means[layout.best] - layout.means
-    near = np.flatnonzero(behind <= np.sqrt(parts.variance())).tolist()
-    return int(max(near, key=lambda cell: lambdas[cell]))
+    parts = layout.of_differences(first, second)
+    error, freedom = float(np.sqrt(parts.variance()[0])), parts.freedom()
+    value, half = (
+        float(layout.means[first] - layout.means[second]),
+        float(quantile(freedom)[0]) * error,
+    )
+    several = layout.n_replicates > 1
+    return Interval(value, value - half, value + half, error, float(freedom[0]), several)
 
 
 def _centred(matrix: Floats) -> Floats:
@@ -246,20 +222,12 @@ def _centred(matrix: Floats) -> Floats:
     return np.asarray(matrix - by_cell - by_cell[:, np.newaxis] + by_cell.mean())
 
 
-def _differences(layout: Layout, first: int, second: NDArray[np.intp]) -> list[Interval]:
-    parts = layout.of_differences(first, second)
-    values = layout.means[first] - layout.means[second]
-    errors, freedom = np.sqrt(parts.variance()), parts.freedom()
-    half = quantile(freedom) * errors
-    several = layout.n_replicates > 1
-    return [
-        Interval(value, value - width, value + width, error, df, several)
-        for value, width, error, df in np.column_stack((values, half, errors, freedom)).tolist()
-    ]
-
-
 def quantile(freedom: Floats, tail: float = (1 - CONFIDENCE) / 2) -> Floats:
     """Return what Student's t exceeds with probability ``tail``."""
     from scipy.special import stdtrit
 
-    return np.asarray(stdtrit(freedom, 1 - tail))
+    freedom = np.asarray(freedom)
+    if freedom.size <= FEW:
+        return np.asarray(stdtrit(freedom, 1 - tail))
+    inverse = np.linspace(0, 1 / float(freedom.min()), FEW)[1:]
+    return np.interp(1 / freedom, inverse, stdtrit(1 / inverse, 1 - tail))

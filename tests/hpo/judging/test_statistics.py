@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from hpo.judging import statistics
+from hpo.judging import comparisons, statistics
 from hpo.judging.statistics import LEAST, Interval, layout_of, mean_accuracy
 
 Hits = NDArray[np.bool_]
@@ -120,8 +120,9 @@ def test_the_order_of_images_and_replicates_changes_not_a_bit(hits: Hits, random
 
     before, after = layout_of(hits), layout_of(shuffled)
 
-    assert statistics.behind_best(before) == statistics.behind_best(after)
-    assert statistics.contenders(before) == statistics.contenders(after)
+    close = comparisons.contenders(before)
+    assert close == comparisons.contenders(after)
+    assert comparisons.behind_best(before, close) == comparisons.behind_best(after, close)
     assert mean_accuracy(hits[0]) == mean_accuracy(shuffled[0])
 
 
@@ -159,7 +160,7 @@ def test_the_best_and_its_copies_are_contenders(hits: Hits) -> None:
     best = layout_of(hits).best
     layout = layout_of(np.concatenate((hits, hits[best : best + 1])))
 
-    found = statistics.contenders(layout)
+    found = comparisons.contenders(layout)
 
     assert layout.best == best  # the first of equals
     assert {best, len(hits)} <= set(found)
@@ -209,11 +210,29 @@ def nearly_alike(n_wrong: list[int], n_images: int = 1000) -> Hits:
 def test_the_parsimonious_cell_has_the_largest_lambda_within_a_standard_error(
     n_wrong: list[int], lambdas: list[float], chosen: int
 ) -> None:
-    assert statistics.parsimonious(layout_of(nearly_alike(n_wrong)), lambdas) == chosen
+    assert comparisons.parsimonious(layout_of(nearly_alike(n_wrong)), lambdas) == chosen
+
+
+def test_many_cells_have_the_bounds_that_they_have_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = layout_of(np.random.default_rng(0).random((30, 3, 200)) < 0.5)
+    cells = range(30)
+    one_by_one = comparisons.behind_best(layout, cells)
+
+    monkeypatch.setattr(comparisons, "AT_ONCE", 100)  # pairs
+    monkeypatch.setattr(
+        statistics, "FEW", 200
+    )  # exact quantiles; 1/30 of a point is 1e-3 of a bound
+    together = comparisons.behind_best(layout, cells)
+
+    assert [found.most for found in together] == pytest.approx(
+        [found.most for found in one_by_one], rel=1e-3
+    )
 
 
 def test_a_cell_that_is_clearly_behind_is_no_contender() -> None:
-    assert statistics.contenders(layout_of(nearly_alike([10, 12, 100]))) == [0, 1]
+    assert comparisons.contenders(layout_of(nearly_alike([10, 12, 100]))) == [0, 1]
 
 
 def searches(n: int, n_replicates: int, luck: float) -> list[tuple[Hits, NDArray[np.float64]]]:
@@ -276,7 +295,7 @@ def test_the_truly_best_is_a_contender_and_its_accuracy_covered(
 ) -> None:
     inside, covered, alone = [], [], []
     for hits, truth in searches(400, n_replicates, luck):
-        found = statistics.contenders(layout_of(hits))
+        found = comparisons.contenders(layout_of(hits))
         inside.append(3 in found)
         alone.append(len(found) == 1)
         accuracy = mean_accuracy(hits[3])
