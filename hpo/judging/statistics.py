@@ -14,7 +14,7 @@ nothing is known of the seeds, and the intervals cover the images only. `docs/st
 the reasons, a simulation and the sources.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 LEAST = 0.02  #: MS_seeds / MS_residual: two seeds that agree by chance are not certainty
-LEAST_OF_ONE = 0.7  #: the same of a single cell, where nothing is pooled (docs/statistics.md)
 FEW = 4096  #: quantiles that are computed one by one; of more most are interpolated
 Floats = NDArray[np.float64]
 Cells = NDArray[np.intp] | int
@@ -36,7 +35,6 @@ class Interval:
     low: float
     high: float
     standard_error: float
-    degrees_of_freedom: float
     #: Whether it holds for other seeds as well as for other images; one replicate cannot tell.
     covers_seeds: bool
 
@@ -71,6 +69,21 @@ class Parts:
         without = np.full_like(self.images, self.freedoms[1])
         found = np.divide(self.variance() ** 2, spread, out=without, where=spread > 0)
         return np.maximum(found, self.freedoms[0])
+
+    def spread(self) -> tuple[float, float]:
+        """Return t quantile and standard error of one mean, where nothing is pooled.
+
+        By how much seeds differ beyond what the images explain, few seeds hardly tell. So that part
+        has the quantile of their own few degrees of freedom, and the rest that of the images.
+        """
+        excess = max(float(self.seeds[0] - self.residual[0]), 0.0)
+        rest = float(max(self.images[0], self.residual[0]))
+        of_seeds, of_images = (float(quantile(np.asarray(f))) for f in self.freedoms[:2])
+        variance = excess + rest
+        if not variance:
+            return of_images, 0.0
+        half = np.sqrt(of_seeds**2 * excess + of_images**2 * rest)
+        return float(half / np.sqrt(variance)), float(np.sqrt(variance))
 
 
 @dataclass(frozen=True)
@@ -118,8 +131,7 @@ class Layout:
     def of_cells(self, cells: Cells) -> Parts:
         """Return the parts of the variance of single means."""
         sums = (self.seeds, self.images, self.residual)
-        parts = self._parts(*(np.atleast_1d(part[cells, cells]) for part in sums))
-        return replace(parts, seeds=np.maximum(parts.seeds, LEAST_OF_ONE * parts.residual))
+        return self._parts(*(np.atleast_1d(part[cells, cells]) for part in sums))
 
     def of_differences(self, first: Cells, second: Cells) -> Parts:
         """Return the parts of the variance of differences; that of the seeds is pooled."""
@@ -188,16 +200,16 @@ def mean_accuracy(hits: NDArray[np.bool_], luck: float = 0.0) -> Interval:
     (0.5, 0.4861, 0.5139, False)
     """
     layout = layout_of(hits[np.newaxis])
-    parts = layout.of_cells(0)
     share = max(0.0, float(layout.means[0]) - luck)
-    variance, df = float(parts.variance()[0]) + (luck / 2) ** 2, parts.freedom()[0]
-    n = share * (1 - share) / variance if variance else float(layout.n_images)
-    t = float(quantile(df))
+    t, error = layout.of_cells(0).spread()
+    variance = error**2 + (luck / 2) ** 2
+    n = share * (1 - share) / variance if variance else 0.0
+    n = n or float(layout.n_images)  # no answer, or every one, was right
     middle = (share + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * float(np.sqrt(share * (1 - share) / n + t**2 / (4 * n**2)))
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     several = layout.n_replicates > 1
-    return Interval(share, low, high, float(np.sqrt(variance)), float(df), several)
+    return Interval(share, low, high, float(np.sqrt(variance)), several)
 
 
 def difference(layout: Layout, first: int, second: int) -> Interval:
@@ -213,7 +225,7 @@ def difference(layout: Layout, first: int, second: int) -> Interval:
         float(quantile(freedom)[0]) * error,
     )
     several = layout.n_replicates > 1
-    return Interval(value, value - half, value + half, error, float(freedom[0]), several)
+    return Interval(value, value - half, value + half, error, several)
 
 
 def _centred(matrix: Floats) -> Floats:

@@ -193,7 +193,7 @@ def main(n: int) -> None:
         print(judged(setting, few, seed=place), flush=True)
     _head("R | luck of seeds | coverage of the test interval | half width, points")
     for n_replicates in (1, 2, 3, 5):
-        for luck in (0.0,) if n_replicates == 1 else (0.0, FEW, MANY, 0.01):
+        for luck in (0.0,) if n_replicates == 1 else (0.0, FEW, MANY, 0.007, 0.01):
             print(final(n_replicates, luck, n, seed=n_replicates), flush=True)
     _head("cells | R | more replicates announced | leaves the list")
     for n_cells in (2, 8, 20):
