@@ -122,7 +122,8 @@ def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
     total, n = 0, len(lengths)
     for _ in range(definition.n_cycles):
         total += sum(lengths[:n])
-        n = n_kept(n, pruning.parameters["eta"])
+        if not pruning.parameters["confidence"]:  # else it may be that none is surely behind
+            n = n_kept(n, pruning.parameters["eta"])
     return total * definition.replicates
 
 
