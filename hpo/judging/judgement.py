@@ -161,7 +161,7 @@ def _remedy(judgement: Judgement) -> str:
     points = f"a cell that is {100 * WORTH:g} points behind"
     if found is None:
         return f"a second replicate would tell how many more separate {points}"
-    how_surely = f"with {100 * winner.POWER:.0f} % or more"
+    how_surely = "in 3 of 4 searches or more"
     if found.n_more is None and found.images_alone < WORTH:
         return f"more than {winner.MOST} more replicates would separate {points} {how_surely}"
     if found.n_more is None:

@@ -200,11 +200,12 @@ def mean_accuracy(hits: NDArray[np.bool_], luck: float = 0.0) -> Interval:
     (0.5, 0.4861, 0.5139, False)
     """
     layout = layout_of(hits[np.newaxis])
-    share = max(0.0, float(layout.means[0]) - luck)
+    measured = float(layout.means[0])
+    share = max(0.0, measured - luck)
     t, error = layout.of_cells(0).spread()
-    variance = error**2 + (luck / 2) ** 2
-    n = share * (1 - share) / variance if variance else 0.0
-    n = n or float(layout.n_images)  # no answer, or every one, was right
+    n = measured * (1 - measured) / error**2 if error else float(layout.n_images)
+    variance = share * (1 - share) / n + (luck / 2) ** 2
+    n = share * (1 - share) / variance if share * (1 - share) else n  # else none, or all, are right
     middle = (share + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * float(np.sqrt(share * (1 - share) / n + t**2 / (4 * n**2)))
     low, high = max(0.0, middle - half), min(1.0, middle + half)

@@ -273,7 +273,7 @@ def test_a_judgement_in_words() -> None:
         "corrected for having been chosen from 4 cells: 0.5194",
         "95 % interval 0.5094 to 0.5294, for other images and other seeds",
         "lambda 0.001 and 0.1 cannot be told from it at 95 %; 6 more replicates would separate a "
-        "cell that is 0.5 points behind with 80 % or more",
+        "cell that is 0.5 points behind in 3 of 4 searches or more",
         "cell  lambda      points behind it  behind the truly best at most (95 %, all at once)",
         "   1  0.01                    0.00                           0.40",
         "   2  0.1                     0.10                           0.60",
@@ -296,21 +296,21 @@ def test_what_chose_the_finalists_is_not_corrected_for_and_said() -> None:
     [
         (
             Separation(0.005, 1, 0.001),
-            "1 more replicate would separate a cell that is 0.5 points behind with 80 % or more",
+            "1 more replicate would separate a cell that is 0.5 points behind in 3 of 4 searches or more",
         ),
         (
             Separation(0.005, 0, 0.001),
-            "a cell that is 0.5 points behind would be separated with 80 % or more",
+            "a cell that is 0.5 points behind would be separated in 3 of 4 searches or more",
         ),
         (
             Separation(0.005, None, 0.0062),
-            "no number of replicates separates a cell that is 0.5 points behind with 80 % or more, because "
-            "5000 images alone leave 0.62 open: more images are needed",
+            "no number of replicates separates a cell that is 0.5 points behind in 3 of 4 searches "
+            "or more, because 5000 images alone leave 0.62 open: more images are needed",
         ),
         (
             Separation(0.005, None, 0.00499),
             "more than 1000 more replicates would separate a cell that is 0.5 points behind "
-            "with 80 % or more",
+            "in 3 of 4 searches or more",
         ),
         (
             None,
