@@ -6,7 +6,7 @@ What a notebook or a script needs is here by name, and loaded when it is asked f
 
     study = hpo.run("coarse", data="digits", storage="sqlite:///hpo.db")
     study.best  # Cell(index=3, parameters={'lambda': ...}, accuracy=..., replicates=1)
-    study.judgement()  # contenders, intervals, chances
+    study.judgement()  # contenders, intervals, how far each is behind
     hpo.load("coarse-digits", storage="sqlite:///hpo.db").plot("pictures")
 
 >>> import hpo

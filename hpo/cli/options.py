@@ -87,7 +87,8 @@ Pruner = Annotated[
     str | None,
     typer.Option(
         help="Who is cut at the end of a cycle: none, halving, median, percentile, async-halving, "
-        "hyperband, threshold, patient or wilcoxon; parameters as in halving:eta=2.",
+        "hyperband, threshold, patient or wilcoxon; parameters as in halving:eta=2, "
+        "or halving:confidence=0.9, which cuts only what is behind by more than chance.",
     ),
 ]
 Replicates = Annotated[

@@ -65,7 +65,7 @@ def place(study: str, row: Row[Any], kind: str) -> str:
     for name in ("cell", "replicate", "cycle"):
         if name in row._fields:
             where.append(f"{name} {getattr(row, name)}")
-    if kind == _KINDS["hpo_curves"]:
+    if kind in (_KINDS["hpo_curves"], _KINDS["hpo_rung_bits"]):
         where.append(f"update {row.n_updates}")
     return ", ".join(where)
 
@@ -74,6 +74,7 @@ _KINDS = {
     "hpo_results": "The result",
     "hpo_curves": "The curve",
     "hpo_rungs": "What was decided",
+    "hpo_rung_bits": "What was right at a rung",
     "hpo_test_looks": "A look at the test images",
 }
 

@@ -116,6 +116,11 @@ def _add_identity_and_digests(connection: Connection) -> None:
     digests.seal(connection, tables.results, tables.results.select())
 
 
+def _add_bits_at_rungs(connection: Connection) -> None:
+    """4 to 5: which images were right at rungs is a new table; of older rungs nobody knows."""
+    del connection
+
+
 def _seal_curves(connection: Connection, study: str, cell: int) -> None:
     """Let the results of a cell know the digests of their curves."""
     curves, results = tables.curves.c, tables.results
@@ -141,4 +146,5 @@ _STEPS: dict[int, Callable[[Connection], None]] = {
     1: _add_workers_and_checkpoints,
     2: _add_bits_of_looks,
     3: _add_identity_and_digests,
+    4: _add_bits_at_rungs,
 }

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hpo.database import digests
 from hpo.experiment.records import State
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = sa.MetaData()
 
@@ -148,5 +148,12 @@ rungs = sa.Table(
     sa.Column("decision", sa.Text, nullable=False),  # JSON: what every cell had, and which go on
     _digest(),
 )
-OF_SEARCH = (attempts, results, curves, checkpoints, rungs)
+rung_bits = sa.Table(
+    "hpo_rung_bits",
+    metadata,
+    *_key(sa.Column("n_updates", sa.Integer, primary_key=True, autoincrement=False)),
+    sa.Column("hits", sa.LargeBinary, nullable=False),  # a bit for each validation image
+    _digest(),
+)
+OF_SEARCH = (attempts, results, curves, checkpoints, rungs, rung_bits)
 OF_STUDY = (*OF_SEARCH, test_looks)  # looks have keys of their own too, which are no studies

@@ -1,7 +1,8 @@
 """Which pruner a study has, by name and parameters.
 
 ``halving`` is ours: at a cycle's end all live cells of the study have their value before any is
-cut (`hpo.planning.rungs`), so what it decides does not depend on who was faster. The others are Optuna's;
+cut (`hpo.planning.rungs`), so what it decides does not depend on who was faster. With a confidence it
+cuts only cells that are behind by more than chance. The others are Optuna's;
 they see the values at cycle ends, and with few trials they depend on the order of completion.
 """
 
@@ -17,7 +18,7 @@ UNSAID = "usual"  #: as it is for the kind of study: halving in a space, none in
 #: Parameters of every pruner, with the values they have if nothing is said.
 KNOWN: Mapping[str, Mapping[str, float]] = {
     NONE: {},
-    HALVING: {"eta": 2},
+    HALVING: {"eta": 2, "confidence": 0},
     "median": {"n_startup_trials": 5, "n_warmup_steps": 0, "n_min_trials": 1},
     "percentile": {"percentile": 25, "n_startup_trials": 5, "n_warmup_steps": 0, "n_min_trials": 1},
     "async-halving": {"min_resource": 1, "reduction_factor": 4, "min_early_stopping_rate": 0},
@@ -29,6 +30,7 @@ KNOWN: Mapping[str, Mapping[str, float]] = {
 #: What each parameter may be; what is not named here counts, from 0.
 RANGES: Mapping[str, tuple[float, float]] = {
     "eta": (1, 1e6),
+    "confidence": (0, 0.9999),
     "percentile": (0, 100),
     "lower": (0, 1),
     "min_delta": (0, 1),
@@ -40,7 +42,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "min_early_stopping_rate": (0, 100),
 }
 A_COUNT = (0, 1e6)
-REAL = ("eta", "percentile", "lower", "min_delta", "p_threshold")  #: all others are whole numbers
+REAL = (
+    "eta",
+    "confidence",
+    "percentile",
+    "lower",
+    "min_delta",
+    "p_threshold",
+)  #: all others are whole numbers
 A_NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE
 )
@@ -68,7 +77,7 @@ def parse(text: str) -> Pruning:
     """Read ``name`` or ``name:parameter=value,parameter=value``.
 
     >>> parse("halving:eta=3").parameters
-    {'eta': 3.0}
+    {'eta': 3.0, 'confidence': 0}
 
     Raises:
         InvalidDefinition: There is no such pruner or parameter, or a value is not in its range.

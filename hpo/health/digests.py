@@ -28,6 +28,10 @@ def look(connection: Connection, study: StoredStudy) -> list[Finding]:
     ]
     for table, remedy in (
         (tables.rungs, "`hpo doctor --repair` deletes it; it is decided again from the curves."),
+        (
+            tables.rung_bits,
+            "`hpo doctor --repair` deletes it; `hpo best` does not know then what it says.",
+        ),
         (tables.test_looks, "`hpo doctor --repair` keeps it as one that the next run completes."),
     ):
         for row in _unsound(connection, table, study.uuid):
@@ -41,8 +45,9 @@ def mend(connection: Connection) -> None:
     for study in rows.all_studies(connection):
         for row in _unsound(connection, tables.test_looks, study.uuid):
             looks.void(connection, row)
-        for row in _unsound(connection, tables.rungs, study.uuid):
-            mending.delete(connection, tables.rungs, row)
+        for table in (tables.rungs, tables.rung_bits):
+            for row in _unsound(connection, table, study.uuid):
+                mending.delete(connection, table, row)
         for slot in _damaged_slots(connection, study.uuid):
             _train_again(connection, study, slot)
 

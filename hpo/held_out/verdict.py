@@ -51,6 +51,8 @@ class Verdict:
         scope = f"over {self.n_images:,} images"
         n_seeds = len(self.by_replicate)
         scope += f" and {n_seeds} seeds" if n_seeds > 1 else " alone, as there is only one seed"
+        if n_seeds == 2:
+            scope += ", and two seeds say little of others"
         return f"95 % interval: {self.interval.low:.4f} to {self.interval.high:.4f}, {scope}"
 
 

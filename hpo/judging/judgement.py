@@ -1,7 +1,7 @@
 """What the stored results of a study are worth: who wins, by how much, and how sure that is.
 
 Only cells take part that are complete in every replicate; `hpo.judging.statistics` and
-`hpo.judging.chances` do the sums. Curves are not read.
+`hpo.judging.winner` do the sums. Curves are not read.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Result, Slot, StoredStudy
-from hpo.judging import chances as winner
-from hpo.judging import statistics
+from hpo.judging import comparisons, statistics, winner
+from hpo.judging.comparisons import Behind
+from hpo.judging.cuts import AtRungs, Cut, cuts
 from hpo.judging.ranking import compared
 from hpo.judging.statistics import Interval, mean_accuracy
 
 WORTH = 0.005  #: the difference that it should be possible to see: half a point
-N_DRAWS = 10_000  #: repetitions of the study; they leave a chance uncertain by half a per cent
+N_DRAWS = 4000  #: repetitions of the study; they leave its luck uncertain by a fiftieth
 SHOWN = 10  #: contenders that are listed at most
 
 
@@ -39,84 +40,88 @@ class Judgement:
     n_images: int
     n_compared: int  #: cells
     best: int  #: the cell with the highest mean
-    accuracy: Interval  #: of the best cell, as measured
-    corrected: float  #: the same without the advantage of having been chosen
-    contenders: dict[int, Interval]  #: how far each cell that may be the best is behind
-    chances: dict[int, float]  #: of each of them to be the best
+    measured: float  #: accuracy of the best cell, too high because the cell was chosen for it
+    accuracy: Interval  #: the same without the advantage of having been chosen
+    contenders: dict[int, Behind]  #: the cells that may be the best, and how far each is behind
     parsimonious: int  #: the cell of the largest lambda within one standard error
     separation: winner.Separation | None  #: None with one replicate or without another contender
-    #: Mean of the best cell over the replicates that did not choose the finalists; None without.
-    unchosen: float | None = None
+    are_finalists: bool = False  #: whether those that were compared had been chosen from more
+    cuts: tuple[Cut, ...] = ()  #: what was cut after each cycle, and what of it may be the best
 
 
 def judge(
-    study: StoredStudy, results: list[Result], hits_of: dict[Slot, NDArray[np.bool_]]
+    study: StoredStudy,
+    results: list[Result],
+    hits_of: dict[Slot, NDArray[np.bool_]],
+    at_rungs: AtRungs,
 ) -> Judgement | None:
     """Compare the complete cells of a study; None if there is none, or no bits to compare.
 
     Args:
         hits_of: Which validation images each network got right, as `hpo.database.hits` reads them.
+        at_rungs: The same after cycles that cells were cut at.
     """
     experiment = study.experiment
     lambdas = experiment.lambdas
-    n_base = experiment.definition.replicates
     chosen, n_replicates = compared(results, experiment)
     cells = [c for c in chosen if all(Slot(c, r) in hits_of for r in range(n_replicates))]
     if not cells or study.experiment.data.n_validation < 2:
         return None
     hits = np.array([[hits_of[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
     layout = statistics.layout_of(hits)
-    close = statistics.contenders(layout)
-    behind = statistics.behind_best(layout)
-    chances = winner.chances(layout, close, rng=np.random.default_rng(0), n_draws=N_DRAWS)
+    close = comparisons.contenders(layout)
+    luck = winner.luck(layout, close, rng=np.random.default_rng(0), n_draws=N_DRAWS)
     separable = n_replicates > 1 and len(close) > 1
+    behind = comparisons.behind_best(layout, close)
     return Judgement(
         n_replicates=n_replicates,
         n_images=layout.n_images,
         n_compared=len(cells),
         best=cells[layout.best],
-        accuracy=mean_accuracy(hits[layout.best]),
-        corrected=float(layout.means[layout.best]) - chances.optimism,
-        contenders={cells[c]: behind[c] for c in close},
-        chances={cells[c]: float(p) for c, p in zip(close, chances.of_cells, strict=True)},
-        parsimonious=cells[statistics.parsimonious(layout, [lambdas[c] for c in cells])],
+        measured=float(layout.means[layout.best]),
+        accuracy=mean_accuracy(hits[layout.best], luck),
+        contenders={cells[c]: how_far for c, how_far in zip(close, behind, strict=True)},
+        parsimonious=cells[comparisons.parsimonious(layout, [lambdas[c] for c in cells])],
         separation=winner.separation(layout, close, WORTH) if separable else None,
-        unchosen=float(hits[layout.best, n_base:].mean()) if n_replicates > n_base else None,
+        are_finalists=n_replicates > experiment.definition.replicates,
+        cuts=cuts(results, at_rungs, experiment.replicates_at_rungs),
     )
 
 
 def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
-    """Return what there is to say of the best cell, in lines."""
+    """Return what there is to say of the best cell, in lines, and of what was cut."""
+    return _of_the_best(judgement, experiment) + [
+        _of_a_cut(cut, experiment) for cut in judgement.cuts
+    ]
+
+
+def _of_the_best(judgement: Judgement, experiment: Experiment) -> list[str]:
     accuracy = judgement.accuracy
     scope = (
         "other images and other seeds"
         if accuracy.covers_seeds
         else "other images only: one replicate says nothing of other seeds"
     )
-    first = f"95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}, for {scope}"
+    interval = f"95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}, for {scope}"
     if judgement.n_compared == 1:
-        return [first]
+        return [interval]
     lambdas = experiment.lambdas
     is_grid = experiment.search is None
     others = [cell for cell in judgement.contenders if cell != judgement.best]
-    what = "cells" if judgement.unchosen is None else f"finalists of {len(lambdas)} cells"
+    what, beside = "cells", ""
+    if judgement.are_finalists:
+        what = f"finalists of {len(lambdas)} cells"
+        beside = " (not for the choice of the finalists)"
     lines = [
-        first,
-        f"corrected for having been chosen from {judgement.n_compared} {what}: "
-        f"{judgement.corrected:.4f}",
+        f"corrected for having been chosen from {judgement.n_compared} {what}{beside}: "
+        f"{accuracy.value:.4f}",
+        interval,
     ]
-    if judgement.unchosen is not None:
-        n_new = judgement.n_replicates - experiment.definition.replicates
-        seeds = "the seed" if n_new == 1 else f"the {n_new} seeds"
-        lines.append(
-            f"over {seeds} that had no part in choosing finalists: {judgement.unchosen:.4f}"
-        )
     if not others:
-        other = "cell" if judgement.unchosen is None else "finalist"
+        other = "finalist" if judgement.are_finalists else "cell"
         return [*lines, f"it can be told from every other {other} at 95 %"]
-    names = _listed([f"{lambdas[cell]:.4g}" if is_grid else str(cell) for cell in others])
-    kind = "lambda" if is_grid else "cell" if len(others) == 1 else "cells"
-    lines.append(f"{kind} {names} cannot be told from it at 95 %; {_remedy(judgement)}")
+    names = _named(others, experiment)
+    lines.append(f"{names} cannot be told from it at 95 %; {_remedy(judgement)}")
     lines += _table(judgement, lambdas)
     if not is_grid:  # the largest lambda is the simplest network only if all else is equal
         return lines
@@ -129,42 +134,61 @@ def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
     return lines
 
 
+def _of_a_cut(cut: Cut, experiment: Experiment) -> str:
+    """Return what a cut may have cost."""
+    n = len(cut.cells)
+    what = (
+        f"{n} of {cut.n_compared} cells {'was' if n == 1 else 'were'} cut after cycle {cut.cycle}"
+    )
+    if cut.unsure is None:
+        return f"{what}; whether the best was among them is not known, as no bits of them were kept"
+    if not cut.unsure:
+        return f"{what}; the best there, at 95 %, was not among them"
+    names = _named(cut.unsure, experiment)
+    return f"{what}; {names} could not be told from the best there at 95 %, and may have been it"
+
+
+def _named(cells: Sequence[int], experiment: Experiment) -> str:
+    """Return ``lambda 0.01 and 0.1`` of a grid, ``cells 3 and 4`` of a search."""
+    if experiment.search is None:
+        return f"lambda {_listed([f'{experiment.lambdas[cell]:.4g}' for cell in cells])}"
+    return f"{'cell' if len(cells) == 1 else 'cells'} {_listed(list(map(str, cells)))}"
+
+
 def _remedy(judgement: Judgement) -> str:
     """Return what it takes to tell the contenders apart."""
     found = judgement.separation
-    points = f"a difference of {100 * WORTH:g} points"
+    points = f"a cell that is {100 * WORTH:g} points behind"
     if found is None:
         return f"a second replicate would tell how many more separate {points}"
+    how_surely = "in 3 of 4 searches or more"
     if found.n_more is None and found.images_alone < WORTH:
-        return f"more than {winner.MOST} more replicates would separate {points}"
+        return f"more than {winner.MOST} more replicates would separate {points} {how_surely}"
     if found.n_more is None:
         return (
-            f"no number of replicates separates {points}, because {judgement.n_images} images "
-            f"alone leave {100 * found.images_alone:.2f} open: more images are needed"
+            f"no number of replicates separates {points} {how_surely}, because {judgement.n_images} "
+            f"images alone leave {100 * found.images_alone:.2f} open: more images are needed"
         )
     if found.n_more == 0:
-        return f"{points} would show"
+        return f"{points} would be separated {how_surely}"
     more = "1 more replicate" if found.n_more == 1 else f"{found.n_more} more replicates"
-    return f"{more} would separate {points}"
+    return f"{more} would separate {points} {how_surely}"
 
 
 def _table(judgement: Judgement, lambdas: Sequence[float]) -> list[str]:
-    """Return a line a contender, the most probable first."""
-    chances = judgement.chances
-    order = sorted(chances, key=lambda cell: (-chances[cell], cell))
+    """Return a line a contender, the nearest first."""
+    behind = judgement.contenders
+    order = sorted(behind, key=lambda cell: (behind[cell].value, cell != judgement.best, cell))
     lines = [
-        f"{'cell':>4}  {'lambda':<10}  chance of being the best  points behind (95 % interval, each alone)"
+        f"{'cell':>4}  {'lambda':<10}  points behind it  behind the truly best at most (95 %, all at once)"
     ]
     for cell in order[:SHOWN]:
-        behind = judgement.contenders[cell]
-        gap = f"{100 * behind.value:.2f} ({100 * behind.low:.2f} to {100 * behind.high:.2f})"
-        shown = "" if cell == judgement.best else gap
-        chance = f"{100 * chances[cell]:>22.0f} %"
-        lines.append(f"{cell:>4}  {lambdas[cell]:<10.4g}  {chance}  {shown}".rstrip())
+        value, most = f"{100 * behind[cell].value:.2f}", f"{100 * behind[cell].most:.2f}"
+        lines.append(f"{cell:>4}  {lambdas[cell]:<10.4g}  {value:>16}  {most:>29}")
     rest = order[SHOWN:]
     if rest:
-        together = 100 * sum(chances[cell] for cell in rest)
-        lines.append(f"and {len(rest)} more with a chance of {together:.0f} % together")
+        furthest = 100 * max(behind[cell].most for cell in rest)
+        lines.append(f"and {len(rest)} more, behind the truly best by {furthest:.2f} at most")
     return lines
 
 

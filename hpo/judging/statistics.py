@@ -14,7 +14,6 @@ nothing is known of the seeds, and the intervals cover the images only. `docs/st
 the reasons, a simulation and the sources.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 LEAST = 0.02  #: MS_seeds / MS_residual: two seeds that agree by chance are not certainty
+FEW = 4096  #: quantiles that are computed one by one; of more most are interpolated
 Floats = NDArray[np.float64]
 Cells = NDArray[np.intp] | int
 
@@ -35,7 +35,6 @@ class Interval:
     low: float
     high: float
     standard_error: float
-    degrees_of_freedom: float
     #: Whether it holds for other seeds as well as for other images; one replicate cannot tell.
     covers_seeds: bool
 
@@ -70,6 +69,21 @@ class Parts:
         without = np.full_like(self.images, self.freedoms[1])
         found = np.divide(self.variance() ** 2, spread, out=without, where=spread > 0)
         return np.maximum(found, self.freedoms[0])
+
+    def spread(self) -> tuple[float, float]:
+        """Return t quantile and standard error of one mean, where nothing is pooled.
+
+        By how much seeds differ beyond what the images explain, few seeds hardly tell. So that part
+        has the quantile of their own few degrees of freedom, and the rest that of the images.
+        """
+        excess = max(float(self.seeds[0] - self.residual[0]), 0.0)
+        rest = float(max(self.images[0], self.residual[0]))
+        of_seeds, of_images = (float(quantile(np.asarray(f))) for f in self.freedoms[:2])
+        variance = excess + rest
+        if not variance:
+            return of_images, 0.0
+        half = np.sqrt(of_seeds**2 * excess + of_images**2 * rest)
+        return float(half / np.sqrt(variance)), float(np.sqrt(variance))
 
 
 @dataclass(frozen=True)
@@ -170,11 +184,13 @@ def layout_of(hits: NDArray[np.bool_]) -> Layout:
     return Layout(n_replicates, n_images, total / n, seeds, images, residual)
 
 
-def mean_accuracy(hits: NDArray[np.bool_]) -> Interval:
+def mean_accuracy(hits: NDArray[np.bool_], luck: float = 0.0) -> Interval:
     """Return the mean accuracy of one cell, for other images and other seeds of the same kind.
 
     Args:
         hits: Which images each replicate got right, shape (replicates, images).
+        luck: By how much the mean is too high, on average, because the cell was chosen for it; how
+            much it was this time is known to about half of that.
 
     The interval is Wilson's for as many independent images as would have the same standard error
     (Korn and Graubard 1998), so it stays within 0 and 1, and has a width if every answer is right.
@@ -184,15 +200,17 @@ def mean_accuracy(hits: NDArray[np.bool_]) -> Interval:
     (0.5, 0.4861, 0.5139, False)
     """
     layout = layout_of(hits[np.newaxis])
-    parts = layout.of_cells(0)
-    share, variance, df = float(layout.means[0]), float(parts.variance()[0]), parts.freedom()[0]
-    n = share * (1 - share) / variance if variance else float(layout.n_images)
-    t = float(quantile(df))
+    measured = float(layout.means[0])
+    share = max(0.0, measured - luck)
+    t, error = layout.of_cells(0).spread()
+    n = measured * (1 - measured) / error**2 if error else float(layout.n_images)
+    variance = share * (1 - share) / n + (luck / 2) ** 2
+    n = share * (1 - share) / variance if share * (1 - share) else n  # else none, or all, are right
     middle = (share + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * float(np.sqrt(share * (1 - share) / n + t**2 / (4 * n**2)))
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     several = layout.n_replicates > 1
-    return Interval(share, low, high, float(np.sqrt(variance)), float(df), several)
+    return Interval(share, low, high, float(np.sqrt(variance)), several)
 
 
 def difference(layout: Layout, first: int, second: int) -> Interval:
@@ -201,43 +219,14 @@ def difference(layout: Layout, first: int, second: int) -> Interval:
     The interval is for a pair that was chosen before its results were seen. The seeds' variance
     is pooled over the cells of ``layout``; one of two cells alone assumes nothing of others.
     """
-    return _differences(layout, first, np.array([second]))[0]
-
-
-def behind_best(layout: Layout) -> list[Interval]:
-    """Return how far every cell is behind the best, shape (cells,); 0 for the best itself."""
-    return _differences(layout, layout.best, np.arange(len(layout.means)))
-
-
-def contenders(layout: Layout) -> list[int]:
-    """Return the cells that cannot be told from the best, which is one of them.
-
-    The truly best cell is among them with a probability of 95 % or more: it is missing only if
-    the observed best is ahead of it by more than chance allows in any of its k - 1 comparisons.
-
-    Reference: J. C. Hsu, "Constrained Simultaneous Confidence Intervals for Multiple Comparisons
-    with the Best" (1984), Annals of Statistics 12; the critical value here is Bonferroni's.
-    """
-    parts = layout.of_differences(layout.best, np.arange(len(layout.means)))
-    tail = (1 - CONFIDENCE) / max(1, len(layout.means) - 1)
-    allowed = quantile(parts.freedom(), tail) * np.sqrt(parts.variance())
-    behind = layout.means[layout.best] - layout.means
-    return [int(cell) for cell in np.flatnonzero(behind <= allowed)]
-
-
-def parsimonious(layout: Layout, lambdas: Sequence[float]) -> int:
-    """Return the cell of the largest lambda that is within one standard error of the best.
-
-    The standard error is that of the paired difference, not the best cell's own: what all cells
-    have in common, easy images and lucky seeds, says nothing about which is better.
-
-    Reference: L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression
-    Trees" (1984), section 3.4.3, the rule of one standard error.
-    """
-    parts = layout.of_differences(layout.best, np.arange(len(layout.means)))
-    behind = layout.means[layout.best] - layout.means
-    near = np.flatnonzero(behind <= np.sqrt(parts.variance())).tolist()
-    return int(max(near, key=lambda cell: lambdas[cell]))
+    parts = layout.of_differences(first, second)
+    error, freedom = float(np.sqrt(parts.variance()[0])), parts.freedom()
+    value, half = (
+        float(layout.means[first] - layout.means[second]),
+        float(quantile(freedom)[0]) * error,
+    )
+    several = layout.n_replicates > 1
+    return Interval(value, value - half, value + half, error, several)
 
 
 def _centred(matrix: Floats) -> Floats:
@@ -246,20 +235,12 @@ def _centred(matrix: Floats) -> Floats:
     return np.asarray(matrix - by_cell - by_cell[:, np.newaxis] + by_cell.mean())
 
 
-def _differences(layout: Layout, first: int, second: NDArray[np.intp]) -> list[Interval]:
-    parts = layout.of_differences(first, second)
-    values = layout.means[first] - layout.means[second]
-    errors, freedom = np.sqrt(parts.variance()), parts.freedom()
-    half = quantile(freedom) * errors
-    several = layout.n_replicates > 1
-    return [
-        Interval(value, value - width, value + width, error, df, several)
-        for value, width, error, df in np.column_stack((values, half, errors, freedom)).tolist()
-    ]
-
-
 def quantile(freedom: Floats, tail: float = (1 - CONFIDENCE) / 2) -> Floats:
     """Return what Student's t exceeds with probability ``tail``."""
     from scipy.special import stdtrit
 
-    return np.asarray(stdtrit(freedom, 1 - tail))
+    freedom = np.asarray(freedom)
+    if freedom.size <= FEW:
+        return np.asarray(stdtrit(freedom, 1 - tail))
+    inverse = np.linspace(0, 1 / float(freedom.min()), FEW)[1:]
+    return np.interp(1 / freedom, inverse, stdtrit(1 / inverse, 1 - tail))

@@ -1,13 +1,13 @@
 """Synchronous successive halving: who goes on after a cycle, decided once for a grid or a generation.
 
 A rung is the end of a cycle. Every live cell of the grid, or of a generation of a search, has its
-value there before any is cut; the best ``1/eta`` of them go on, ties to the lower cell. Cells with
-another n_s get there after another number of updates, and are compared all the same. So are those
-whose last cycle it is: they take the place of one that goes on if they are good enough, and are
-complete all the same, as cutting them would save nothing. The decision
-is a pure function of the rung's table, is recorded in the transaction that completes the table, and
-is only read from then on. A trial that is at a rung before the decision is *paused*: nobody holds
-it or can claim it.
+value there before any is cut; the best ``1/eta`` of them go on, ties to the lower cell, and with a
+confidence also those that are not behind them by more than chance. Cells with another n_s get there
+after another number of updates, and are compared all the same. So are those whose last cycle it is:
+they take the place of one that goes on if they are good enough, and are complete all the same, as
+cutting them would save nothing. The decision is a pure function of the rung's table and bits, is
+recorded in the transaction that completes the table, and is only read from then on. A trial that is
+at a rung before the decision is *paused*: nobody holds it or can claim it.
 
 Reference: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and
 Hyperparameter Optimization" (2016), https://arxiv.org/abs/1502.07943.
@@ -17,11 +17,12 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from hpo.database import checkpoints, decisions, outcomes, rows
+from hpo.database import checkpoints, decisions, hits, outcomes, rows
 from hpo.database.connections import Connection
-from hpo.definition.pruning import parse
+from hpo.definition.pruning import Pruning, parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
+from hpo.judging import cuts
 from hpo.search.generations import n_kept
 
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
@@ -93,8 +94,8 @@ def catches_up(
     if table.get(slot.cell) is not None:
         return False
     value = outcomes.value_at(connection, study.uuid, slot, n_updates)
-    eta = parse(experiment.definition.pruner).parameters["eta"]
-    return slot.cell in survivors({**table, slot.cell: value}, n_kept(len(table), eta))
+    in_time, pruning = {**table, slot.cell: value}, parse(experiment.definition.pruner)
+    return slot.cell in _survivors(connection, study, in_time, rung, pruning)  # a grid's: a cycle
 
 
 def _goes_on_after(experiment: Experiment, cell: int, cycle: int) -> bool:
@@ -123,7 +124,6 @@ def decide(
     study = rows.study_by_uuid(connection, study.uuid) or study  # it may have grown
     experiment = study.experiment
     known = decisions.decided(connection, study.uuid)
-    eta = pruning.parameters["eta"]
     touched: list[Attempt] = []
     for generation, cells in enumerate(experiment.generations):
         live = tuple(cells)
@@ -135,7 +135,7 @@ def decide(
                 table = _table(connection, study, live, cycle, given_up)
                 if table is None:
                     break
-                known[rung] = survivors(table, n_kept(len(live), eta))
+                known[rung] = _survivors(connection, study, table, cycle, pruning)
                 _record(connection, study, rung, table, known[rung])
                 touched += _apply(connection, study, cycle, live, known[rung])
             live = tuple(c for c in known[rung] if _goes_on_after(experiment, c, cycle))
@@ -169,6 +169,23 @@ def _table(
         lost = any(slot in out or values[slot] is None for slot in slots)
         table[cell] = None if lost else math.fsum(values[s] or 0 for s in slots) / len(slots)
     return table
+
+
+def _survivors(
+    connection: Connection, study: StoredStudy, table: Table, cycle: int, pruning: Pruning
+) -> tuple[int, ...]:
+    """Return who goes on: the best, and with a confidence whoever is not surely behind them."""
+    chosen = survivors(table, n_kept(len(table), pruning.parameters["eta"]))
+    confidence = pruning.parameters["confidence"]
+    if not confidence or not chosen:
+        return chosen
+    found = hits.at_rungs(connection, study, cycle).get(cycle, {})
+    bits = cuts.whole(found, study.experiment.replicates_at_rungs)
+    compared = {cell: bits[cell] for cell in bits if table.get(cell) is not None}
+    least = max(chosen, key=lambda cell: (-_rank(table[cell]), cell))
+    gone = cuts.surely_behind(compared, least, confidence)
+    valued = (cell for cell in table if table[cell] is not None)
+    return tuple(sorted(cell for cell in valued if cell in chosen or cell not in gone))
 
 
 def _record(

@@ -127,7 +127,8 @@ def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
     for cycle in range(1, experiment.most_cycles + 1):
         lengths = [2 * recipe.n_s for recipe in recipes if recipe.n_cycles >= cycle]
         total += sum(lengths[:n])
-        n = n_kept(n, pruning.parameters["eta"])
+        if not pruning.parameters["confidence"]:  # else it may be that none is surely behind
+            n = n_kept(n, pruning.parameters["eta"])
     return total * definition.replicates
 
 

@@ -139,10 +139,15 @@ def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
 
 def judged(connection: Connection, study: StoredStudy) -> "Judgement | None":
     """Return what the stored results of a study are worth; None where there is nothing to compare."""
-    from hpo.database.hits import hits_of
+    from hpo.database import hits
     from hpo.judging.judgement import judge
 
-    return judge(study, outcomes.results_of(connection, study.uuid), hits_of(connection, study))
+    return judge(
+        study,
+        outcomes.results_of(connection, study.uuid),
+        hits.hits_of(connection, study),
+        hits.at_rungs(connection, study),
+    )
 
 
 def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
@@ -181,7 +186,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         names = [f"{c} ({outcome})" for c, outcome in sorted(out.items())]
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
         cells = "cell" if len(names) == 1 else "cells"
-        lines.append(f"not compared, and never the best: {cells} {', '.join(names[:10])}{more}")
+        lines.append(f"not compared, and never the winner: {cells} {', '.join(names[:10])}{more}")
     if report.test_accuracy is not None:
         looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
         lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")

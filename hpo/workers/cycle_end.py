@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hpo.database import checkpoints, decisions, outcomes, rows
+from hpo.database import checkpoints, decisions, hits, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.definition.pruning import parse
 from hpo.experiment.records import Attempt, Outcome, State
@@ -22,7 +22,7 @@ class Ending:
 
     outcome: str
     value: float | None
-    hits: bytes = b""  #: a bit for each validation image
+    hits: bytes = b""  #: a bit for each validation image, as `packed`
 
 
 @dataclass
@@ -34,18 +34,23 @@ class Written:
     decided: list[Attempt] = field(default_factory=list)  #: of the whole study, by this write
 
 
+def packed(evaluation: Evaluation) -> dict[int, bytes]:
+    """Return which validation images each network got right, a bit for each."""
+    bits = np.packbits(evaluation.hits, axis=1)
+    return {cell: bits[place].tobytes() for place, cell in enumerate(evaluation.keys)}
+
+
 def endings_of(study: OpenStudy, evaluation: Evaluation) -> dict[int, Ending]:
     """Return how the networks ended that did: at their last update, or by divergence."""
     found = {}
     finite = np.isfinite(evaluation.training.cost) & np.isfinite(evaluation.validation.cost)
-    packed = np.packbits(evaluation.hits, axis=1)
+    bits = packed(evaluation)
     for place, cell in enumerate(evaluation.keys):
-        hits = packed[place].tobytes()
         if not finite[place]:
-            found[cell] = Ending(Outcome.DIVERGED, None, hits)
+            found[cell] = Ending(Outcome.DIVERGED, None, bits[cell])
         elif evaluation.update >= study.experiment.recipe(cell).n_updates:
             value = float(evaluation.validation.accuracy[place])
-            found[cell] = Ending(Outcome.COMPLETE, value, hits)
+            found[cell] = Ending(Outcome.COMPLETE, value, bits[cell])
     return found
 
 
@@ -53,16 +58,17 @@ def write(
     study: OpenStudy,
     held: Claim,
     stack: Stack,
-    n_updates: int,
+    evaluation: Evaluation,
     endings: dict[int, Ending],
     cycles: Mapping[int, int],
 ) -> Written:
     """Write what the networks that ended, or ended a cycle, have, and whatever that decides.
 
     Args:
-        cycles: Cells whose cycle ends after ``n_updates``, with its number.
+        cycles: Cells whose cycle ends here, with its number.
     """
-    experiment = study.experiment
+    experiment, n_updates = study.experiment, evaluation.update
+    bits = packed(evaluation)
     cells = sorted({*endings, *cycles})
     contents = {
         cell: checkpoints.pack(
@@ -98,6 +104,8 @@ def write(
                 made_in = held.environment(cell)
                 checkpoints.save(connection, study.uuid, slot, n_updates, content, made_in, keep)
             rung = rungs.reached(experiment, cell, n_updates)
+            if rung is not None:
+                hits.keep_at_rung(connection, study.uuid, attempt.slot, n_updates, bits[cell])
             if cell in endings:
                 _end(connection, study, held, cell, n_updates, endings[cell])
             elif rung is not None and rung not in known:

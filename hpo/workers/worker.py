@@ -193,7 +193,7 @@ def _train(
         if not endings and not cycles:
             continue
         trainer.check()
-        written = write(study, held, stack, evaluation.update, endings, cycles)
+        written = write(study, held, stack, evaluation, endings, cycles)
         lost = written.lost
         if lost:
             studies.present(study)  # else it was deleted, and nobody has them

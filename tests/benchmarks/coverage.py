@@ -1,218 +1,217 @@
-"""Whether the intervals of `hpo.judging.statistics` keep what they promise, on searches of known truth.
+"""Whether what `hpo best` and `hpo run final` print keeps what it promises, where the truth is known.
 
     OPENBLAS_NUM_THREADS=1 python tests/benchmarks/coverage.py [SIMULATIONS]
 
-Prints the tables of docs/statistics.md (3 minutes on one core for 2,000 simulations). With
-``fit DATABASE STUDY`` it prints the correlations in `latent.py` from the stored bits of a study.
+Prints the tables of docs/statistics.md: from subsamples of really trained networks' right answers
+(`real_bits.py`), and from a generator fitted to all of them (`latent.py`).
 """
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import latent
+import halving
 import numpy as np
-from latent import ACCURACIES, Search
+import pairs
+from latent import Floats, Population, Search, alike
 from numpy.typing import NDArray
+from real_bits import Subsamples, kept, part
 
-from hpo.judging import chances as winner
-from hpo.judging import statistics
-from hpo.judging.statistics import Layout
+from hpo.judging import comparisons, statistics, winner
+from hpo.judging.statistics import layout_of
 
-CLOSE = 0.512 + np.array((-0.004, -0.002, -0.001, 0.0, 0.001, 0.002, -0.001, -0.003))
-EQUAL = np.full(8, 0.512)
-FIRST, SECOND = np.triu_indices(8, 1)
-N_BOOTSTRAPS = 500  #: resamples of a bootstrap interval
-Half = tuple[NDArray[np.float64], NDArray[np.float64]]  #: differences, half widths; shape (pairs,)
-
-FEW, MANY = 0.001, 0.003  #: luck of a seed with one cell: what five real ones show, and allow
-UNEVEN = np.array((FEW, FEW, FEW, FEW, 0.006, FEW, FEW, FEW))
-
-
-def ours(layout: Layout) -> Half:
-    """The interval of `statistics.difference`, for all pairs at once."""
-    parts = layout.of_differences(FIRST, SECOND)
-    half = statistics.quantile(parts.freedom()) * np.sqrt(parts.variance())
-    return layout.means[FIRST] - layout.means[SECOND], half
+FEW, MANY = (
+    0.001,
+    0.003,
+)  #: luck of a seed with one cell, and with all: what real ones show, and allow
+Make = Callable[[np.random.Generator], Population]
+Drawn = tuple[NDArray[np.bool_], Floats, Callable[[Floats], Floats]]
+Draw = Callable[[np.random.Generator], Drawn]
 
 
-def alone(layout: Layout) -> Half:
-    """The same from two cells, the others unseen."""
+@dataclass(frozen=True)
+class Setting:
+    """Searches of one kind, as the tables name them."""
 
-    def contrast(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        own = sums[FIRST, FIRST] + sums[SECOND, SECOND]
-        return np.asarray(own - 2 * sums[FIRST, SECOND])
+    bits: str
+    n_cells: int
+    n_images: int
+    n_replicates: int
+    luck: str
+    accuracies: str
+    draw: Draw  #: right answers, the truth, and what is done to means
 
-    seeds, images, residual = layout.freedoms
-    n = layout.n_replicates * layout.n_images
-    left = contrast(layout.residual) / residual / n**2
-    parts = statistics.Parts(
-        np.maximum(contrast(layout.seeds) / seeds / n**2, statistics.LEAST * left),
-        contrast(layout.images) / images / n**2,
-        left,
-        (seeds, images, residual),
-    )
-    half = statistics.quantile(parts.freedom()) * np.sqrt(parts.variance())
-    return layout.means[FIRST] - layout.means[SECOND], half
-
-
-def images_only(layout: Layout) -> Half:
-    """The means over seeds compared as if there were no others."""
-    n = layout.n_replicates * layout.n_images
-    sums = layout.images
-    of_images = sums[FIRST, FIRST] + sums[SECOND, SECOND] - 2 * sums[FIRST, SECOND]
-    variance = of_images / (layout.n_images - 1) / n**2
-    return layout.means[FIRST] - layout.means[SECOND], 1.96 * np.sqrt(variance)
+    def named(self) -> str:
+        """Return the first columns of a row."""
+        return (
+            f"{self.bits} | {self.n_cells} | {self.n_images:,} | {self.n_replicates} | {self.luck} | "
+            f"{self.accuracies}"
+        )
 
 
-METHODS: dict[str, Callable[[Layout], Half]] = {
-    "ours": ours,
-    "two cells alone": alone,
-    "images only": images_only,
-}
-OURS = {"ours": ours}
+def real(n_replicates: int, n_images: int, cells: slice, name: str) -> Setting:
+    """Return searches that are parts of the bits that were kept."""
+    samples = Subsamples(n_replicates, n_images, cells)
+
+    def draw(
+        rng: np.random.Generator,
+    ) -> Drawn:
+        return samples.hits(rng), samples.accuracies, samples.stretched
+
+    n_cells = len(samples.accuracies)
+    return Setting("real", n_cells, n_images, n_replicates, "as it is", name, draw)
 
 
-def pairs(
-    search: Search, methods: dict[str, Callable[[Layout], Half]], n: int, seed: int
-) -> dict[str, str]:
-    """Return a row by method: coverage of all pairs and of each, width; for ours also the set."""
-    truth = search.accuracies[FIRST] - search.accuracies[SECOND]
-    best = int(search.accuracies.argmax())
+def made(
+    make: Make,
+    name: str,
+    n_replicates: int,
+    luck: float = FEW,
+    n_images: int = 5000,
+) -> Setting:
+    """Return searches of populations that are drawn."""
+    if n_replicates == 1:
+        luck = 0.0
+
+    def draw(
+        rng: np.random.Generator,
+    ) -> Drawn:
+        search = Search(make(rng), n_replicates, luck, luck, n_images)
+        return search.hits(rng), search.accuracies, lambda means: means
+
+    n_cells = len(make(np.random.default_rng(0)).accuracies)
+    return Setting("fitted", n_cells, n_images, n_replicates, f"{100 * luck:g}", name, draw)
+
+
+def drawn(n_cells: int, deviation: float, mean: float = 0.43) -> Make:
+    """Return cells whose accuracies are normal numbers, as correlated as small lambdas are."""
+    found = kept().at_the_end
+    near = part(found, np.arange(5))
+    same = float(near.same_seed[~np.eye(5, dtype=np.bool_)].mean())
+    other = float(near.other_seed.mean())
+
+    def make(rng: np.random.Generator) -> Population:
+        accuracies = mean + deviation * rng.standard_normal(n_cells)
+        return alike(np.clip(accuracies, 0.01, 0.995), same, other)
+
+    return make
+
+
+def of_settings() -> list[Setting]:
+    """Return what the first table is about."""
+    grid, all_, small = kept().at_the_end, slice(0, 8), slice(0, 5)
+    close = part(grid, np.arange(5))
+    found = [
+        *(real(r, 500, all_, "8 lambdas") for r in (1, 2, 3)),
+        *(real(r, 500, small, "5 small lambdas") for r in (1, 3)),
+        *(made(lambda _: grid, "8 lambdas", r, n_images=500) for r in (1, 3)),
+        *(made(lambda _: grid, "8 lambdas", r) for r in (1, 3, 10)),
+        *(made(lambda _: close, "5 small lambdas", r) for r in (1, 3, 10)),
+        made(lambda _: close, "5 small lambdas", 3, MANY),
+    ]
+    for n_cells in (2, 8, 50):
+        found += [made(drawn(n_cells, 0.003), "drawn, deviation 0.3", r) for r in (1, 3)]
+        found += [made(drawn(n_cells, 0.01), "drawn, deviation 1", r) for r in (1, 3)]
+        found += [made(drawn(n_cells, 0.0), "equal", r) for r in (1, 3)]
+    found.append(made(drawn(2, 0.003), "drawn, deviation 0.3", 2, MANY))
+    found += [made(drawn(k, 0.01, 0.95), "drawn about 95 %", 1, n_images=300) for k in (8, 50)]
+    return found
+
+
+def judged(setting: Setting, n: int, seed: int) -> str:
+    """Return a row: what is printed of the winner and of the contenders, and how true it is."""
     rng = np.random.default_rng(seed)
-    covered, width = defaultdict(list), defaultdict(list)
-    inside, size, single = [], [], []
+    found = []
     for _ in range(n):
-        hits = search.hits(rng)
-        layout = statistics.layout_of(hits)
-        for name, method in methods.items():
-            difference, half = method(layout)
-            covered[name].append(np.abs(difference - truth) <= half)
-            width[name].append(half[0])
-        found = statistics.contenders(layout)
-        inside.append(best in found)
-        size.append(len(found))
-        accuracy = statistics.mean_accuracy(hits[best])
-        single.append(accuracy.low <= search.accuracies[best] <= accuracy.high)
-    rows = {name: _row(covered[name], width[name]) for name in methods}
-    rows["ours"] += f" | {np.mean(single):.1%} | {np.mean(inside):.1%} | {np.mean(size):.1f}"
-    return rows
-
-
-def bootstrap(search: Search, n: int, seed: int) -> str:
-    """Return a row: coverage of the percentiles of a two-way bootstrap, for neighbouring cells."""
-    rng = np.random.default_rng(seed)
-    n_replicates, n_images = search.n_replicates, search.n_images
-    seeds = rng.multinomial(n_replicates, np.full(n_replicates, 1 / n_replicates), N_BOOTSTRAPS)
-    images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), N_BOOTSTRAPS)
-    truth = -np.diff(search.accuracies)
-    covered, width = [], []
-    for _ in range(n):
-        hits = search.hits(rng).astype(np.float32)
-        differences = hits[:-1] - hits[1:]  # (pairs, replicates, images)
-        by_seed = differences @ (images.T / n_images).astype(np.float32)
-        means = np.einsum("prb,br->pb", by_seed, seeds / n_replicates)
-        low, high = np.quantile(means, (0.025, 0.975), axis=1)
-        covered.append((low <= truth) & (truth <= high))
-        width.append((high - low)[0] / 2)
-    return _row(covered, width)
-
-
-def _row(covered: list[NDArray[np.bool_]], width: list[float]) -> str:
-    by_pair = np.mean(covered, axis=0)
-    return (
-        f"{by_pair.mean():.1%} | {by_pair.min():.1%} to {by_pair.max():.1%} | "
-        f"{100 * np.median(width):.2f}"
-    )
-
-
-def winners(
-    make: Callable[[np.random.Generator], NDArray[np.float64]], n_replicates: int, n: int
-) -> str:
-    """Return a row: how optimistic the winner's mean is, and how true the chances are."""
-    rng = np.random.default_rng(3)
-    own = FEW if n_replicates > 1 else 0.0
-    optimism, left, promised, kept, lost, lost_simply = [], [], [], [], [], []
-    for _ in range(n):
-        truth = make(rng)
-        layout = statistics.layout_of(Search(truth, n_replicates, own, own).hits(rng))
+        hits, truth, stretched = setting.draw(rng)
+        layout = layout_of(hits)
+        layout = replace(layout, means=stretched(layout.means))
         best = layout.best
-        found = statistics.contenders(layout)
-        chances = winner.chances(layout, found, rng=rng, n_draws=1000)
-        optimism.append(layout.means[best] - truth[best])
-        left.append(optimism[-1] - chances.optimism)
-        promised.append(chances.of_cells[found.index(best)])
-        kept.append(truth[best] == truth.max())
-        simple = statistics.parsimonious(layout, range(8))
-        lost.append(truth.max() - truth[best])
-        lost_simply.append(truth.max() - truth[simple])
+        close = comparisons.contenders(layout)
+        luck = winner.luck(layout, close, rng=rng, n_draws=1000)
+        moved = float(layout.means[best] - hits[best].mean())
+        plain, own = (statistics.mean_accuracy(hits[best], x) for x in (0.0, luck))
+        behind = comparisons.behind_best(layout, close)
+        bounds = [truth.max() - truth[c] <= b.most for c, b in zip(close, behind, strict=True)]
+        found.append(
+            (
+                100 * (layout.means[best] - truth[best]),
+                100 * (layout.means[best] - luck - truth[best]),
+                plain.low <= truth[best] - moved <= plain.high,
+                own.low <= truth[best] - moved <= own.high,
+                int(truth.argmax()) in close,
+                all(bounds),
+                len(close),
+                100 * np.median([b.most for b in behind]),
+            )
+        )
+    above, left, before, own_, inside, bounded, size, most = np.mean(found, axis=0)
     return (
-        f"{100 * np.mean(optimism):+.2f} | {100 * np.mean(left):+.2f} | {np.mean(promised):.0%} | "
-        f"{np.mean(kept):.0%} | {100 * np.mean(lost):.2f} | {100 * np.mean(lost_simply):.2f}"
+        f"| {setting.named()} | {above:+.2f} | {left:+.2f} | {before:.1%} | {own_:.1%} | {inside:.1%} | "
+        f"{bounded:.1%} | {size:.1f} | {most:.2f} |"
     )
+
+
+def final(n_replicates: int, luck: float, n: int, seed: int) -> str:
+    """Return a row: coverage of the interval over 10,000 test images."""
+    cell = part(kept().at_the_end, np.array([4]))
+    search = Search(cell, n_replicates, luck, 0.0, 10_000)
+    rng = np.random.default_rng(seed)
+    found = [statistics.mean_accuracy(search.hits(rng)[0]) for _ in range(n)]
+    truth = search.accuracies[0]
+    covered = np.mean([f.low <= truth <= f.high for f in found])
+    width = 100 * np.median([f.high - f.low for f in found]) / 2
+    return f"| {n_replicates} | {100 * luck:g} | {covered:.1%} | {width:.2f} |"
+
+
+def separated(n_cells: int, n_replicates: int, n: int, seed: int) -> str:
+    """Return a row: how often a cell 0.5 points behind leaves the list after what was announced."""
+    rng = np.random.default_rng(seed)
+    population = drawn(n_cells, 0.0)(rng)
+    population.accuracies[1] -= 0.005
+    announced, gone = [], []
+    for _ in range(n):
+        layout = layout_of(Search(population, n_replicates).hits(rng))
+        cells = comparisons.contenders(layout)
+        if len(cells) > 1:
+            more = winner.separation(layout, cells, 0.005).n_more
+            announced.append(np.inf if more is None else more)
+    more = int(np.median(announced))
+    for _ in range(max(1, n // 4)):
+        layout = layout_of(Search(population, n_replicates + more).hits(rng))
+        gone.append(1 not in comparisons.contenders(layout))
+    return f"| {n_cells} | {n_replicates} | {more} | {np.mean(gone):.0%} |"
 
 
 def main(n: int) -> None:
     """Print the tables."""
-    settings = [
-        (1, "none", 0.0, "coarse", ACCURACIES),
-        (1, "none", 0.0, "close", CLOSE),
-        *((r, "0.1", FEW, "coarse", ACCURACIES) for r in (3, 5, 10)),
-        *((r, "0.3", MANY, "coarse", ACCURACIES) for r in (3, 5, 10)),
-        *((r, "0.3", MANY, "close", CLOSE) for r in (3, 5, 10)),
-        *((r, "0.3", MANY, "equal", EQUAL) for r in (3, 5, 10)),
-        (2, "0.3", MANY, "coarse", ACCURACIES),
-        (3, "1", 0.01, "coarse", ACCURACIES),
-        (3, "uneven", UNEVEN, "coarse", ACCURACIES),
-    ]
-    first, second = [], []
-    for place, (n_replicates, luck, own, name, accuracies) in enumerate(settings):
-        common = FEW if n_replicates > 1 else 0.0
-        search = Search(accuracies, n_replicates, common, own)
-        compared = METHODS if name == "coarse" and n_replicates > 1 else OURS
-        rows = pairs(search, compared, n, seed=place)
-        first.append(f"| {n_replicates} | {luck} | {name} | {rows.pop('ours')} |")
-        if rows:
-            few = max(1, n // 5)
-            rows[f"two-way bootstrap ({few})"] = bootstrap(search, few, seed=place)
-        second += [f"| {n_replicates} | {luck} | {method} | {rows[method]} |" for method in rows]
-    head = "coverage | by pair | half width, points"
-    more = "one cell's accuracy | best in the set | cells in the set"
-    print(f"| R | luck of seeds | accuracies | {head} | {more} |", "|" + "---|" * 9, sep="\n")
-    print("\n".join(first))
-    print(f"\n| R | luck of seeds | method | {head} |", "|" + "---|" * 6, sep="\n")
-    print("\n".join(second))
-    print("\n| R | accuracies | winner's mean above its truth | after correction ", end="")
-    print("| chance promised | kept | lost by the winner | by the parsimonious |\n|" + "---|" * 8)
-    drawn: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {
-        "coarse": lambda _: ACCURACIES,
-        "equal": lambda _: EQUAL,
-        "drawn, deviation 0.3": lambda rng: 0.512 + 0.003 * rng.standard_normal(8),
-        "drawn, deviation 1": lambda rng: 0.512 + 0.01 * rng.standard_normal(8),
-    }
-    for n_replicates in (1, 3, 10):
-        for name, make in drawn.items():
-            print(
-                f"| {n_replicates} | {name} | {winners(make, n_replicates, n // 2)} |", flush=True
-            )
+    head = "bits | cells | images | R | luck of seeds | accuracies | mean above truth | corrected"
+    more = "interval as measured | interval printed | best in the set | all bounds at once"
+    _head(f"{head} | {more} | cells in the set | bound, points")
+    for place, setting in enumerate(of_settings()):
+        few = n if setting.n_cells < 50 else n // 4
+        print(judged(setting, few, seed=place), flush=True)
+    _head("R | luck of seeds | coverage of the test interval | half width, points")
+    for n_replicates in (1, 2, 3, 5):
+        for luck in (0.0,) if n_replicates == 1 else (0.0, FEW, MANY, 0.007, 0.01):
+            print(final(n_replicates, luck, n, seed=n_replicates), flush=True)
+    _head("cells | R | more replicates announced | leaves the list")
+    for n_cells in (2, 8, 20):
+        for n_replicates in (3, 5):
+            print(separated(n_cells, n_replicates, n // 5, seed=n_cells), flush=True)
+    _head("R | luck of seeds | method | coverage | by pair | half width, points")
+    for n_replicates, luck in ((2, MANY), (3, FEW), (3, MANY), (3, 0.01), (10, FEW)):
+        search = Search(kept().at_the_end, n_replicates, FEW, luck)
+        rows = pairs.rows(search, n, seed=n_replicates)
+        rows["two-way bootstrap"] = pairs.bootstrap(search, n // 5, seed=n_replicates)
+        for method, row in rows.items():
+            print(f"| {n_replicates} | {100 * luck:g} | {method} | {row} |", flush=True)
+    halving.print_tables(n)
 
 
-def show_fit(url: str, study: str) -> None:
-    """Print what `latent.py` holds, from a study with several replicates."""
-    from hpo.database.hits import hits_of
-    from hpo.database.reader import read_once
-    from hpo.mirror.study import stored
-
-    found = read_once(url, lambda connection: hits_of(connection, stored(connection, study)))
-    n_cells = 1 + max(slot.cell for slot in found)
-    rows = [[bits for slot, bits in found.items() if slot.cell == c] for c in range(n_cells)]
-    with np.printoptions(precision=4, suppress=True, linewidth=120):
-        for array in latent.fit(np.array(rows)):
-            print(array)
+def _head(columns: str) -> None:
+    print(f"\n| {columns} |", "|" + "---|" * (columns.count("|") + 1), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["fit"]:
-        show_fit(*sys.argv[2:])
-    else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)

@@ -6,55 +6,53 @@ A network of cell c and seed r gets image i right if a normal number is above a 
 
 u is how hard an image is for a cell, v what a training makes of it, a how lucky a seed is for all
 cells, b for one. u and v are correlated between cells as they are on CIFAR-10: `fit` finds how from
-the stored bits of a study with several replicates.
+bits of several seeds, and `real_bits.py` keeps what it found.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The coarse search on CIFAR-10 with 5 seeds and 5,000 validation images: means of its cells, and
-# correlations of the normal numbers behind right answers, of networks with the same seed and with
-# another one (`fit`). Seeds themselves differed by 0.1 points at most beyond that.
-ACCURACIES = np.array((0.5098, 0.5102, 0.5121, 0.5102, 0.5130, 0.5100, 0.4706, 0.3841))
-SAME_SEED = np.array(
-    (
-        (1.000, 0.948, 0.948, 0.945, 0.939, 0.901, 0.801, 0.630),
-        (0.948, 1.000, 0.952, 0.952, 0.946, 0.907, 0.800, 0.631),
-        (0.948, 0.952, 1.000, 0.949, 0.948, 0.911, 0.813, 0.630),
-        (0.945, 0.952, 0.949, 1.000, 0.950, 0.916, 0.820, 0.638),
-        (0.939, 0.946, 0.948, 0.950, 1.000, 0.937, 0.841, 0.658),
-        (0.901, 0.907, 0.911, 0.916, 0.937, 1.000, 0.911, 0.727),
-        (0.801, 0.800, 0.813, 0.820, 0.841, 0.911, 1.000, 0.863),
-        (0.630, 0.631, 0.630, 0.638, 0.658, 0.727, 0.863, 1.000),
-    )
-)
-OTHER_SEED = np.array(
-    (
-        (0.821, 0.822, 0.824, 0.826, 0.836, 0.848, 0.793, 0.625),
-        (0.822, 0.824, 0.827, 0.829, 0.838, 0.849, 0.794, 0.627),
-        (0.824, 0.827, 0.833, 0.832, 0.841, 0.856, 0.802, 0.626),
-        (0.826, 0.829, 0.832, 0.834, 0.844, 0.860, 0.809, 0.636),
-        (0.836, 0.838, 0.841, 0.844, 0.855, 0.875, 0.827, 0.650),
-        (0.848, 0.849, 0.856, 0.860, 0.875, 0.914, 0.894, 0.720),
-        (0.793, 0.794, 0.802, 0.809, 0.827, 0.894, 0.974, 0.858),
-        (0.625, 0.627, 0.626, 0.636, 0.650, 0.720, 0.858, 0.989),
-    )
-)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Cells with their true accuracies; a network can also stand for two, after each cycle."""
+
+    accuracies: Floats  #: over all images and seeds, shape (cells,)
+    same_seed: Floats  #: correlation of the normal numbers of two cells, shape (cells, cells)
+    other_seed: Floats  #: the same of networks with different seeds
+
+    @cached_property
+    def of_images(self) -> NDArray[np.float32]:
+        """Root of the covariance of u."""
+        return _root(self.other_seed)
+
+    @cached_property
+    def of_trainings(self) -> NDArray[np.float32]:
+        """Root of the covariance of v."""
+        return _root(self.same_seed - self.other_seed)
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search whose truth is known."""
+    """Searches of a population, as many as are drawn."""
 
-    accuracies: NDArray[np.float64]  #: over all images and seeds, shape (cells,)
+    population: Population
     n_replicates: int
     #: Standard deviation of a seed's luck in accuracy, with all cells.
     common: float = 0.0
     #: The same with one cell, shape (cells,) or ().
-    own: NDArray[np.float64] | float = 0.0
+    own: Floats | float = 0.0
     n_images: int = 5000
+
+    @property
+    def accuracies(self) -> Floats:
+        """The truth, shape (cells,)."""
+        return self.population.accuracies
 
     def hits(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Return right answers, shape (cells, replicates, images)."""
@@ -66,33 +64,41 @@ class Search:
         common, own = self.common / density, np.broadcast_to(self.own, (k,)) / density
         mu = quantiles * np.sqrt(1 + common**2 + own**2)
         size = (k, self.n_images)
-        hardness = OF_IMAGES @ rng.standard_normal(size, dtype=np.float32)
+        hardness = self.population.of_images @ rng.standard_normal(size, dtype=np.float32)
         found = np.empty((k, self.n_replicates, self.n_images), np.bool_)
         for replicate in range(self.n_replicates):
             luck = mu + common * rng.standard_normal() + own * rng.standard_normal(k)
-            training = OF_TRAININGS @ rng.standard_normal(size, dtype=np.float32)
+            training = self.population.of_trainings @ rng.standard_normal(size, dtype=np.float32)
             found[:, replicate] = hardness + training > -luck.astype(np.float32)[:, np.newaxis]
         return found
 
 
-def fit(
-    hits: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return accuracies and tetrachoric correlations as above, from bits of several replicates."""
+def alike(accuracies: Floats, same_seed: float, other_seed: float) -> Population:
+    """Return cells of which any two are as correlated as any other two."""
+    k = len(accuracies)
+    same = np.full((k, k), same_seed)
+    np.fill_diagonal(same, 1)
+    return Population(accuracies, same, np.full((k, k), other_seed))
+
+
+def fit(hits: NDArray[np.bool_]) -> Population:
+    """Return accuracies and tetrachoric correlations of bits (cells, replicates, images)."""
     k, n_replicates, n_images = hits.shape
-    right = hits.astype(np.float64)
-    accuracies = right.mean(axis=(1, 2))
+    right = hits.reshape(k * n_replicates, n_images).astype(np.float32)
+    both = (right @ right.T).reshape(k, n_replicates, k, n_replicates) / n_images
+    accuracies = hits.mean(axis=(1, 2))
     same, other = np.eye(k), np.eye(k)
     for a in range(k):
         for b in range(k):
-            both = right[a] @ right[b].T / n_images  # (replicates, replicates)
-            own = float(np.trace(both))
+            joint = both[a, :, b]  # (replicates, replicates)
+            own = float(np.trace(joint))
             if a != b:
                 same[a, b] = _correlation(accuracies[a], accuracies[b], own / n_replicates)
             n_pairs = n_replicates * (n_replicates - 1)
-            joint = (float(both.sum()) - own) / n_pairs
-            other[a, b] = _correlation(accuracies[a], accuracies[b], joint)
-    return accuracies, same, other
+            other[a, b] = _correlation(
+                accuracies[a], accuracies[b], (float(joint.sum()) - own) / n_pairs
+            )
+    return Population(accuracies, same, other)
 
 
 def _correlation(first: float, second: float, joint: float) -> float:
@@ -111,10 +117,7 @@ def _correlation(first: float, second: float, joint: float) -> float:
     return (low + high) / 2
 
 
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float32]:
+def _root(covariance: Floats) -> NDArray[np.float32]:
     """Return a matrix whose product with its transpose is the covariance, rounded up to one."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
-
-
-OF_IMAGES, OF_TRAININGS = _root(OTHER_SEED), _root(SAME_SEED - OTHER_SEED)

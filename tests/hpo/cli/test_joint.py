@@ -81,7 +81,7 @@ def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: P
     best = command("best", "joint-digits", "--storage", storage).out
     assert re.search(r"^joint-digits: cell \d+ \(lambda [\d.e-]+, eta_max ", best)
     assert re.search(r"corrected for having been chosen from \d+ cells: 0\.", best)
-    assert re.search(r"not compared, and never the best: cells \d+ \(pruned\)", best)
+    assert re.search(r"not compared, and never the winner: cells \d+ \(pruned\)", best)
     assert "largest lambda" not in best
     status = command("status", "--storage", storage).out
     assert re.search(r"^joint-digits .* 0\.\d{4} at cell \d+$", status, re.MULTILINE)

@@ -41,9 +41,9 @@ def test_best_begins_with_the_winner_and_says_how_sure_that_is(searched: Command
     first, second, third, *rest = answer.out.splitlines()
     assert first.startswith("tiny-digits: lambda 0.0")
     assert "with validation accuracy 0." in first
-    assert second.startswith("95 % interval 0.")
-    assert second.endswith("other images only: one replicate says nothing of other seeds")
-    assert third.startswith("corrected for having been chosen from 3 cells: 0.")
+    assert second.startswith("corrected for having been chosen from 3 cells: 0.")
+    assert third.startswith("95 % interval 0.")
+    assert third.endswith("other images only: one replicate says nothing of other seeds")
     assert rest
 
 

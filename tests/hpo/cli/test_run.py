@@ -216,7 +216,7 @@ def test_a_diverging_cell_ends_so_and_the_others_go_on(
     assert "cell 0 (lambda 0): diverged" in answer.err
     best = command("best", "broad-digits").out
     assert "(cell 0)" not in best
-    assert "not compared, and never the best: cell 0 (diverged)" in best
+    assert "not compared, and never the winner: cell 0 (diverged)" in best
     assert command("run", "broad.py", "--data", "digits").err.startswith(
         "All 3 cells of broad-digits"
     )

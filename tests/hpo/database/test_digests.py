@@ -178,6 +178,23 @@ def test_a_damaged_decision_is_refused_and_made_again_from_the_curves(
     assert [row.decision for row in after] == [row.decision for row in before]
 
 
+def test_damaged_bits_of_a_rung_are_not_judged_and_go(url: str, storage: Storage) -> None:
+    study = run(storage)
+    whole = exported(storage, study)
+    execute(storage, tables.rung_bits.update().values(hits=b"?"))
+
+    with pytest.raises(DamagedRow, match="What was right at a rung of 'halved-digits', cell 0"):
+        storage.write(lambda connection: report.judged(connection, study.stored))
+    assert wrong(url) != []
+    examine(url, repair=True)
+
+    assert wrong(url) == []
+    assert exported(storage, run(storage)) == whole
+    told = storage.write(lambda connection: report.judged(connection, study.stored))
+    assert told is not None
+    assert {cut.unsure for cut in told.cuts} == {None}
+
+
 def rows_of(connection: sa.Connection, table: sa.Table) -> list[Any]:
     return list(connection.execute(table.select().order_by(*table.primary_key)))
 
@@ -185,7 +202,7 @@ def rows_of(connection: sa.Connection, table: sa.Table) -> list[Any]:
 def test_every_row_that_a_run_writes_has_its_digest(storage: Storage) -> None:
     run(storage)
 
-    for table in (tables.studies, tables.results, tables.curves, tables.rungs):
+    for table in (tables.studies, tables.results, tables.curves, tables.rungs, tables.rung_bits):
         found = storage.write(lambda connection, t=table: rows_of(connection, t))  # type: ignore[misc]
         assert found
         assert all(digests.is_sound(table, row) for row in found), table.name

@@ -24,7 +24,7 @@ PLAIN = StudyDefinition(name="plain", grid=Values((1e-3, 1e-2)))
 
 
 def test_a_pruner_has_its_usual_parameters() -> None:
-    assert pruners.parse("halving").parameters == {"eta": 2}
+    assert pruners.parse("halving").parameters == {"eta": 2, "confidence": 0}
     assert pruners.parse("none").parameters == {}
 
 
@@ -39,10 +39,14 @@ def test_parameters_are_set_after_a_colon() -> None:
     ("text", "sentence"),
     [
         ("odd", "There is no pruner 'odd'; choose one of none, halving, median"),
-        ("halving:rate=2", "no parameter 'rate'; it has eta. Write, for example, halving:eta=2"),
+        (
+            "halving:rate=2",
+            "no parameter 'rate'; it has eta, confidence. Write, for example",
+        ),
         ("none:eta=2", "The pruner none has no parameter 'eta'; it has none"),
         ("halving:eta=two", "parameter eta must be a number, got 'two'"),
         ("halving:eta=1", "eta of halving must be above 1, got 1"),
+        ("halving:confidence=1", "confidence of halving must be a number from 0 to 0.9999, got 1"),
         ("halving:eta=nan", "eta of halving must be above 1, got nan"),
         ("", "There is no pruner ''"),
     ],

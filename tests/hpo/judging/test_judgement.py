@@ -20,9 +20,10 @@ from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.experiment.resolution import resolve
 from hpo.judging import ranking
-from hpo.judging.chances import Separation
+from hpo.judging.comparisons import Behind
 from hpo.judging.judgement import Judgement, in_words
 from hpo.judging.statistics import Interval, layout_of
+from hpo.judging.winner import Separation
 from hpo.planning import parents
 from hpo.testing import digits_facts
 from hpo.views import report
@@ -149,7 +150,7 @@ def test_a_cell_that_did_not_end_never_wins(storage: Storage, fill: Fill, outcom
     assert 1 not in found.contenders
     lines = told(storage, stored)
     assert lines[0].startswith("mine-digits: lambda 0.1 (cell 2) with validation accuracy 0.")
-    assert f"not compared, and never the best: cell 1 ({outcome})" in lines
+    assert f"not compared, and never the winner: cell 1 ({outcome})" in lines
 
 
 def test_a_cell_waits_for_all_its_replicates(storage: Storage, fill: Fill) -> None:
@@ -186,7 +187,7 @@ def test_one_replicate_speaks_of_images_only(storage: Storage, fill: Fill) -> No
 
     assert not found.accuracy.covers_seeds
     assert found.separation is None
-    assert told(storage, stored)[1].endswith(
+    assert told(storage, stored)[2].endswith(
         "for other images only: one replicate says nothing of other seeds"
     )
 
@@ -198,10 +199,10 @@ def test_several_replicates_compare_the_contenders(storage: Storage, fill: Fill)
 
     assert (found.best, set(found.contenders)) == (1, {0, 1, 2})
     assert found.contenders[1].value == 0
-    assert 0 < found.contenders[0].value < found.contenders[0].high
-    assert sum(found.chances.values()) == pytest.approx(1)
-    assert max(found.chances, key=lambda cell: found.chances[cell]) == 1
-    assert 0 < found.accuracy.value - found.corrected < 0.01
+    assert 0 < found.contenders[0].value < found.contenders[0].most
+    assert found.contenders[1].most > 0  # it may be behind the truly best itself
+    assert 0 < found.measured - found.accuracy.value < 0.01
+    assert found.accuracy.low < found.accuracy.value < found.accuracy.high
     assert found.separation is not None
     assert found.n_replicates == 4
 
@@ -249,19 +250,14 @@ def test_stored_values_and_bits_have_the_same_winner(hits: Bits) -> None:
     assert ranking.best_cell(results, experiment) == layout_of(hits).best
 
 
-def interval(value: float, covers_seeds: bool = True) -> Interval:
-    return Interval(value, value - 0.004, value + 0.006, 0.0025, 20, covers_seeds)
-
-
 JUDGEMENT = Judgement(
     n_replicates=3,
     n_images=5000,
     n_compared=4,
     best=1,
-    accuracy=interval(0.522),
-    corrected=0.5194,
-    contenders={0: interval(0.002), 1: Interval(0, 0, 0, 0, 4999, True), 2: interval(0.001)},
-    chances={0: 0.2, 1: 0.45, 2: 0.35},
+    measured=0.5214,
+    accuracy=Interval(0.5194, 0.5094, 0.5294, 0.005, covers_seeds=True),
+    contenders={0: Behind(0.002, 0.008), 1: Behind(0.0, 0.004), 2: Behind(0.001, 0.006)},
     parsimonious=2,
     separation=Separation(0.005, 6, 0.0013),
 )
@@ -274,33 +270,52 @@ def over(*lambdas: float) -> Experiment:
 
 def test_a_judgement_in_words() -> None:
     assert in_words(JUDGEMENT, over(*LAMBDAS)) == [
-        "95 % interval 0.5180 to 0.5280, for other images and other seeds",
         "corrected for having been chosen from 4 cells: 0.5194",
+        "95 % interval 0.5094 to 0.5294, for other images and other seeds",
         "lambda 0.001 and 0.1 cannot be told from it at 95 %; 6 more replicates would separate a "
-        "difference of 0.5 points",
-        "cell  lambda      chance of being the best  points behind (95 % interval, each alone)",
-        "   1  0.01                            45 %",
-        "   2  0.1                             35 %  0.10 (-0.30 to 0.70)",
-        "   0  0.001                           20 %  0.20 (-0.20 to 0.80)",
+        "cell that is 0.5 points behind in 3 of 4 searches or more",
+        "cell  lambda      points behind it  behind the truly best at most (95 %, all at once)",
+        "   1  0.01                    0.00                           0.40",
+        "   2  0.1                     0.10                           0.60",
+        "   0  0.001                   0.20                           0.80",
         "largest lambda within one standard error of the best: 0.1 (cell 2)",
     ]
+
+
+def test_what_chose_the_finalists_is_not_corrected_for_and_said() -> None:
+    found = in_words(replace(JUDGEMENT, are_finalists=True), over(*LAMBDAS, 2.0))
+
+    assert found[0] == (
+        "corrected for having been chosen from 4 finalists of 5 cells (not for the choice of the "
+        "finalists): 0.5194"
+    )
 
 
 @pytest.mark.parametrize(
     ("separation", "words"),
     [
-        (Separation(0.005, 1, 0.001), "1 more replicate would separate a difference of 0.5 points"),
-        (Separation(0.005, 0, 0.001), "a difference of 0.5 points would show"),
+        (
+            Separation(0.005, 1, 0.001),
+            "1 more replicate would separate a cell that is 0.5 points behind in 3 of 4 searches or more",
+        ),
+        (
+            Separation(0.005, 0, 0.001),
+            "a cell that is 0.5 points behind would be separated in 3 of 4 searches or more",
+        ),
         (
             Separation(0.005, None, 0.0062),
-            "no number of replicates separates a difference of 0.5 points, because 5000 images "
-            "alone leave 0.62 open: more images are needed",
+            "no number of replicates separates a cell that is 0.5 points behind in 3 of 4 searches "
+            "or more, because 5000 images alone leave 0.62 open: more images are needed",
         ),
         (
             Separation(0.005, None, 0.00499),
-            "more than 1000 more replicates would separate a difference of 0.5 points",
+            "more than 1000 more replicates would separate a cell that is 0.5 points behind "
+            "in 3 of 4 searches or more",
         ),
-        (None, "a second replicate would tell how many more separate a difference of 0.5 points"),
+        (
+            None,
+            "a second replicate would tell how many more separate a cell that is 0.5 points behind",
+        ),
     ],
 )
 def test_what_would_separate_the_contenders(separation: Separation | None, words: str) -> None:
@@ -310,13 +325,11 @@ def test_what_would_separate_the_contenders(separation: Separation | None, words
 
 
 def test_many_contenders_are_summed_up() -> None:
-    cells = range(15)
-    chances = {cell: (0.3 if cell == 1 else 0.05) for cell in cells}
-    contenders = dict.fromkeys(cells, interval(0.001))
-    many = replace(JUDGEMENT, n_compared=15, chances=chances, contenders=contenders)
+    behind = {cell: Behind(cell / 1000, (cell + 5) / 1000) for cell in range(15)}
+    many = replace(JUDGEMENT, n_compared=15, best=0, contenders=behind)
 
-    lines = in_words(many, over(*map(float, cells)))
+    lines = in_words(many, over(*map(float, behind)))
 
-    assert lines[2].startswith("lambda 0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more cannot be told")
-    assert [line.split()[0] for line in lines[4:14]] == ["1", "0", *"23456789"]
-    assert lines[14] == "and 5 more with a chance of 25 % together"
+    assert lines[2].startswith("lambda 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more cannot be told")
+    assert [line.split()[0] for line in lines[4:14]] == [*"0123456789"]
+    assert lines[14] == "and 5 more, behind the truly best by 1.90 at most"

@@ -122,6 +122,17 @@ def _grid():
     return Values((1e-3, 1e-2))
 
 
+def test_with_a_confidence_a_generation_may_come_to_its_end_whole() -> None:
+    last = searched(SPACE, accuracy, definition=HALVED)[-1]
+    careful = replace(last.definition, pruner="halving:confidence=0.9")
+    cells = last.cells[:8]
+
+    whole = sum(last.recipe(cell).n_updates for cell in range(8))
+
+    assert generations.most_updates(replace(last, definition=careful), cells) == whole
+    assert generations.most_updates(last, cells) < whole
+
+
 def test_most_updates_are_those_of_the_longest_cells_going_on() -> None:
     steps = searched(SPACE, accuracy, definition=HALVED)
     for before, after in pairwise(steps):

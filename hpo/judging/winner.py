@@ -1,8 +1,8 @@
-"""What the lead of the best cell is worth: chances, the luck of the chosen one, what would settle it.
+"""What the lead of the best cell is worth: the luck of the chosen one, and what would settle it.
 
-Cells are compared on the sums of squares of `hpo.judging.statistics`. Chances and luck come from a
-parametric bootstrap: the study is repeated with cells as far apart as they may be in truth, and the
-noise that images and seeds give their means.
+Cells are compared on the sums of squares of `hpo.judging.statistics`. Luck comes from a parametric
+bootstrap: the study is repeated with cells as far apart as they may be in truth, and the noise that
+images and seeds give their means.
 """
 
 from collections.abc import Sequence
@@ -11,63 +11,59 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.judging.comparisons import tail
 from hpo.judging.statistics import Floats, Layout, Parts, quantile
 
 AT_ONCE = 1000  #: repetitions held in memory together
 MOST = 1000  #: replicates that are looked at
 N_SPREADS = 400  #: standard deviations of the truth that are looked at
-
-
-@dataclass(frozen=True)
-class Chances:
-    """What repetitions of a study bring, cells in the order that was asked for."""
-
-    of_cells: Floats  #: probability of being the best, shape (cells,); they add to 1
-    optimism: float  #: how far the mean of the chosen cell is above its truth, on average
+POWER = 0.8  #: how surely a difference shall be found
 
 
 @dataclass(frozen=True)
 class Separation:
-    """What it takes until a difference lies outside its interval."""
+    """What it takes until a cell that is so far behind is told from the best with 80 %."""
 
     difference: float
     n_more: int | None  #: replicates to add; None if no number of them is enough
-    images_alone: float  #: half the width of the interval with any number of replicates
+    images_alone: float  #: the difference that is found with any number of replicates
 
 
-def chances(
-    layout: Layout, cells: Sequence[int], *, rng: np.random.Generator, n_draws: int
-) -> Chances:
-    """Return how probably each of ``cells`` is the best of them, and the optimism of the maximum.
+def luck(layout: Layout, cells: Sequence[int], *, rng: np.random.Generator, n_draws: int) -> float:
+    """Return how far the mean of the best of ``cells`` is above its truth, on average.
 
     Measured means lie further apart than the truth does. How far that is, nobody knows: each
     repetition draws it from what the means leave possible, and draws them towards their average.
+    What all cells have in common moves no choice and is left out, so luck is never negative.
 
     References: R. J. Tibshirani and R. Tibshirani, "A bias correction for the minimum error rate
-    in cross-validation" (2009), Annals of Applied Statistics 3, for the optimism, E[maximum - truth
-    of the cell that has it]; D. B. Rubin, "Estimation in Parallel Randomized Experiments" (1981),
+    in cross-validation" (2009), Annals of Applied Statistics 3, for the luck, E[maximum - truth of
+    the cell that has it]; D. B. Rubin, "Estimation in Parallel Randomized Experiments" (1981),
     Journal of Educational Statistics 6, for the truth behind noisy means.
     """
     wanted = np.asarray(cells)
     if len(wanted) == 1:
-        return Chances(np.ones(1), 0.0)
+        return 0.0
     means = layout.means[wanted]
     apart = means - means.mean()
     noise = covariance(layout, wanted)
     kept, weights = _shares_of_truth(apart, noise)
-    tiny = 1e-9 * float(np.trace(noise)) / len(noise) + 1e-18  # so copies share their chance
-    values, vectors = np.linalg.eigh(noise + tiny * np.eye(len(noise)))
-    root = vectors * np.sqrt(np.maximum(values, 0))  # (cells, cells); root root^T = noise
-    times = np.zeros(len(wanted))
+    values, vectors = np.linalg.eigh(noise - _common(noise))
+    root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)  # (cells, cells)
     gain = 0.0
     for start in range(0, n_draws, AT_ONCE):
         n = min(AT_ONCE, n_draws - start)
         truth = np.sqrt(rng.choice(kept, (n, 1), p=weights)) * apart  # (n, cells)
-        repeated = truth + rng.standard_normal((n, len(wanted))) @ root.T
-        chosen = repeated.argmax(axis=1)
-        times += np.bincount(chosen, minlength=len(wanted))
-        gain += float((repeated.max(axis=1) - truth[np.arange(n), chosen]).sum())
-    return Chances(times / n_draws, gain / n_draws)
+        drawn = rng.standard_normal((n, len(wanted)), dtype=np.float32) @ root.T
+        chosen = (truth + drawn).argmax(axis=1)
+        gain += float(drawn[np.arange(n), chosen].sum())
+    return max(0.0, gain / n_draws)
+
+
+def _common(noise: Floats) -> Floats:
+    """Return the part of a covariance that is left out when the average of all is subtracted."""
+    by_cell = noise.mean(axis=0)
+    return np.asarray(by_cell + by_cell[:, np.newaxis] - by_cell.mean())
 
 
 def _shares_of_truth(apart: Floats, noise: Floats) -> tuple[Floats, Floats]:
@@ -108,11 +104,12 @@ def covariance(layout: Layout, cells: NDArray[np.intp]) -> Floats:
 
 
 def separation(layout: Layout, cells: Sequence[int], difference: float) -> Separation:
-    """Return how many more replicates would show such a difference from the best.
+    """Return how many more replicates would show that a cell is so far behind.
 
-    It is shown when half the 95 % interval is no wider. Variances are averaged over the differences
-    of the other ``cells`` from the best; one replicate does not tell them apart. The seeds' is taken
-    to be no smaller than the residual's: luck with few seeds is no reason to promise more.
+    It is shown when the cell leaves the `contenders`, and that with a probability of 80 %. Variances
+    are averaged over the differences of the other ``cells`` from the best; one replicate does not
+    tell them apart. The seeds' is taken to be no smaller than the residual's: luck with few seeds is
+    no reason to promise more.
     """
     others = np.array([cell for cell in cells if cell != layout.best], np.intp)
     if layout.n_replicates < 2 or not len(others):
@@ -134,7 +131,14 @@ def separation(layout: Layout, cells: Sequence[int], difference: float) -> Separ
         residual * present / replicates,
         (freedom * growth, of_images, left * growth),
     )
-    enough = quantile(later.freedom()) * np.sqrt(later.variance()) <= difference
+    errs = tail(len(layout.means))
+
+    def found(freedom: Floats, variance: Floats) -> Floats:
+        return np.asarray(
+            (quantile(freedom, errs) + quantile(freedom, 1 - POWER)) * np.sqrt(variance)
+        )
+
+    enough = found(later.freedom(), later.variance()) <= difference
     n_more = int(enough.argmax()) if enough.any() else None
-    alone = float(quantile(np.array(of_images)) * np.sqrt(images))
+    alone = float(found(np.array(of_images), np.array(images)))
     return Separation(difference, n_more, alone)
