@@ -47,8 +47,8 @@ def in_updates(
         before = minutes = 0
     budget = before + max(1, int((amount.number - minutes) * MINUTE * rate))
     notify(
-        f"{amount.in_words()} are a budget of {budget:,} updates: {speed.of_workers(n)} would "
-        f"make about {rate:,.0f} of them a second here."
+        f"A budget of {amount.in_words()} is one of {budget:,} updates: {speed.of_workers(n)} would make "
+        f"about {rate:,.0f} of them a second here."
     )
     return order.with_budget(budget)
 

@@ -210,9 +210,7 @@ def run(
     if before.n_slots - before.n_counted - len(before.failed):
         study = studies.present(study)
         with suppress(Interrupted):  # what is done then is told all the same
-            n_updates = before.n_updates + before.n_unplanned
-            if not before.is_over:  # of a generation not all is trained to its end
-                n_updates = min(n_updates, largest(study.experiment))
+            n_updates = _to_make(study, before)
             n_workers = n_workers or worth(study.experiment, n_updates)
             if announce is not None and study.experiment.search is not None:
                 announce(speed.told(study.experiment, order.dataset, n_updates, n_workers))
@@ -236,6 +234,12 @@ def run(
     return Outcome(replace(study, stored=stored), before, after)
 
 
+def _to_make(study: OpenStudy, before: Plan) -> int:
+    """Return the updates that are left, at most: of a generation not all is trained to its end."""
+    n_updates = before.n_updates + before.n_unplanned
+    return n_updates if before.is_over else min(n_updates, largest(study.experiment))
+
+
 def _train(
     order: Order,
     study: OpenStudy,
@@ -248,7 +252,7 @@ def _train(
 ) -> None:
     """Train what is planned: here, or in several processes."""
     reserve = reserve or Reserve()
-    n_updates = before.n_updates + before.n_unplanned
+    n_updates = _to_make(study, before)
     progress.began(study.stored.name, study.experiment, n_updates)
     if before.is_over:
         n_workers = min(n_workers, before.n_slots - before.n_counted - len(before.failed))

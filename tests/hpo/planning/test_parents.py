@@ -38,7 +38,7 @@ def test_any_cell_may_be_the_parent(run_search: RunSearch) -> None:
     derived = run_search(FINAL, cell=1).study.experiment
 
     assert derived.lambdas == (parent.lambdas[1],)
-    assert derived.recipe(0).inputs == parent.recipe(1).inputs
+    assert derived.recipe(0).alike == parent.recipe(1).alike
     assert derived.recipe(0).eta_max == parent.recipe(1).eta_max
 
 
