@@ -18,6 +18,7 @@ MOST_BUDGET = 10**12  #: updates
 MOST_FINAL = 1000  #: replicates of a finalist
 RACED_FROM = 600_000  #: updates from which a race finds better recipes than more cells do
 RACERS = 4
+EDITION = 1  #: of the rules of a search that begins now
 LONGEST_HALF_CYCLE = 10_000_000  #: updates, and more than enough epochs
 
 
@@ -115,6 +116,8 @@ class SearchState:
     warm: tuple[tuple[dict[str, Value], float], ...] = ()
     #: Cells in each generation, where cells are cut: what that frees pays for more of them.
     sizes: tuple[int, ...] = ()
+    #: Of the rules that it goes by, which are those of the day that it began.
+    edition: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, numbers and strings."""
@@ -123,8 +126,9 @@ class SearchState:
             "warm": list(map(list, self.warm)),
             "sizes": list(self.sizes),
         }
-        if not self.sizes:
-            del told["sizes"]
+        for name in ("sizes", "edition"):  # which older searches do not have
+            if not told[name]:
+                del told[name]
         return told
 
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.definition.ranges import Value
-from hpo.definition.spaces import SearchState, Space
+from hpo.definition.spaces import EDITION, SearchState, Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
@@ -61,7 +61,7 @@ def resolve(
         n_updates=n_updates,
         parent=parent.cell if parent else None,
         earlier_runs=earlier,
-        search=SearchState() if definition.space else None,
+        search=SearchState(edition=EDITION) if definition.space else None,
     )
 
 

@@ -3,7 +3,7 @@
 What comes next is a pure function of the definition and of the results of everything before it,
 and is settled only when all of those are there. It is stored whole (`hpo.planning.growth`). Where
 cells are cut at the ends of cycles, what that frees pays for more generations, the last of which
-shrink until no cell fits.
+shrink and shorten until no cell fits.
 """
 
 import math
@@ -19,6 +19,7 @@ from hpo.judging.ranking import cell_means
 from hpo.search import cut
 
 Cell = dict[str, Value]
+SPENDS_THE_REST = 1  #: edition of the first searches that end with shorter cells
 
 
 def grown(
@@ -72,8 +73,12 @@ def _grown_by_what_is_left(
             over = raced
             break
     of_race = spent(replace(experiment, search=over)) - spent(replace(experiment, search=search))
-    for limit in (space.for_search, space.budget - of_race):  # whole rounds leave something over
-        new = _affordable(experiment, proposals, limit - used)
+    left = space.budget - of_race - used  # whole rounds leave something over
+    for new in (
+        _affordable(experiment, proposals, space.for_search - used),
+        _affordable(experiment, proposals, left),
+        _affordable(experiment, _shortened(experiment, proposals, left), left),
+    ):
         if new:
             sizes = (*search.sizes, len(new))
             larger = replace(experiment, cells=(*experiment.cells, *new))
@@ -108,6 +113,30 @@ def _affordable(experiment: Experiment, proposals: Sequence[Cell], left: float) 
         if most_updates(experiment, [*chosen, proposal]) <= left:
             chosen.append(proposal)
     return chosen
+
+
+def _shortened(experiment: Experiment, proposals: Sequence[Cell], left: float) -> list[Cell]:
+    """Return the proposals with as large an n_s as can be paid for, so that the budget is used up.
+
+    Searches of before ended here.
+    """
+    space, search = experiment.definition.space, experiment.search
+    n_s = space.dimensions(experiment.per_epoch).get("n_s") if space else None
+    if n_s is None or search is None or search.edition < SPENDS_THE_REST:
+        return []
+    known = [*experiment.cells]
+    found = []
+    for proposal in proposals:
+        fitting = [
+            shorter
+            for value in n_s.values()
+            for shorter in [proposal | {"n_s": value}]
+            if most_updates(experiment, [shorter]) <= left and shorter not in known
+        ]
+        if fitting:
+            found.append(fitting[-1])
+            known.append(fitting[-1])
+    return found
 
 
 def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:
