@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-elsewhere test-exhaustive test-long bench bench-full bench-peers check format lock clean
+.PHONY: help install dev run test test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
+	bench-search-full bench-search-peers check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +34,14 @@ bench: install bench-peers  ## measure ours against the other ways to do it, in 
 bench-full: install bench-peers  ## the same with every repetition, in about half an hour
 	$(BIN)/python tests/benchmarks/bench.py
 
+bench-search: install bench-search-peers  ## searches side by side on a table of trained recipes, in minutes
+	$(BIN)/python -m tests.benchmarks.regret.compare --quick
+
+bench-search-full: install bench-search-peers  ## the same with every budget and repetition, in hours
+	$(BIN)/python -m tests.benchmarks.regret.compare --full
+
+bench-search-peers: .venv-search-peers/installed  ## make .venv-search-peers (SMAC3 needs swig: apt install swig)
+
 bench-peers: .venv-peers/installed  ## make .venv-peers with PyTorch, JAX and scikit-learn in it
 
 check: dev  ## lint, format and types
@@ -48,8 +57,8 @@ format: dev  ## put the code into shape
 lock: dev  ## write the installed versions into requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable --exclude hpo > requirements.lock
 
-clean:  ## remove both environments and caches; databases stay
-	rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove all environments and caches; databases stay
+	rm -rf .venv .venv-peers .venv-search-peers .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -65,4 +74,11 @@ clean:  ## remove both environments and caches; databases stay
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet "pip>=25.1"
 	.venv-peers/bin/python -m pip install --quiet --group peers
+	touch $@
+
+.venv-search-peers/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-search-peers
+	.venv-search-peers/bin/python -m pip install --quiet "pip>=25.1"
+	.venv-search-peers/bin/python -m pip install --quiet --group search-peers
+	-.venv-search-peers/bin/python -m pip install --quiet --group search-peers-built
 	touch $@

@@ -10,7 +10,7 @@ from hpo.definition.spaces import Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
-from hpo.experiment.search_state import SearchState
+from hpo.experiment.search_state import EDITION, SearchState
 
 
 def resolve(
@@ -60,7 +60,7 @@ def resolve(
         n_updates=n_updates,
         parent=parent.cell if parent else None,
         earlier_runs=earlier,
-        search=SearchState() if definition.space else None,
+        search=SearchState(edition=EDITION) if definition.space else None,
         n_s_epochs=n_s_epochs,
     )
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from hpo.definition.ranges import Value
 
+EDITION = 1  #: of the rules of a search that begins now
+
 
 @dataclass(frozen=True)
 class SearchState:
@@ -31,6 +33,8 @@ class SearchState:
     minutes: float = 0
     #: Finalists within earlier budgets, and their replicates: what was trained stays counted.
     raced: tuple[tuple[tuple[int, ...], int], ...] = ()
+    #: Of the rules that it goes by, which are those of the day that it began.
+    edition: int = 0
 
     def replicates_of(self, cell: int) -> int:
         """Return how many replicates a cell was given by races, the last one and those before."""
@@ -43,7 +47,7 @@ class SearchState:
         What older searches do not have is left out where it says nothing.
         """
         told = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        for name in ("sizes", "budgets", "later", "minutes", "raced"):
+        for name in ("sizes", "budgets", "later", "minutes", "raced", "edition"):
             if not told[name]:
                 del told[name]
         return told

@@ -3,7 +3,7 @@
 What comes next is a pure function of the definition and of the results of everything before it,
 and is settled only when all of those are there. It is stored whole (`hpo.planning.growth`). Where
 cells are cut at the ends of cycles, what that frees pays for more generations, the last of which
-shrink until no cell fits.
+shrink and shorten until no cell fits.
 """
 
 import math
@@ -21,6 +21,7 @@ from hpo.judging.ranking import cell_means
 from hpo.search import cut
 
 Cell = dict[str, Value]
+SPENDS_THE_REST = 1  #: edition of the first searches that end with shorter cells
 
 
 def grown(
@@ -75,9 +76,15 @@ def _grown_by_what_is_left(
             over = raced
             break
     of_race = spent(replace(experiment, search=over)) - spent(replace(experiment, search=search))
-    of_search = space.for_search - _searched(experiment, results)
-    for left in (of_search, space.budget - of_race - used):  # whole rounds leave something over
-        new = _affordable(experiment, proposals, min(left, space.budget - used))
+    whole = space.budget - used
+    left = whole - of_race  # whole rounds leave something over
+    for new in (
+        _affordable(
+            experiment, proposals, min(space.for_search - _searched(experiment, results), whole)
+        ),
+        _affordable(experiment, proposals, left),
+        _affordable(experiment, _shortened(experiment, proposals, left), left),
+    ):
         if new:
             sizes = (*search.sizes, len(new))
             larger = replace(experiment, cells=(*experiment.cells, *new))
@@ -112,6 +119,31 @@ def _affordable(experiment: Experiment, proposals: Sequence[Cell], left: float) 
         if most_updates(experiment, [*chosen, proposal]) <= left:
             chosen.append(proposal)
     return chosen
+
+
+def _shortened(experiment: Experiment, proposals: Sequence[Cell], left: float) -> list[Cell]:
+    """Return the proposals with as large an n_s as can be paid for, so that the budget is used up.
+
+    Searches of before ended here.
+    """
+    space, search = experiment.definition.space, experiment.search
+    dimensions = space.dimensions(experiment.per_epoch) if space else {}
+    name = "n_s" if "n_s" in dimensions else "n_s_epochs"
+    if name not in dimensions or search is None or search.edition < SPENDS_THE_REST:
+        return []
+    known = [*experiment.cells]
+    found = []
+    for proposal in proposals:
+        fitting = [
+            shorter
+            for value in dimensions[name].values()
+            for shorter in [proposal | {name: value}]
+            if most_updates(experiment, [shorter]) <= left and shorter not in known
+        ]
+        if fitting:
+            found.append(fitting[-1])
+            known.append(fitting[-1])
+    return found
 
 
 def most_updates(experiment: Experiment, cells: Sequence[Cell]) -> int:

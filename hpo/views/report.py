@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than it
     from hpo.planning.plan import Plan
 
 
+NEARLY_ALL = 0.97  #: of a budget: whatever else is left has a reason that is told
+
+
 @dataclass(frozen=True)
 class StudyReport:
     """A study and its counted results."""
@@ -119,7 +122,20 @@ def _table_of_search(report: StudyReport) -> str:
         lines.append(f"{start}  {row[-1]}")
     if best is not None:
         lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
+    lines += _rest(report)
     return "\n".join(map(printable, lines))
+
+
+def _rest(report: StudyReport) -> list[str]:
+    """Return why a search that is over has spent less than nearly all of its budget."""
+    space, search = report.study.experiment.definition.space, report.study.experiment.search
+    if space is None or search is None or not search.is_over:
+        return []
+    left = space.budget - spent(report.study.experiment, report.results)
+    if left <= (1 - NEARLY_ALL) * space.budget:
+        return []
+    more = "round of the finalists" if search.finalists else "cell that was proposed"
+    return [f"{left:,} updates are left: each further {more} would cost more."]
 
 
 def _of_all_seeds(results: list[Result], n_replicates: int) -> str:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo.definition.spaces import SearchState
 from hpo.experiment.records import Result, Slot
+from hpo.experiment.resolution import resolve
 from hpo.search import generations
-from tests.hpo.search.made_up import accuracy, searched
-from tests.hpo.small_search import QUICK, SPACE
+from tests.hpo.search.made_up import accuracy, cut_results, searched
+from tests.hpo.small_search import DATA, HALVED, QUICK, SPACE
 
 
 @given(st.integers(600, 5000), st.integers(1, 9), st.integers(0, 5), st.integers(1, 2))
@@ -75,3 +77,32 @@ def test_without_two_cells_that_ended_there_is_no_race() -> None:
     assert last.search is not None
     assert last.search.finalists == ()
     assert last.replicates == 1
+
+
+@given(st.integers(2000, 20_000), st.integers(0, 3))
+def test_a_search_that_cuts_ends_when_the_shortest_cell_costs_too_much(
+    budget: int, finalists: int
+) -> None:
+    space = replace(QUICK, budget=budget, width=8, finalists=finalists)
+
+    *_, last = searched(space, accuracy, definition=HALVED)
+
+    left = budget - generations.spent(last, cut_results(last, accuracy))
+    assert 0 <= left < 2 * 12 * HALVED.n_cycles  # of an epoch
+    assert len({tuple(cell.values()) for cell in last.cells}) == len(last.cells)
+
+
+def test_a_search_that_began_before_ends_as_it_did_then() -> None:
+    more = 0
+    for budget in range(1000, 1300, 30):
+        space = replace(QUICK, budget=budget, width=1, finalists=0)
+        steps = [replace(resolve(replace(HALVED, space=space), DATA), search=SearchState())]
+        while steps[-1].search is not None and not steps[-1].search.is_over:
+            steps.append(generations.grown(steps[-1], cut_results(steps[-1], accuracy)))
+        now = searched(space, accuracy, definition=HALVED)[-1]
+
+        assert steps[-1].search is not None
+        assert "edition" not in steps[-1].search.to_json()
+        assert now.cells[: len(steps[-1].cells)] == steps[-1].cells
+        more += len(now.cells) - len(steps[-1].cells)
+    assert more > 0
