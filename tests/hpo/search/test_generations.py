@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.definition.spaces import SearchState
 from hpo.experiment.records import Result, Slot
 from hpo.experiment.resolution import resolve
+from hpo.experiment.search_state import SearchState
 from hpo.search import generations
 from tests.hpo.search.made_up import accuracy, cut_results, searched
 from tests.hpo.small_search import DATA, HALVED, QUICK, SPACE
