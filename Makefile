@@ -9,7 +9,10 @@ STORAGE ?= sqlite:///hpo.db
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-install: .venv/installed  ## make .venv with hpo in it
+install: .venv/installed  ## make .venv with hpo in it; EXTRAS=postgres,dashboard adds what some commands need
+ifdef EXTRAS
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[$(EXTRAS)]'
+endif
 
 dev: .venv/dev  ## the same with what tests and checks need
 
@@ -55,7 +58,7 @@ format: dev  ## put the code into shape
 	$(BIN)/ruff format .
 
 lock: dev  ## write the installed versions into requirements.lock
-	$(BIN)/python -m pip freeze --exclude-editable --exclude hpo > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable --exclude hpo-stacks > requirements.lock
 
 clean:  ## remove all environments and caches; databases stay
 	rm -rf .venv .venv-peers .venv-search-peers .mypy_cache .pytest_cache .ruff_cache build *.egg-info

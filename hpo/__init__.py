@@ -98,9 +98,9 @@ __all__ = [*_PLACES, "__version__"]  # strings all
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from hpo.machine.version import version
 
-        return version("hpo")
+        return version()
     if name not in _PLACES and name not in _MODULES:
         raise AttributeError(f"module 'hpo' has no attribute {name!r}")
     from importlib import import_module

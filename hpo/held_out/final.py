@@ -5,7 +5,6 @@ made from what is stored, as often as they are asked for.
 """
 
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from hpo.held_out import looking, model_card
 from hpo.held_out.verdict import Verdict, verdict
 from hpo.judging import ranking
 from hpo.machine import files
+from hpo.machine.version import version
 from hpo.mirror.study import OpenStudy
 from hpo.training.trainer import Trainer
 from hpo.weights import brightness
@@ -136,7 +136,7 @@ def _weights(
         "dataset": dataset.name,
         "dataset_values": brightness.values(dataset),
         "dataset_fingerprint": experiment.data.fingerprint,
-        "hpo_version": metadata.version("hpo"),
+        "hpo_version": version(),
         "validation_accuracy": repr(best.value),
         "test_accuracy": repr(told.by_replicate.get(best.slot.replicate)),
         "mean_test_accuracy": repr(told.accuracy),

@@ -85,5 +85,5 @@ def test_a_study_runs_from_the_wheel(environment: Path, tmp_path: Path) -> None:
 def test_the_wheel_says_that_it_is_typed_and_under_which_licence(environment: Path) -> None:
     (package,) = environment.glob("lib/python*/site-packages/hpo")
     assert (package / "py.typed").is_file()
-    assert list(package.parent.glob("hpo-*.dist-info/licenses/LICENSE"))
+    assert list(package.parent.glob("hpo_stacks-*.dist-info/licenses/LICENSE"))
     assert (package / "commands" / "published.json").is_file()
