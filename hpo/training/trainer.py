@@ -10,8 +10,8 @@ from hpo.errors import DataChanged
 from hpo.experiment.experiment import DataFacts, Experiment
 from hpo.experiment.records import Slot
 from model.data import Dataset, Split, Statistics, split
-from model.losses import Loss
-from model.network import Network
+from model.losses import Loss, probabilities
+from model.network import Network, forward
 from model.normalisation import (
     Inputs,
     Normalisation,
@@ -181,6 +181,16 @@ class Trainer:
         if examined is None:  # only a stop makes it so, and there is none
             raise RuntimeError("An evaluation without a stop came back empty.")
         return examined
+
+    def answers(self, network: Network, cell: int) -> tuple[Dataset, np.ndarray]:
+        """Return the validation images, and the probability of each class that a network gives them.
+
+        Shape (images, classes). Test images are no part of it.
+        """
+        validation = self._parts.validation
+        inputs = self._inputs(validation, self.experiment.recipe(cell).normalisation)
+        scores = forward(network.astype(self._definition.dtype), inputs.all())
+        return validation, probabilities(Loss(self._definition.loss), scores)
 
     def _randomness(self, slot: Slot) -> Randomness:
         seed, data = self._definition.seed, self.experiment.data
