@@ -58,7 +58,7 @@ def test_the_best_of_the_table_is_the_best(searched: Command) -> None:
 
 
 def test_status_has_a_line_a_study(searched: Command, write_study: Command) -> None:
-    searched("run", "tiny.py", "--data", "digits")
+    searched("run", write_study("other"), "--data", "digits")
 
     answer = searched("status")
 
