@@ -1,7 +1,8 @@
 """Commands that look at stored studies, and the one that deletes them."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,18 +69,37 @@ def export(
 
 def plot(
     study: StudyName,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="One picture: lambda, parameters, updates, importances, contour, curves, "
+            "learning-rate, network, first-layer, confusion, classes, mistakes or calibration; "
+            "by default all that suit the study."
+        ),
+    ] = None,
+    cell: Annotated[
+        int | None, typer.Option(min=0, help="Cell whose network is shown, not the best one.")
+    ] = None,
     out: Annotated[
-        Path, typer.Option(parser=folder, metavar="<path>", help="Folder for the pictures.")
-    ],
+        Path | None,
+        typer.Option(
+            parser=folder, metavar="<path>", help="Folder for the pictures; default: <study>-plots."
+        ),
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where the images are, for what needs them.")
+    ] = None,
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
-    """Draw a study: accuracy against what was searched, curves, learning rate, first-layer weights.
+    """Draw a study: accuracy against what was searched, curves, learning rate, weights, answers.
 
-    Example: hpo plot coarse --out pictures
+    Example: hpo plot coarse lambda --format svg
     """
     from hpo.commands import looking
 
-    for path in looking.plot(storage, study, out, say):
+    asked: Any = {"kind": kind, "cell": cell, "folder": out, "form": format_, "data": data}
+    for path in looking.plot(storage, study, say, environ=os.environ, **asked):
         say(f"Wrote {path}")
 
 

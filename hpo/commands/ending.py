@@ -6,7 +6,7 @@ from pathlib import Path
 from hpo.commands.request import Order
 from hpo.commands.running import Outcome
 from hpo.errors import CellsFailed
-from hpo.machine.files import check_folder
+from hpo.machine.files import check_folder, safe_name
 from hpo.views import report
 
 
@@ -16,7 +16,7 @@ def model_folder(order: Order, out: Path | None) -> Path:
     Raises:
         OutputError: There will be some, and nothing can be written there.
     """
-    folder = out or Path(f"{order.study_name}-model")
+    folder = out or Path(f"{safe_name(order.study_name)}-model")
     if order.definition.evaluates_test:
         check_folder(folder)
     return folder

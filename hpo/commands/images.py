@@ -12,6 +12,7 @@ import numpy as np
 from hpo.data import parts, prepared, sources
 from hpo.data.source import Source
 from hpo.definition.study import StudyDefinition
+from hpo.errors import DataUnavailable
 from model.data import Dataset
 
 Notify = Callable[[str], None]
@@ -60,6 +61,27 @@ def training(spec: str, environ: Mapping[str, str], notify: Notify, stop: Stop) 
         InvalidData: The files are damaged.
     """
     return prepared.training(source(spec, environ, notify, stop), environ, notify)
+
+
+def of_study(
+    name: str, spec: str | None, environ: Mapping[str, str], notify: Notify
+) -> Callable[[], Dataset]:
+    """Return what finds the training images that a study is about, when they are needed.
+
+    Nothing is downloaded for it.
+
+    Args:
+        name: What the study calls its images.
+        spec: Where they are; by default CIFAR-10 and the digits are found by their names.
+    """
+
+    def found() -> Dataset:
+        where = spec or name
+        if spec is None and (name not in parts.OURS or sources.to_fetch(name, environ)):
+            raise DataUnavailable(f"The images of {name} are not known to be here; say --data.")
+        return training(where, environ, notify, lambda: False)
+
+    return found
 
 
 @dataclass(frozen=True)

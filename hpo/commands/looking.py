@@ -3,7 +3,7 @@
 Each function imports what it shows with: `hpo status` needs neither pictures nor statistics.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpo.database.connections import Connection
@@ -78,15 +78,47 @@ def export(url: str, name: str, form: str, notify: Notify) -> str:
     return read_once(url, lambda c: write(c, stored(c, name)), notify=notify)
 
 
-def plot(url: str, name: str, folder: Path, notify: Notify) -> list[Path]:
-    """Draw a study into a folder; return the files.
+def plot(
+    url: str,
+    name: str,
+    notify: Notify,
+    *,
+    kind: str | None = None,
+    cell: int | None = None,
+    folder: Path | None = None,
+    form: str = "png",
+    data: str | None = None,
+    environ: Mapping[str, str],
+) -> list[Path]:
+    """Draw a study into a folder, by default ``<study>-plots``; return the files.
+
+    Args:
+        kind: One kind of picture; all that suit the study if None.
+        data: Where its images are, for pictures that need them.
+        environ: The environment, for HPO_DATA and HPO_CACHE.
 
     Raises:
         StudyNotFound: There is none of this name.
         NoResult: There is nothing to draw.
         OutputError: The files cannot be written.
+        HpoError: There is no such kind, cell or format.
     """
+    from hpo.commands import images
+    from hpo.machine.files import safe_name
     from hpo.mirror.study import stored
     from hpo.views import drawing
 
-    return read_once(url, lambda c: drawing.of_study(c, stored(c, name), folder), notify=notify)
+    def drawn(connection: Connection) -> list[Path]:
+        study = stored(connection, name)
+        return drawing.of_study(
+            connection,
+            study,
+            folder or Path(f"{safe_name(study.name)}-plots"),
+            kind=kind,
+            cell=cell,
+            form=form,
+            images=images.of_study(study.experiment.data.name, data, environ, notify),
+            notify=notify,
+        )
+
+    return read_once(url, drawn, notify=notify)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from hpo.held_out.verdict import Verdict
     from hpo.judging.judgement import Judgement
+    from hpo.views.page import Figure
+    from model.data import Dataset
 
 T = TypeVar("T")
 
@@ -226,13 +228,53 @@ class Study:
 
         return self._read(export.to_csv)
 
-    def plot(self, folder: str | Path) -> list[Path]:
-        """Draw the study into a folder; return the files."""
+    def plot(
+        self,
+        folder: str | Path | None = None,
+        kind: str | None = None,
+        *,
+        cell: int | None = None,
+        format: str = "png",
+        data: str | Path | None = None,
+    ) -> list[Path]:
+        """Draw the study into a folder, by default ``<study>-plots``; return the files.
+
+        Args:
+            kind: One kind of picture, as ``hpo plot`` names them; all that suit the study if None.
+            cell: Whose network is shown, instead of the best one's.
+            format: png, svg or pdf.
+            data: Where the images are, for pictures that need them; without it those are left out.
+        """
+        from hpo.machine.files import safe_name
         from hpo.views import drawing
 
-        if not isinstance(folder, str | PathLike):
+        if folder is not None and not isinstance(folder, str | PathLike):
             raise TypeError(f"folder must be a path, not {type(folder).__name__}")
-        return list(self._read(lambda c, study: drawing.of_study(c, study, Path(folder))))
+        place = Path(f"{safe_name(self.name)}-plots" if folder is None else folder)
+        asked: Any = {"kind": kind, "cell": cell, "form": format, "images": _images(data)}
+        return list(self._read(lambda c, study: drawing.of_study(c, study, place, **asked)))
+
+    def figure(
+        self, kind: str = "lambda", *, cell: int | None = None, data: str | Path | None = None
+    ) -> "Figure":
+        """Return one picture as a matplotlib Figure, which a notebook shows.
+
+        Args: As of `plot`.
+
+        Raises:
+            NoResult: There is nothing to draw.
+            HpoError: There is no such kind or cell.
+        """
+        from hpo.views import drawing
+
+        images = _images(data)
+        return self._read(lambda c, study: drawing.figure_of_study(c, study, kind, cell, images))
+
+
+def _images(data: str | Path | None) -> "Callable[[], Dataset] | None":
+    from hpo.commands import images
+
+    return None if data is None else images.of_study("", str(data), {}, lambda _: None)
 
 
 def _one_of(what: str, asked: Any, n: int, whose: str) -> int:

@@ -108,16 +108,25 @@ class Point:
     values: tuple[float, ...]
 
 
+def short(value: float) -> str:
+    """Return a number as people read it, to four digits; exports and files have all of them.
+
+    >>> short(9.999999999999999e-06), short(0.00013894954943731373), short(0.5)
+    ('1e-05', '0.0001389', '0.5')
+    """
+    return f"{value:.4g}"
+
+
 def parameters(experiment: Experiment, cell: int) -> str:
-    """Return ``lambda 0.000518, eta_max 0.1``: what the cell sets."""
+    """Return ``lambda 0.0005179, eta_max 0.1``: what the cell sets."""
     return ", ".join(
-        f"{name} {value}" if isinstance(value, int | str) else f"{name} {value:.6g}"
+        f"{name} {value}" if isinstance(value, int | str) else f"{name} {short(value)}"
         for name, value in experiment.cells[cell].items()
     )
 
 
 def describe(experiment: Experiment, slot: Slot) -> str:
-    """Return ``cell 3 (lambda 0.000518)``, with the replicate where there are several."""
+    """Return ``cell 3 (lambda 0.0005179)``, with the replicate where there are several."""
     text = f"cell {slot.cell} ({parameters(experiment, slot.cell)})"
     several = experiment.replicates > 1
     return f"{text}, replicate {slot.replicate}" if several else text

@@ -1,13 +1,32 @@
 """Files for the user, written whole or not at all."""
 
 import errno
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from hpo.errors import OutputError
+
+LONGEST_NAME = 80  #: letters of a study's name in that of a file
+
+
+def safe_name(text: str) -> str:
+    """Return a name for files that no folder, option, shell or file system stumbles over.
+
+    What is changed gets a mark of the whole text, so that two names never become one.
+
+    >>> safe_name("coarse-digits"), safe_name("../a b")
+    ('coarse-digits', 'a_b-47ac02fe')
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-")[:LONGEST_NAME]
+    if safe and safe == text:
+        return safe
+    mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe}-{mark}" if safe else f"study-{mark}"
 
 
 def check_folder(folder: Path) -> None:

@@ -141,7 +141,7 @@ def _optunas(
     distributions = {
         key: getattr(optuna.distributions, kind)(**given) for key, (kind, given) in told.items()
     }
-    with _undisturbed(name):
+    with undisturbed(name):
         sampler = _optuna_sampler(name, int(rng.integers(2**32)))
         study = optuna.create_study(direction="maximize", sampler=sampler)
 
@@ -158,7 +158,7 @@ def _optunas(
         study.add_trials([trial(place, *known) for place, known in enumerate(history)])
 
     def asks() -> Parameters:
-        with _undisturbed(name):
+        with undisturbed(name):
             params: dict[str, Any] = study.ask(distributions).params
         return candidates.at(dimensions, candidates.places(dimensions, params))
 
@@ -174,7 +174,7 @@ def _optuna_sampler(name: str, seed: int) -> "BaseSampler":
 
 
 @contextmanager
-def _undisturbed(name: str) -> Iterator[None]:
+def undisturbed(name: str) -> Iterator[None]:
     """Let Optuna say nothing, and PyTorch add in one order, whatever threads the process has."""
     import optuna
 

@@ -11,8 +11,8 @@ from hpo.errors import DataChanged
 from hpo.experiment.experiment import DataFacts, Experiment
 from hpo.experiment.records import Slot
 from model.data import Dataset, Split, Statistics, split
-from model.losses import Loss
-from model.network import Network
+from model.losses import Loss, probabilities
+from model.network import Network, forward
 from model.normalisation import (
     Inputs,
     Normalisation,
@@ -185,6 +185,16 @@ class Trainer:
         """Evaluate all networks of a stack on the validation images, and keep nothing."""
         recipe = self.experiment.recipe(stack.keys[0])
         self._validation(recipe.normalisation)(stack, range(len(stack.keys)))
+
+    def answers(self, network: Network, cell: int) -> tuple[Dataset, np.ndarray]:
+        """Return the validation images, and the probability of each class that a network gives them.
+
+        Shape (images, classes). Test images are no part of it.
+        """
+        validation = self._parts.validation
+        inputs = self._inputs(validation, self.experiment.recipe(cell).normalisation)
+        scores = forward(network.astype(self._definition.dtype), inputs.all())
+        return validation, probabilities(Loss(self._definition.loss), scores)
 
     def _randomness(self, slot: Slot) -> Randomness:
         seed, data = self._definition.seed, self.experiment.data

@@ -1,30 +1,43 @@
-"""Which pictures a training or a study gets, and from what.
+"""Which pictures a training or a study gets, by kind.
 
-`hpo.views.plots` and `hpo.views.search_plots` draw them.
+What they show comes from `hpo.views.subject` and its neighbours; how they look is in the modules
+whose names end in ``plots``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from hpo.database import checkpoints, outcomes, tables
-from hpo.database.connections import Connection, Row
-from hpo.definition.spaces import Space
-from hpo.errors import NoResult
-from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Outcome, Result, Slot, StoredStudy, parameters
-from hpo.held_out import looking
-from hpo.judging.ranking import base_means, compared
-from hpo.search import cut
+from hpo.database import checkpoints, tables
+from hpo.database.connections import Connection
+from hpo.errors import DamagedRow, HpoError, NoResult
+from hpo.experiment.records import StoredStudy, short
 from hpo.training.single import Trained
-from hpo.views import plots, search_plots
-from hpo.views.report import StudyReport, read
+from hpo.views import (
+    answer_plots,
+    figures,
+    grid_figures,
+    network_figures,
+    plots,
+    search_figures,
+)
+from hpo.views.report import read
+from hpo.views.subject import Subject
 from model.data import Dataset
+from model.errors import ModelError
 from model.schedule import Cyclic, Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Notify = Callable[[str], None]
+Images = Callable[[], Dataset]
 
 
 def of_training(trained: Trained, training: Dataset, folder: Path) -> list[Path]:
-    """Draw a single training: curves, learning rate, first layer."""
+    """Draw a single training: curves, learning rate, accuracy against the rate, first layer."""
     evaluations = trained.evaluations
     measured = {
         part: {
@@ -36,180 +49,224 @@ def of_training(trained: Trained, training: Dataset, folder: Path) -> list[Path]
     curve = plots.Curve(
         [e.update for e in evaluations], measured["training"], measured["validation"]
     )
-    config = trained.config
-    ends = _cycle_ends(config.schedule, config.n_updates)
-    title = f"lambda {config.lambda_:g}, {config.n_updates} updates"
-    written = [folder / "curves.png"]
-    plots.save_curves(written[0], curve, title=title, cycle_ends=ends)
-    written += _learning_rate(folder, config.schedule, config.n_updates, ends)
-    if trained.network is not None:
-        path = folder / "first-layer.png"
-        if plots.save_first_layer(path, trained.network.w1, training.image_shape, title=title):
-            written.append(path)
-    return written
+    config, network = trained.config, trained.network
+    ends = network_figures.cycle_ends(config.schedule, config.n_updates)
+    title = f"lambda {short(config.lambda_)}, {config.n_updates:,} updates, {training.name}"
+    told: dict[str, figures.Draw] = {
+        "curves": lambda: plots.figure_of_curves(curve, title=title, cycle_ends=ends),
+        "learning-rate": lambda: network_figures.of_rate(
+            config.schedule, config.n_updates, f"learning rate\n{title}"
+        ),
+        "rate-range": lambda: _range(
+            config.schedule, curve, f"accuracy as the rate rises\n{title}"
+        ),
+    }
+    if network is not None:
+        told["first-layer"] = lambda: plots.figure_of_first_layer(
+            network.w1, training.image_shape, title=title
+        )
+    paths = {folder / f"{name}.png": draw for name, draw in told.items()}
+    return [path for path, draw in paths.items() if figures.save(path, draw)]
 
 
-def of_study(connection: Connection, study: StoredStudy, folder: Path) -> list[Path]:
-    """Draw a study: accuracy against what is searched, all cells, and the best one in full.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of picture."""
 
-    Of cells that an objective of the user's own evaluated there are values, and no curves.
+    shows: str
+    draw: Callable[[Subject], "Figure | None"]
+    #: Whether a study gets it without asking.
+    is_for: Callable[[StoredStudy], bool]
+    #: Whether the images of the study are needed.
+    needs_images: bool = False
+
+
+def of_study(
+    connection: Connection,
+    study: StoredStudy,
+    folder: Path,
+    *,
+    kind: str | None = None,
+    cell: int | None = None,
+    form: str = "png",
+    images: Images | None = None,
+    notify: Notify = lambda _: None,
+) -> list[Path]:
+    """Draw a study into a folder: all that suits it, or one kind of picture; return the files.
+
+    Args:
+        cell: Whose network is shown, instead of the best one's.
+        form: One of `hpo.views.figures.FORMATS`.
+        images: Finds the training images, for the pictures that need them.
+        notify: Is told why a picture is left out.
 
     Raises:
         NoResult: There is nothing to draw.
+        HpoError: There is no such kind, cell or format.
     """
+    if form not in figures.FORMATS:
+        known = ", ".join(figures.FORMATS)
+        raise HpoError(f"There is no picture format {form!r}; choose one of {known}.")
+    subject = _subject(connection, study, cell, images)
+    written = []
+    for name, draw in _chosen(subject, kind, notify):
+        path = folder / f"{name}.{form}"
+        if figures.save(path, draw):
+            written.append(path)
+    if not written:
+        raise _nothing(study, kind)
+    return written
+
+
+def figure_of_study(
+    connection: Connection,
+    study: StoredStudy,
+    kind: str,
+    cell: int | None = None,
+    images: Images | None = None,
+) -> "Figure":
+    """Return one picture of a study as a matplotlib Figure.
+
+    Raises:
+        NoResult: There is nothing to draw.
+        HpoError: There is no such kind or cell.
+    """
+    subject = _subject(connection, study, cell, images)
+    for _, draw in _chosen(subject, kind, lambda _: None):
+        figure = figures.drawn(draw)
+        if figure is not None:
+            return figure
+    raise _nothing(study, kind)
+
+
+def _subject(
+    connection: Connection, study: StoredStudy, cell: int | None, images: Images | None
+) -> Subject:
+    n = len(study.experiment.cells)
+    if cell is not None and not 0 <= cell < n:
+        there = "0 alone" if n == 1 else f"0 to {n - 1}"
+        raise HpoError(f"{study.name!r} has no cell {cell}; it has {there}.")
     report = read(connection, study)
     if not report.results:
         raise NoResult(f"{study.name!r} has no results to draw yet. Run it first.")
-    experiment, best = study.experiment, report.best
-    space = experiment.definition.space
-    written = _of_space(report, space, folder) if space else _of_grid(report, folder)
-    recipe = experiment.recipe(best.slot.cell if best else 0)
-    schedule = Cyclic(eta_min=recipe.eta_min, eta_max=recipe.eta_max, n_s=recipe.n_s)
-    ends = _cycle_ends(schedule, recipe.n_updates)
-    curves = {slot: _curve(r) for slot, r in outcomes.curves_of(connection, study.uuid).items()}
-    first = {slot.cell: curve for slot, curve in curves.items() if slot.replicate == 0}
-    if space is None and len(first) > 1:
-        written.append(folder / "cells.png")
-        labels = [f"lambda {experiment.lambdas[cell]:.4g}" for cell in first]
-        plots.save_study_curves(
-            written[-1], list(first.values()), labels, title=study.name, cycle_ends=ends
-        )
-    if curves and space is None:
-        written += _learning_rate(folder, schedule, recipe.n_updates, ends)
-    elif curves and best is not None:
-        title = f"Learning rate of cell {best.slot.cell}"
-        written += _learning_rate(folder, schedule, recipe.n_updates, ends, title)
-    shown = None if best is None else best.slot if space else Slot(best.slot.cell, 0)
-    if best is not None and shown in curves:
-        written.append(folder / "best-curves.png")
-        plots.save_curves(
-            written[-1],
-            curves[shown],
-            title=_title(study, shown),
-            cycle_ends=ends,
-            test_accuracy=report.test_accuracy,
-            training_label=f"training ({experiment.definition.train_metrics})",
-        )
-        written += _first_layer(connection, report, best, folder)
-    if not written:
-        raise NoResult(
-            f"{study.name!r} has nothing to draw: a single cell, without a curve, because an objective "
-            "of somebody's own evaluated it."
-        )
-    return written
+    return Subject(connection, report, cell, images)
 
 
-def _of_grid(report: StudyReport, folder: Path) -> list[Path]:
-    """Draw accuracy against lambda, if there are several."""
-    lambdas, best = report.study.experiment.lambdas, report.best
-    if len(lambdas) < 2:
-        return []
-    first = {r.slot.cell: r for r in report.results if r.slot.replicate == 0}
-    path = folder / "accuracy-against-lambda.png"
-    plots.save_accuracy_against_lambda(
-        path,
-        lambdas,
-        [first[c].value if c in first else None for c in range(len(lambdas))],
-        title=f"{report.study.name}: validation accuracy of every cell",
-        best=best.slot.cell if best else None,
-        logarithmic=min(lambdas) > 0 and max(lambdas) >= 100 * min(lambdas),
-        diverged=[c in first and first[c].outcome == Outcome.DIVERGED for c in range(len(lambdas))],
-    )
-    return [path]
+def _chosen(
+    subject: Subject, kind: str | None, notify: Notify
+) -> Iterator[tuple[str, figures.Draw]]:
+    """Yield the pictures that are asked for; what they lack is told, or raised for a single one."""
+    if kind is not None and kind not in KINDS:
+        raise HpoError(f"There is no picture {kind!r}; choose one of {', '.join(KINDS)}.")
+    names = [kind] if kind else [n for n, one in KINDS.items() if one.is_for(subject.study)]
+    told: set[str] = set()
+    for name in names:
+        yield name, partial(_drawn, subject, KINDS[name], kind is None, told, notify)
 
 
-def _of_space(report: StudyReport, space: Space, folder: Path) -> list[Path]:
-    """Draw accuracy against every parameter, and how the search went on."""
-    experiment, results = report.study.experiment, list(report.results)
-    n_base, (_, n_seeds) = experiment.definition.replicates, compared(results, experiment)
-    means, cells = base_means(results, experiment), range(len(experiment.cells))
-    first = [r for r in results if r.slot.replicate < n_base]
-    losers = cut.cells(experiment, first)
-    search = search_plots.Search(
-        dimensions=space.dimensions(experiment.per_epoch),
-        cells=experiment.cells,
-        n_seeds=n_base,
-        n_updates=[_made(experiment, cell, first) for cell in cells],
-        accuracies=[means.get(cell) for cell in cells],
-        cut={c: loser.value for c, loser in losers.items() if loser.value is not None},
-        diverged={r.slot.cell for r in first if r.outcome == Outcome.DIVERGED},
-        n_final_seeds=n_seeds,
-        finals=report.means if n_seeds > n_base else {},
-        best=report.best.slot.cell if report.best else None,
-        sizes=[len(generation) for generation in experiment.generations],
-    )
-    written = [folder / "parameters.png", folder / "progress.png"]
-    name = report.study.name
-    search_plots.save_parameters(
-        written[0], search, title=f"{name}: validation accuracy of every cell"
-    )
-    search_plots.save_progress(written[1], search, title=f"{name}: the course of the search")
-    return written
-
-
-def _made(experiment: Experiment, cell: int, results: list[Result]) -> int:
-    """Return the updates of a cell: those of its whole length unless it was cut."""
-    whole = experiment.definition.replicates * experiment.recipe(cell).n_updates
-    mine = [r for r in results if r.slot.cell == cell]
-    is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
-    return sum(r.n_updates for r in mine) if is_cut else whole
-
-
-def _first_layer(
-    connection: Connection, report: StudyReport, best: Result, folder: Path
-) -> list[Path]:
-    """Draw the weights of the best cell: those of its best seed, or of the first that has some."""
-    study, path = report.study, folder / "best-first-layer.png"
-    others = [r for r in report.results if r.slot.cell == best.slot.cell and r != best]
-    for result in (best, *others):
-        try:
-            weights = looking.final_network(connection, study, result.slot).w1
-        except checkpoints.Damaged:  # which is no reason to look elsewhere
+def _drawn(
+    subject: Subject, kind: Kind, is_optional: bool, told: set[str], notify: Notify
+) -> "Figure | None":
+    if kind.needs_images and subject.images is None:
+        return None
+    try:
+        return kind.draw(subject)
+    except (checkpoints.Damaged, DamagedRow):
+        raise
+    except (HpoError, ModelError) as error:
+        if not is_optional:
             raise
-        except NoResult:  # only those of the best few are kept
-            continue
-        image_shape, title = study.experiment.data.image_shape, _title(study, result.slot)
-        return [path] if plots.save_first_layer(path, weights, image_shape, title=title) else []
-    return []
+        if str(error) not in told:
+            told.add(str(error))
+            notify(f"A picture is left out. {error}")
+        return None
 
 
-def _title(study: StoredStudy, slot: Slot) -> str:
-    """Name a network: its study, cell and parameters, and its replicate where that is a choice."""
-    experiment = study.experiment
-    several = experiment.search is not None and experiment.replicates > 1
-    seed = f", replicate {slot.replicate}" if several else ""
-    return f"{study.name}, cell {slot.cell}{seed}: {parameters(experiment, slot.cell)}"
-
-
-def _curve(rows: Sequence[Row[Any]]) -> plots.Curve:
-    def part(name: str) -> dict[str, list[float | None]]:
-        return {m: [getattr(row, f"{name}_{m}") for row in rows] for m in tables.MEASURES}
-
-    return plots.Curve([row.n_updates for row in rows], part("training"), part("validation"))
-
-
-def _cycle_ends(schedule: Schedule, n_updates: int) -> list[int]:
-    if not isinstance(schedule, Cyclic):
-        return []
-    return [u for u in range(1, n_updates + 1) if schedule.cycle_end(u) is not None]
-
-
-def _learning_rate(
-    folder: Path,
-    schedule: Schedule,
-    n_updates: int,
-    ends: Sequence[int],
-    title: str = "Learning rate",
-) -> list[Path]:
-    if not isinstance(schedule, Cyclic):
-        return []
-    path = folder / "learning-rate.png"
-    plots.save_learning_rate(
-        path,
-        [schedule.rate(u) for u in range(n_updates)],
-        eta_min=schedule.eta_min,
-        eta_max=schedule.eta_max,
-        title=title,
-        cycle_ends=ends,
+def _nothing(study: StoredStudy, kind: str | None) -> NoResult:
+    if kind is not None:
+        return NoResult(f"{study.name!r} has nothing to draw as {kind!r}: {KINDS[kind].shows}.")
+    return NoResult(
+        f"{study.name!r} has nothing to draw: a single cell, without a curve, because an objective "
+        "of somebody's own evaluated it."
     )
-    return [path]
+
+
+def _range(schedule: Schedule, curve: plots.Curve, title: str) -> "Figure | None":
+    """Draw the first half cycle of a training against its rate: a learning-rate range test."""
+    if not isinstance(schedule, Cyclic):
+        return None
+    rising = [i for i, update in enumerate(curve.update) if update <= schedule.n_s]
+    rates = [schedule.rate(curve.update[i]) for i in rising]
+    if len(rates) < 3:
+        return None
+    return plots.figure_of_rate_range(rates, curve, title=title)
+
+
+def _is_grid(study: StoredStudy) -> bool:
+    return study.experiment.definition.space is None
+
+
+def _is_space(study: StoredStudy) -> bool:
+    return study.experiment.definition.space is not None
+
+
+def _is_final(study: StoredStudy) -> bool:
+    return study.experiment.definition.evaluates_test
+
+
+def _every(_: StoredStudy) -> bool:
+    return True
+
+
+def _spending(subject: Subject) -> "Figure | None":
+    if _is_space(subject.study):
+        return search_figures.of_spending(subject)
+    return grid_figures.of_spending(subject)
+
+
+KINDS = {
+    "lambda": Kind("accuracy against lambda, of several cells", grid_figures.of_lambda, _is_grid),
+    "parameters": Kind(
+        "accuracy against every parameter of a space", search_figures.of_parameters, _is_space
+    ),
+    "updates": Kind("accuracy against updates spent", _spending, _every),
+    "importances": Kind(
+        "what each parameter of a space explains", search_figures.of_importances, _is_space
+    ),
+    "contour": Kind("accuracy over two numbers of a space", search_figures.of_contour, _is_space),
+    "curves": Kind("the curves of several cells", network_figures.of_cells, _every),
+    "learning-rate": Kind("the learning rate of a cell", network_figures.of_learning_rate, _every),
+    "network": Kind("the curves of one network", network_figures.of_network, _every),
+    "first-layer": Kind(
+        "first-layer weights that are images", network_figures.of_first_layer, _every
+    ),
+    "confusion": Kind(
+        "which classes a network confuses",
+        partial(network_figures.of_answers, "classes confused", answer_plots.figure_of_confusion),
+        _is_final,
+        needs_images=True,
+    ),
+    "classes": Kind(
+        "accuracy in every class",
+        partial(network_figures.of_answers, "accuracy by class", answer_plots.figure_of_classes),
+        _is_final,
+        needs_images=True,
+    ),
+    "mistakes": Kind(
+        "the surest mistakes of a network",
+        partial(
+            network_figures.of_answers,
+            "surest mistakes",
+            answer_plots.figure_of_mistakes,
+            with_images=True,
+        ),
+        _is_final,
+        needs_images=True,
+    ),
+    "calibration": Kind(
+        "whether a network is as sure as it is right",
+        partial(network_figures.of_answers, "calibration", answer_plots.figure_of_calibration),
+        _is_final,
+        needs_images=True,
+    ),
+}

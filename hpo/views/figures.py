@@ -9,7 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,36 +25,51 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.floating[Any]]
 #: Numbers to draw; None, NaN and infinity stand for a missing value.
 Values: TypeAlias = Sequence[float | None] | Floats
-P = ParamSpec("P")
+Draw: TypeAlias = Callable[[], "Figure | None"]
+FORMATS = ("png", "svg", "pdf")
 
-TITLE_SIZE, LABEL_SIZE, TEXT_SIZE = 15, 13, 11  # points
-BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"  # for colour-blind eyes
+TITLE_SIZE, LABEL_SIZE, TEXT_SIZE = 13, 12, 11  # points
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"  # for colour-blind eyes
+ORANGE = "#E69F00"
 ORDINARY_COST = 10.0  # always on the scale: ten classes untrained cost 2.3, or 6.9 (binary losses)
 STAR: dict[str, Any] = {"marker": "*", "ls": "", "color": VERMILION, "ms": 18, "mec": "white"}
 LONGEST_LEGEND = 10  # cells; a study of more has a colour bar
 
 
-def saver(draw: Callable[P, "Figure | None"]) -> Callable[Concatenate[Path, P], bool]:
-    """Return the function that draws a figure and writes it; False if there is nothing to draw."""
+def drawn(draw: Draw) -> "Figure | None":
+    """Return a figure in our own looks, whatever the user has set for theirs."""
+    with own_settings():
+        return draw()
 
-    def save(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        with own_settings():
-            figure = draw(*args, **kwargs)
-            if figure is not None:
-                _write(path, figure)
-        return figure is not None
 
-    return save
+def save(path: Path, draw: Draw) -> bool:
+    """Draw a figure and write it, in the format of its suffix; False if there is nothing to draw."""
+    with own_settings():
+        figure = draw()
+        if figure is not None:
+            _write(path, figure)
+    return figure is not None
 
 
 def new_figure(width: float, height: float, title: str) -> "Figure":
-    """Return an empty page with a title, which is written as it is, dollar signs and all."""
-    from matplotlib.figure import Figure
+    """Return an empty page with a title, which is written as it is, dollar signs and all.
 
-    figure = Figure((width, height), dpi=100, facecolor="white", layout="constrained")
-    title = textwrap.fill(title, int(8 * width), max_lines=2, placeholder=" …")
-    figure.suptitle(printable(title), fontsize=TITLE_SIZE, parse_math=False)
+    Each of its lines is escaped and shortened for itself.
+    """
+    from hpo.views.page import Page
+
+    figure = Page((width, height), dpi=100, facecolor="white", layout="constrained")
+    told = [
+        textwrap.fill(printable(line), int(8.5 * width), max_lines=2, placeholder=" …")
+        for line in title.split("\n")
+    ]
+    figure.suptitle("\n".join(told), fontsize=TITLE_SIZE, parse_math=False)
     return figure
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return a text cut to a number of letters, with a sign that it was."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def label_axes(axes: "Axes", x: str, y: str) -> None:
@@ -63,6 +78,7 @@ def label_axes(axes: "Axes", x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=LABEL_SIZE)
     axes.tick_params(labelsize=TEXT_SIZE)
     axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -104,13 +120,23 @@ def legend_below(
     entries = {name: line for pairs in named for line, name in pairs if name not in hidden}
     if entries:
         style: Any = {"loc": "outside lower center", "ncols": n_columns, "fontsize": TEXT_SIZE}
-        figure.legend(entries.values(), entries.keys(), **style)
+        legend = figure.legend(entries.values(), entries.keys(), **style)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def _write(path: Path, figure: "Figure") -> None:
-    """Write a PNG file whole or not at all."""
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
+    """Write a file whole or not at all; equal figures are equal bytes."""
+    import matplotlib
+
+    suffix, picture = path.suffix[1:], io.BytesIO()
+    form = suffix if suffix in FORMATS else "png"
+    blank: dict[str, dict[str, None]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "hpo"}):
         warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks become boxes
-        figure.savefig(picture, format="png", dpi="figure", metadata={"Software": None})
+        figure.savefig(picture, format=form, dpi="figure", metadata=blank[form])
     files.write(path.parent, {path.name: picture.getvalue()})

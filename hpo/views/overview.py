@@ -67,7 +67,7 @@ def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]
     best = "-"
     if told.best is not None:
         cell = told.best.slot.cell
-        where = report.short(study.experiment, cell) + report.so_far(study.experiment)
+        where = report.in_short(study.experiment, cell) + report.so_far(study.experiment)
         best = f"{told.means[cell]:.4f} at {where}"
     grew = budgets.in_words(study.experiment)
     best += f"; {grew}" if grew else ""

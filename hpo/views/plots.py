@@ -1,27 +1,26 @@
-"""Pictures of training curves, rates, weights and studies, as PNG files.
+"""Pictures of training curves, rates and weights.
 
-``figure_of_...`` builds a matplotlib Figure; ``save_...`` takes the same arguments after a path
-and writes it, equal input to equal bytes. Matplotlib is imported for the first picture only, as
-it is slow to load, and through its object interface: no pyplot, no global state.
+``figure_of_...`` builds a matplotlib Figure; `hpo.views.figures` draws and writes it in our looks.
 
 A value is drawn at the number of updates made before it was measured, so the first log point
 of n_s = 500 stands at 50. Values that are missing or not finite are left out.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.experiment.records import short
+from hpo.machine.printable import printable
 from hpo.views.figures import (
     BLUE,
     GREEN,
     GREY,
     LONGEST_LEGEND,
-    STAR,
     TEXT_SIZE,
     VERMILION,
     Floats,
@@ -30,14 +29,16 @@ from hpo.views.figures import (
     label_axes,
     legend_below,
     limit,
-    mark_bottom,
     new_figure,
-    saver,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+FOREMOST: dict[str, Any] = {"lw": 3.2, "zorder": 5}
+FADED: dict[str, Any] = {"lw": 1.2, "ls": "--", "alpha": 0.55, "zorder": 1.5}
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def figure_of_learning_rate(
     axes = figure.subplots()
     updates = range(len(rates))  # they count from 0
     _prepare(axes, "learning rate", updates, cycle_ends)
-    axes.axhline(eta_max, color=VERMILION, linestyle="--", label=f"eta_max = {eta_max:g}")
-    axes.axhline(eta_min, color=GREEN, linestyle="--", label=f"eta_min = {eta_min:g}")
+    axes.axhline(eta_max, color=VERMILION, linestyle="--", label=f"eta_max = {short(eta_max)}")
+    axes.axhline(eta_min, color=GREEN, linestyle="--", label=f"eta_min = {short(eta_min)}")
     drawn = _draw(axes, updates, rates, color=BLUE, label="learning rate")
     top = max(eta_min, eta_max, *drawn[np.isfinite(drawn)]) or 1.0
     axes.set_ylim(-0.03 * top, 1.08 * top)
@@ -96,23 +97,54 @@ def figure_of_learning_rate(
     return figure
 
 
-def figure_of_first_layer(w1: Floats, image_shape: Sequence[int], *, title: str) -> "Figure | None":
-    """Draw the weights (d, m) of the first layer as m images; None if they are no images."""
+def figure_of_rate_range(rates: Values, curve: Curve, *, title: str) -> "Figure":
+    """Draw validation accuracy and cost against the rate while it first rises.
+
+    Args:
+        rates: At the first log points of the curve.
+    """
+    figure = new_figure(12, 5, title)
+    panels = figure.subplots(1, 2)
+    for axes, quantity in zip(panels, ("accuracy", "cost"), strict=True):
+        label_axes(axes, "learning rate", f"validation {quantity}")
+        values = finite_or_nan(curve.validation.get(quantity, ())[: len(rates)])
+        axes.plot(rates[: len(values)], values, "o-", color=VERMILION, label="validation")
+        limit(axes, [values], quantity)
+    return figure
+
+
+def figure_of_first_layer(
+    w1: Floats, image_shape: Sequence[int], *, title: str, classes: Sequence[str] = ()
+) -> "Figure | None":
+    """Draw the weights (d, m) of the first layer as m images; None if they are no images.
+
+    Args:
+        classes: For each unit, the class that it speaks for, which is written below it.
+    """
     images = weight_images(w1, image_shape)
     if images is None:
         return None
     m, height, width, n_channels = images.shape
     n_columns = math.ceil(math.sqrt(2 * m)) if m > 5 else m
     n_rows, gap = math.ceil(m / n_columns), math.ceil(width / 16)
-    padding = ((0, n_rows * n_columns - m), (0, gap), (0, gap), (0, 0))
+    below = math.ceil(0.3 * height) if classes else gap
+    padding = ((0, n_rows * n_columns - m), (0, below), (0, gap), (0, 0))
     cells = np.pad(images, padding, constant_values=255)
     rows = cells.reshape(n_rows, n_columns, *cells.shape[1:]).swapaxes(1, 2)
-    mosaic = rows.reshape(n_rows * (height + gap), -1, n_channels)[:-gap, :-gap]
+    mosaic = rows.reshape(n_rows * (height + below), -1, n_channels)[
+        : None if classes else -gap, :-gap
+    ]
     high, wide = mosaic.shape[:2]
     inches = min(13.8 / wide, 9 / high, 0.24)  # for each weight
     figure = new_figure(max(inches * wide + 0.2, 7), inches * high + 0.8, title)
     axes = figure.subplots()
-    axes.set_title("each image on its own scale; mid-grey is a weight of 0", fontsize=TEXT_SIZE)
+    told = "each image on its own scale; mid-grey is a weight of 0"
+    told += "; below, the class with the largest weight of the unit" if classes else ""
+    axes.set_title(told, fontsize=TEXT_SIZE)
+    for unit, name in enumerate(classes):
+        row, column = divmod(unit, n_columns)
+        place = (column * (width + gap) + width / 2, row * (height + below) + height + 0.4)
+        axes.text(*place, printable(name)[:12], ha="center", va="top", fontsize=8, parse_math=False)
     axes.imshow(mosaic, "gray", interpolation="nearest", vmin=0, vmax=255)
     axes.set_axis_off()
     return figure
@@ -120,50 +152,52 @@ def figure_of_first_layer(w1: Floats, image_shape: Sequence[int], *, title: str)
 
 def weight_images(w1: Floats, image_shape: Sequence[int]) -> NDArray[np.uint8] | None:
     """Return w1 (d, m) as images (m, height, width, 1 or 3), 128 standing for 0, or else None."""
-    if w1.size == 0 or len(image_shape) not in (2, 3) or math.prod(image_shape) != len(w1):
-        return None
-    images = np.where(np.isfinite(w1), w1, 0).astype(np.float64).T.reshape(-1, *image_shape)
-    if len(image_shape) == 2 or image_shape[0] in (1, 3):  # grey, or channels first
-        images = np.moveaxis(images.reshape(len(images), -1, *image_shape[-2:]), 1, -1)
-    if images.shape[-1] not in (1, 3):
+    rows = np.where(np.isfinite(w1), w1, 0).astype(np.float64).T
+    images = _folded(rows, image_shape) if len(rows) else None
+    if images is None:
         return None
     largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
     scaled = images / np.where(largest > 0, largest, 1)  # -1 to 1
     return np.round(128 + 127 * scaled).astype(np.uint8)
 
 
-def figure_of_accuracy_against_lambda(
-    lambdas: Sequence[float],
-    accuracies: Values,
-    *,
-    title: str,
-    best: int | None,
-    logarithmic: bool,
-    diverged: Sequence[bool] = (),
-) -> "Figure":
-    """Draw each cell's accuracy, with a star on cell ``best``; lambda = 0 makes the axis linear."""
-    figure = new_figure(9, 5.5, title)
-    axes = figure.subplots()
-    axes.set_xscale("log" if logarithmic and min(lambdas, default=0) > 0 else "linear")
-    label_axes(axes, "λ (L2 penalty)", "validation accuracy")
-    x, y = np.asarray(lambdas, dtype=float), finite_or_nan(accuracies)
-    lost = np.pad(np.array(diverged, dtype=bool), (0, len(x) - len(diverged)))
-    y[lost] = np.nan
-    known = [cell for cell in np.argsort(x, kind="stable") if np.isfinite(y[cell])]
-    axes.plot(x[known], y[known], "o-", color=BLUE, markersize=6, label="validation accuracy")
-    if best is not None and np.isfinite(y[best]):
-        label = f"best: λ = {x[best]:.4g}, accuracy {y[best]:.4f}"
-        axes.plot(x[best], y[best], label=label, **STAR)
-    mark_bottom(axes, x[lost], "x", "diverged", color="black", ms=9, mew=2)
-    limit(axes, [y], "accuracy")
-    legend_below(figure, [axes])
-    return figure
+def as_images(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[np.uint8] | None:
+    """Return rows (n, d) as pictures (n, height, width, 1 or 3), or None.
+
+    Other values than bytes are scaled from their least to their greatest.
+    """
+    images = _folded(rows, image_shape)
+    if images is None or images.dtype == np.uint8:
+        return images
+    low, high = float(images.min(initial=0)), float(images.max(initial=1))
+    return np.asarray(255 * ((images - low) / (high - low)), dtype=np.uint8)
+
+
+def _folded(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[Any] | None:
+    """Return rows (n, d) as images (n, height, width, 1 or 3); None if they are none."""
+    if len(image_shape) not in (2, 3) or math.prod(image_shape) != rows.shape[1]:
+        return None
+    images = rows.reshape(-1, *image_shape)
+    if len(image_shape) == 2 or image_shape[0] in (1, 3):  # grey, or channels first
+        images = np.moveaxis(images.reshape(len(images), -1, *image_shape[-2:]), 1, -1)
+    return images if images.shape[-1] in (1, 3) else None
 
 
 def figure_of_study_curves(
-    curves: Sequence[Curve], labels: Sequence[str], *, title: str, cycle_ends: Sequence[int] = ()
+    curves: Sequence[Curve],
+    labels: Sequence[str],
+    *,
+    title: str,
+    cycle_ends: Sequence[int] = (),
+    best: int | None = None,
+    cut: Collection[int] = (),
 ) -> "Figure":
-    """Draw validation accuracy and cost of all cells of a study, coloured in cell order."""
+    """Draw validation accuracy and cost of all cells of a study, coloured in cell order.
+
+    Args:
+        best: Which curve is drawn wide, above all others.
+        cut: Those that are drawn faintly.
+    """
     from matplotlib import cm, colormaps, colors
 
     figure = new_figure(14, 5.5, title)
@@ -174,7 +208,14 @@ def figure_of_study_curves(
     for axes, quantity in zip(panels, ("accuracy", "cost"), strict=True):
         _prepare(axes, f"validation {quantity}", updates, cycle_ends)
         drawn = [
-            _draw(axes, c.update, c.validation.get(quantity, ()), color=colours(i), label=labels[i])
+            _draw(
+                axes,
+                c.update,
+                c.validation.get(quantity, ()),
+                color=colours(i),
+                label=labels[i],
+                **(FOREMOST if i == best else FADED if i in cut else {}),
+            )
             for i, c in enumerate(curves)
         ]
         limit(axes, drawn, quantity)
@@ -192,13 +233,6 @@ def figure_of_study_curves(
     return figure
 
 
-save_curves = saver(figure_of_curves)
-save_learning_rate = saver(figure_of_learning_rate)
-save_first_layer = saver(figure_of_first_layer)
-save_accuracy_against_lambda = saver(figure_of_accuracy_against_lambda)
-save_study_curves = saver(figure_of_study_curves)
-
-
 def _prepare(axes: "Axes", quantity: str, updates: Sequence[int], ends: Sequence[int]) -> None:
     """Label the axes, let x reach over all updates and ends of cycles, and mark the latter."""
     label_axes(axes, "update", quantity)
@@ -213,5 +247,7 @@ def _draw(axes: "Axes", updates: Sequence[int], values: Values, **style: Any) ->
     """Draw each value at its own update; a few get markers, as one alone makes no line."""
     drawn = finite_or_nan(values)
     if len(drawn):
-        axes.plot(updates, drawn, marker="o" if len(drawn) < 10 else "", ms=3, lw=1.8, **style)
+        axes.plot(
+            updates, drawn, marker="o" if len(drawn) < 10 else "", ms=3, **({"lw": 1.8} | style)
+        )
     return drawn

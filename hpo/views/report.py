@@ -13,7 +13,7 @@ from hpo.errors import NoResult
 from hpo.experiment import budgets
 from hpo.experiment.command import command
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters
+from hpo.experiment.records import Outcome, Result, StoredStudy, describe, parameters, short
 from hpo.judging.ranking import cell_means, compared, winner
 from hpo.machine.printable import printable
 from hpo.search.generations import spent
@@ -68,7 +68,7 @@ def table(report: StudyReport) -> str:
     best, means = report.best, report.means
     counts = "mean" if several else "0"
     lines = [f"{report.study.name}: {_heading(report)}"]
-    header = f"{'cell':>4}  {'lambda':<22}"
+    header = f"{'cell':>4}  {'lambda':<10}"
     lines.append(header + ("  replicate" if several else "") + "  validation accuracy")
     for cell, value in enumerate(experiment.lambdas):
         shown = {
@@ -81,9 +81,9 @@ def table(report: StudyReport) -> str:
             middle = f"  {row:>9}" if several else ""
             is_best = best is not None and best.slot.cell == cell and row == counts
             mark = "  best" if is_best else ""
-            lines.append(f"{cell:>4}  {value!r:<22}{middle}  {text}{mark}")
+            lines.append(f"{cell:>4}  {short(value):<10}{middle}  {text}{mark}")
     if best is not None:
-        lines.append(f"Best lambda: {experiment.lambdas[best.slot.cell]!r}")
+        lines.append(f"Best lambda: {short(experiment.lambdas[best.slot.cell])}")
     if experiment.definition.inherits_recipe and experiment.parent is not None:
         lines.append(_inherited(experiment, experiment.parent))
     if report.test_accuracy is not None:
@@ -96,8 +96,8 @@ def _inherited(experiment: Experiment, parent: ParentCell) -> str:
     recipe = experiment.recipe(0)
     return (
         f"Recipe of cell {parent.cell} of {parent.study}: {recipe.n_cycles} cycles of n_s {recipe.n_s}, "
-        f"eta_max {recipe.eta_max:.6g}, normalisation {recipe.normalisation}, flip probability "
-        f"{recipe.flip_probability:g}"
+        f"eta_max {short(recipe.eta_max)}, normalisation {recipe.normalisation}, flip probability "
+        f"{short(recipe.flip_probability)}"
     )
 
 
@@ -110,7 +110,7 @@ def _table_of_search(report: StudyReport) -> str:
         n = experiment.replicates_of(cell)
         value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
         mark = "  best" if best is not None and best.slot.cell == cell else ""
-        shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in own.values()]
+        shown = [short(v) if isinstance(v, float) else str(v) for v in own.values()]
         mine = [r for r in report.results if r.slot.cell == cell and r.slot.replicate == 0]
         is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
         n_updates = mine[0].n_updates if is_cut else experiment.recipe(cell).n_updates
@@ -235,14 +235,14 @@ def failures(experiment: Experiment, plan: "Plan") -> list[str]:
 def _named(experiment: Experiment, cell: int) -> str:
     """Return a cell with its parameters: of a grid its lambda in full."""
     if experiment.search is None:
-        return f"lambda {experiment.lambdas[cell]!r} (cell {cell})"
+        return f"lambda {short(experiment.lambdas[cell])} (cell {cell})"
     return f"cell {cell} ({parameters(experiment, cell)})"
 
 
-def short(experiment: Experiment, cell: int) -> str:
+def in_short(experiment: Experiment, cell: int) -> str:
     """Return a cell in as few words as can be: of a grid its lambda."""
     is_grid = experiment.search is None
-    return f"lambda {experiment.lambdas[cell]:.6g}" if is_grid else f"cell {cell}"
+    return f"lambda {short(experiment.lambdas[cell])}" if is_grid else f"cell {cell}"
 
 
 def so_far(experiment: Experiment) -> str:

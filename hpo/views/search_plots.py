@@ -8,12 +8,13 @@ the best of many single results is in part the luckiest.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole
+from hpo.experiment.records import short
 from hpo.views.figures import (
     BLUE,
     GREEN,
@@ -27,7 +28,6 @@ from hpo.views.figures import (
     limit,
     mark_bottom,
     new_figure,
-    saver,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Search:
     n_final_seeds: int = 1
     #: Mean over all its seeds of every finalist that is done.
     finals: Mapping[int, float]
+    #: Accuracy of each seed of the cells that have several.
+    seeds: Mapping[int, Sequence[float]] = field(default_factory=dict)
     best: int | None = None
     #: Proposals in each generation.
     sizes: Sequence[int]
@@ -90,8 +92,8 @@ def figure_of_parameters(search: Search, *, title: str) -> "Figure":
     for i, (name, dimension) in enumerate(search.dimensions.items()):
         is_left = i % n_columns == 0
         label_axes(panels[i], NAMES.get(name, name), "validation accuracy" if is_left else "")
-        _prepare(panels[i], dimension)
-        _draw_cells(panels[i], search, _positions(search.cells, name, dimension))
+        prepare_axis(panels[i], dimension)
+        _draw_cells(panels[i], search, positions(search.cells, name, dimension))
     legend_below(figure, panels[:n], n_columns=5 if n_columns > 2 else 3)
     return figure
 
@@ -115,10 +117,6 @@ def figure_of_progress(search: Search, *, title: str) -> "Figure":
     return figure
 
 
-save_parameters = saver(figure_of_parameters)
-save_progress = saver(figure_of_progress)
-
-
 def _means(search: Search) -> Floats:
     """Return the mean of every cell, NaN for those that have none."""
     means = finite_or_nan(search.accuracies)
@@ -132,6 +130,9 @@ def _draw_cells(axes: "Axes", search: Search, x: Floats) -> None:
     finals = {cell: final for cell, final in search.finals.items() if math.isfinite(final)}
     below = _limit_to_the_good(axes, y, list(finals.values()))
     _draw_cut(axes, search, x)
+    dots = [(x[cell], v) for cell, found in sorted(search.seeds.items()) for v in found]
+    if dots:
+        axes.plot(*zip(*dots, strict=True), ".", color=BLUE, alpha=0.5, ms=5, label="one seed")
     label = f"cell, {_over(search.n_seeds)}"
     axes.plot(x[~below], y[~below], "o", color=BLUE, ms=6.5, mec="white", mew=0.6, label=label)
     mark_bottom(axes, x[sorted(search.diverged)], "x", "diverged", color="black", ms=8, mew=1.8)
@@ -175,8 +176,13 @@ def _limit_to_the_good(axes: "Axes", y: Floats, more: Sequence[float]) -> NDArra
     return below
 
 
-def _positions(cells: Sequence[Mapping[str, Value]], name: str, dimension: Dimension) -> Floats:
-    """Return where each cell stands on the axis of a parameter; equal values stand side by side."""
+def positions(
+    cells: Sequence[Mapping[str, Value]], name: str, dimension: Dimension, *, aside: bool = True
+) -> Floats:
+    """Return where each cell stands on the axis of a parameter.
+
+    Equal values stand side by side, unless ``aside`` is false.
+    """
     values, step = [cell[name] for cell in cells], 0
     if isinstance(dimension, Choice):
         values, step = [dimension.options.index(value) for value in values], 1
@@ -184,41 +190,46 @@ def _positions(cells: Sequence[Mapping[str, Value]], name: str, dimension: Dimen
         isinstance(dimension, Whole) and len(dimension.options) <= FEW and not dimension.logarithmic
     ):
         step = dimension.step
+    step = step if aside else 0
     sideways = SPREAD * (np.arange(len(cells)) * GOLDEN % 1 - 0.5)
     places: Floats = np.array(values, dtype=float) + step * sideways
     return places
 
 
-def _prepare(axes: "Axes", dimension: Dimension) -> None:
-    """Let the axis reach over everything that is searched."""
+def prepare_axis(axes: "Axes", dimension: Dimension, which: Literal["x", "y"] = "x") -> None:
+    """Let an axis reach over everything that is searched."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    reach = axes.set_xlim if which == "x" else axes.set_ylim
     if isinstance(dimension, Real) or (isinstance(dimension, Whole) and dimension.logarithmic):
-        _prepare_real(axes, dimension)
+        _prepare_real(axes, dimension, which)
         return
     values = list(dimension.options)
     if isinstance(dimension, Choice):
-        names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-        axes.set_xticks(range(len(values)), names)
-        axes.set_xlim(-0.6, len(values) - 0.4)
+        names = [short(value) if isinstance(value, float) else str(value) for value in values]
+        axis.set_ticks(range(len(values)), names)
+        reach(-0.6, len(values) - 0.4)
         return
-    axes.set_xlim(dimension.low - 0.6 * dimension.step, dimension.high + 0.6 * dimension.step)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    reach(dimension.low - 0.6 * dimension.step, dimension.high + 0.6 * dimension.step)
+    axis.set_major_formatter("{x:,.0f}")
     if len(values) <= FEW:
-        axes.set_xticks([float(value) for value in values])
+        axis.set_ticks([float(value) for value in values])
 
 
-def _prepare_real(axes: "Axes", dimension: Real | Whole) -> None:
+def _prepare_real(axes: "Axes", dimension: Real | Whole, which: Literal["x", "y"]) -> None:
     low, high = dimension.low, dimension.high
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    reach = axes.set_xlim if which == "x" else axes.set_ylim
     if not dimension.logarithmic:
         margin = 0.04 * (high - low) or 0.1 * abs(high) or 1
-        axes.set_xlim(low - margin, high + margin)
-        axes.locator_params(axis="x", nbins=5)
+        reach(low - margin, high + margin)
+        axes.locator_params(axis=which, nbins=5)
         return
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.set_xscale("log")
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     margin = (high / low) ** 0.04 if high > low else 1.1
-    axes.set_xlim(low / margin, high * margin)
+    reach(low / margin, high * margin)
     is_short = high < 100 * low
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axis.set_minor_formatter(NullFormatter())

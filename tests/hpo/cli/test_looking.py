@@ -103,8 +103,8 @@ def test_plot_writes_pictures(searched: Command, workplace: Path) -> None:
     answer = searched("plot", "tiny-digits", "--out", "pictures")
 
     assert answer.out == ""
-    assert len(list((workplace / "pictures").glob("*.png"))) == 5
-    assert answer.err.count("Wrote pictures/") == 5
+    assert len(list((workplace / "pictures").glob("*.png"))) == 6
+    assert answer.err.count("Wrote pictures/") == 6
 
 
 def test_plot_into_a_file_is_a_sentence(searched: Command, workplace: Path) -> None:
@@ -127,11 +127,51 @@ def test_plot_needs_a_folder_with_a_name(searched: Command, workplace: Path) -> 
     assert sorted(workplace.iterdir()) == before
 
 
+def test_plot_writes_one_kind_in_one_format_into_a_folder_of_the_study(
+    searched: Command, workplace: Path
+) -> None:
+    answer = searched("plot", "tiny-digits", "lambda", "--format", "svg")
+
+    assert answer.err == "Wrote tiny-digits-plots/lambda.svg\n"
+    assert (workplace / "tiny-digits-plots/lambda.svg").read_text().startswith("<?xml")
+
+
+def test_a_hostile_name_that_another_tool_gave_a_study_stays_in_this_folder(
+    searched: Command, workplace: Path
+) -> None:
+    name = "../<script>$x_{"
+    with closing(sqlite3.connect(workplace / "hpo.db")) as connection, connection:
+        connection.execute("update studies set study_name = ?", (name,))
+    before = sorted(workplace.parent.iterdir())
+
+    assert searched("plot", name, "learning-rate").status == 0
+    (folder,) = workplace.glob("*-plots")
+    assert folder.name.startswith("script_x_")
+    assert sorted(workplace.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nonsense"], "hpo: There is no picture 'nonsense'; choose one of lambda, parameters, "),
+        (
+            ["--format", "gif"],
+            "hpo: There is no picture format 'gif'; choose one of png, svg, pdf.",
+        ),
+        (["--cell", "9"], "hpo: 'tiny-digits' has no cell 9; it has 0 to "),
+    ],
+)
+def test_what_cannot_be_plotted_is_one_sentence(
+    searched: Command, arguments: list[str], sentence: str
+) -> None:
+    assert searched("plot", "tiny-digits", *arguments).sentence.startswith(sentence)
+
+
 def test_plot_writes_into_the_current_folder_where_it_is_named(
     searched: Command, workplace: Path
 ) -> None:
     assert searched("plot", "tiny-digits", "--out", ".").status == 0
-    assert len(list(workplace.glob("*.png"))) == 5
+    assert len(list(workplace.glob("*.png"))) == 6
 
 
 def test_looking_writes_nothing(searched: Command, workplace: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_diverging_cell_ends_so_and_the_others_go_on(
 
     assert answer.status == 0
     assert [outcome for *_, outcome in trials(workplace)] == ["diverged", "complete", "complete"]
-    assert "   0  0.0                     diverged\n" in answer.out
+    assert "   0  0           diverged\n" in answer.out
     assert "cell 0 (lambda 0): diverged" in answer.err
     best = command("best", "broad-digits").out
     assert "(cell 0)" not in best

@@ -96,7 +96,7 @@ def test_the_length_may_be_given_in_epochs(command: Command) -> None:
 def test_pictures_are_written_where_they_are_asked_for(command: Command, workplace: Path) -> None:
     answer = command(*SHORT, "--plots", "some/folder")
 
-    names = ["curves.png", "learning-rate.png", "first-layer.png"]
+    names = ["curves.png", "learning-rate.png", "rate-range.png", "first-layer.png"]
     assert answer.err.splitlines()[1:] == [f"Wrote some/folder/{name}" for name in names]
     assert {path.name for path in (workplace / "some/folder").iterdir()} == set(names)
 

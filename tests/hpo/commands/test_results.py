@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import hpo
 
@@ -59,10 +60,26 @@ def test_a_network_that_is_not_trained_yet_has_no_curve(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("folder", [None, 3])
+@pytest.mark.parametrize("folder", [3, b"pictures"])
 def test_a_folder_that_is_no_path_is_named_by_its_argument(study: hpo.Study, folder: Any) -> None:
     with pytest.raises(TypeError, match="^folder must be a path, not "):
         study.plot(folder)
+
+
+def test_a_figure_is_one_of_matplotlib_that_a_notebook_shows(study: hpo.Study) -> None:
+    figure: Any = study.figure("lambda")
+
+    assert isinstance(figure, Figure)
+    assert figure.axes[0].get_ylabel() == "validation accuracy"
+    assert figure._repr_png_().startswith(b"\x89PNG")  # which notebooks ask for
+    with pytest.raises(hpo.HpoError, match="There is no picture 'pie'; choose one of lambda"):
+        study.figure("pie")
+
+
+def test_answers_are_drawn_where_the_images_are_named(study: hpo.Study) -> None:
+    assert study.figure("confusion", data="digits").axes[0].get_images()
+    with pytest.raises(hpo.HpoError, match="has nothing to draw as 'confusion'"):
+        study.figure("confusion")
 
 
 def test_the_status_of_a_study_that_is_done(study: hpo.Study) -> None:

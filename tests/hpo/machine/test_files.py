@@ -1,6 +1,7 @@
 """Files for the user: all of them whole, or none, and one sentence when it cannot be."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,3 +88,15 @@ def test_a_folder_that_can_be_made_is_not_made_yet(tmp_path: Path) -> None:
     files.check_folder(tmp_path / "a/b")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "", ".", "..", "-rf", "a/b", "a\nb", "<script>", "n" * 10_000, "é"]
+)
+def test_hostile_names_become_names_of_one_folder_here(name: str, tmp_path: Path) -> None:
+    safe = files.safe_name(name)
+
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", safe)
+    (tmp_path / f"{safe}-plots").mkdir()
+    assert files.safe_name(name + "?") != safe
+    assert files.safe_name("coarse-digits") == "coarse-digits"

@@ -2,15 +2,21 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpo.views import plots
+from hpo.views import figures, plots
 from hpo.views.plots import Curve
 
 NAN, INF = float("nan"), float("inf")
 UPDATES = [50 * k for k in range(1, 21)]  # one cycle of n_s = 500
 QUANTITIES = ("cost", "loss", "accuracy")
+
+
+def save(path: Path, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Draw a picture in our looks and write it, as a study's are."""
+    return figures.save(path, lambda: draw(*args, **kwargs))
 
 
 def part(cost: list[float]) -> dict[str, list[float]]:
@@ -63,8 +69,10 @@ def legend_of(figure: Any) -> list[str]:
 
 def save_example_curves(path: Path) -> None:
     curve = Curve(UPDATES, falling(), falling())
-    plots.save_curves(path, curve, title="final", cycle_ends=[1000], test_accuracy=0.507)
+    save(path, plots.figure_of_curves, curve, title="final", cycle_ends=[1000], test_accuracy=0.507)
 
 
 def save_example_rate(path: Path) -> None:
-    plots.save_learning_rate(path, [0.1, 0.2, 0.1], eta_min=0.1, eta_max=0.2, title="rate")
+    save(
+        path, plots.figure_of_learning_rate, [0.1, 0.2, 0.1], eta_min=0.1, eta_max=0.2, title="rate"
+    )

@@ -10,15 +10,23 @@ import matplotlib as mpl
 import pytest
 
 from hpo.views import plots
+from tests.hpo.views.pictures import save
 
 DRAW = """
 import sys
 from pathlib import Path
-from hpo.views import plots
-plots.save_learning_rate(
-    Path(sys.argv[1]), [0.01, 0.1, 0.01], eta_min=0.01, eta_max=0.1, title="Rate $x_1$", cycle_ends=[2]
+from hpo.views import figures, plots
+draw = lambda: plots.figure_of_learning_rate(
+    [0.01, 0.1, 0.01], eta_min=0.01, eta_max=0.1, title="Rate $x_1$", cycle_ends=[2]
 )
+figures.save(Path(sys.argv[1]), draw)
 """
+BOUNDS: dict[str, Any] = {
+    "eta_min": 0.01,
+    "eta_max": 0.1,
+    "title": "Rate $x_1$",
+    "cycle_ends": [2],
+}
 #: What people have in a matplotlibrc.
 SETTINGS = [
     {"text.usetex": True},
@@ -30,8 +38,14 @@ SETTINGS = [
 
 
 def draw(path: Path) -> bytes:
-    plots.save_learning_rate(
-        path, [0.01, 0.1, 0.01], eta_min=0.01, eta_max=0.1, title="Rate $x_1$", cycle_ends=[2]
+    save(
+        path,
+        plots.figure_of_learning_rate,
+        [0.01, 0.1, 0.01],
+        eta_min=0.01,
+        eta_max=0.1,
+        title="Rate $x_1$",
+        cycle_ends=[2],
     )
     return path.read_bytes()
 

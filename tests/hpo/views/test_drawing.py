@@ -79,11 +79,12 @@ def checked(written: list[Path]) -> list[str]:
 
 def test_a_study_gets_its_cells_its_rate_and_its_best_network(tmp_path: Path) -> None:
     assert drawn(tmp_path, STUDY) == [
-        "accuracy-against-lambda.png",
-        "cells.png",
+        "lambda.png",
+        "updates.png",
+        "curves.png",
         "learning-rate.png",
-        "best-curves.png",
-        "best-first-layer.png",
+        "network.png",
+        "first-layer.png",
     ]
 
 
@@ -92,13 +93,13 @@ def test_a_study_with_one_cell_has_nothing_to_compare(tmp_path: Path) -> None:
 
     assert drawn(tmp_path, definition) == [
         "learning-rate.png",
-        "best-curves.png",
-        "best-first-layer.png",
+        "network.png",
+        "first-layer.png",
     ]
 
 
 def test_a_study_with_a_diverged_cell_is_drawn(tmp_path: Path) -> None:
-    assert "best-first-layer.png" in drawn(tmp_path, HALF_WILD)
+    assert "first-layer.png" in drawn(tmp_path, HALF_WILD)
 
 
 def test_a_study_whose_cells_all_diverged_has_no_best_network(tmp_path: Path) -> None:
@@ -120,21 +121,24 @@ def test_a_search_gets_its_parameters_its_progress_and_its_best_network(
     assert len(study.experiment.search.finalists) == 2
     assert pictures_of(storage, study, tmp_path) == [
         "parameters.png",
-        "progress.png",
+        "updates.png",
+        "importances.png",
+        "contour.png",
+        "curves.png",
         "learning-rate.png",
-        "best-curves.png",
-        "best-first-layer.png",
+        "network.png",
+        "first-layer.png",
     ]
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[dict[str, Any]]:
     """Keep what a picture is drawn from, and draw it all the same."""
     seen: list[dict[str, Any]] = []
-    save = getattr(module, name)
+    draw = getattr(module, name)
 
-    def keep(path: Path, what: Any, *rest: Any, **given: Any) -> bool:
+    def keep(what: Any, *rest: Any, **given: Any) -> Any:
         seen.append({"what": what, **given})
-        return bool(save(path, what, *rest, **given))
+        return draw(what, *rest, **given)
 
     monkeypatch.setattr(module, name, keep)
     return seen
@@ -145,7 +149,7 @@ def test_a_search_is_drawn_with_what_its_report_says(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = ran(storage, SEARCH)
-    seen = shown(monkeypatch, search_plots, "save_progress")
+    seen = shown(monkeypatch, search_plots, "figure_of_progress")
     pictures_of(storage, study, tmp_path)
     found = storage.write(lambda connection: report.read(connection, study))
     search, experiment = seen[0]["what"], study.experiment
@@ -166,7 +170,9 @@ def test_rate_and_curves_of_a_search_are_those_of_its_best_network(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = ran(storage, SEARCH)
-    rates, curves = (shown(monkeypatch, plots, f"save_{n}") for n in ("learning_rate", "curves"))
+    rates, curves = (
+        shown(monkeypatch, plots, f"figure_of_{n}") for n in ("learning_rate", "curves")
+    )
     pictures_of(storage, study, tmp_path)
     best = storage.write(lambda connection: report.read(connection, study)).best
     assert best is not None
@@ -187,11 +193,11 @@ def test_a_search_that_goes_on_is_drawn_without_finalists(
 ) -> None:
     calls = iter(range(10**6))
     study = ran(storage, SEARCH, lambda: next(calls) > 150)
-    seen = shown(monkeypatch, search_plots, "save_parameters")
+    seen = shown(monkeypatch, search_plots, "figure_of_parameters")
 
     assert study.experiment.search is not None
     assert not study.experiment.search.is_over
-    assert pictures_of(storage, study, tmp_path)[:2] == ["parameters.png", "progress.png"]
+    assert pictures_of(storage, study, tmp_path)[:2] == ["parameters.png", "updates.png"]
     assert seen[0]["what"].finals == {}
     assert None in seen[0]["what"].accuracies
     assert seen[0]["what"].best is not None
@@ -204,7 +210,7 @@ def test_a_search_whose_cells_all_diverged_has_nothing_best_to_draw(
     wild = StudyDefinition(name="wild", space=space, n_s=10, n_cycles=1, eta_max=1e12)
 
     names = pictures_of(storage, ran(storage, wild), tmp_path)
-    assert names == ["parameters.png", "progress.png"]
+    assert names == ["parameters.png", "updates.png", "curves.png"]
 
 
 def best_slots(storage: Storage, study: StoredStudy) -> list[Slot]:
@@ -230,15 +236,15 @@ def test_where_weights_are_not_kept_another_seed_is_drawn_or_none(
     study = ran(storage, definition)
     best, *others = best_slots(storage, study)
     forget(storage, study, best)
-    seen = shown(monkeypatch, plots, "save_first_layer")
+    seen = shown(monkeypatch, plots, "figure_of_first_layer")
 
-    assert "best-first-layer.png" in pictures_of(storage, study, tmp_path / "one")
+    assert "first-layer.png" in pictures_of(storage, study, tmp_path / "one")
     another = storage.write(lambda connection: looking.final_network(connection, study, others[0]))
     assert np.array_equal(seen[0]["what"], another.w1)
     for slot in others:
         forget(storage, study, slot)
     names = pictures_of(storage, study, tmp_path / "two")
-    assert names[-1] == "best-curves.png"
+    assert names[-1] == "network.png"
 
 
 @pytest.mark.long
@@ -260,7 +266,10 @@ def trained(folder: Path, settings: Settings, dataset: Dataset = DATASET) -> lis
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        (Settings(cycles=2, n_s=10), ["curves.png", "learning-rate.png", "first-layer.png"]),
+        (
+            Settings(cycles=2, n_s=10),
+            ["curves.png", "learning-rate.png", "rate-range.png", "first-layer.png"],
+        ),
         (Settings(cycles=1, n_s=1), ["curves.png", "learning-rate.png", "first-layer.png"]),
         (Settings(schedule="static", epochs=2), ["curves.png", "first-layer.png"]),  # a flat line
     ],
@@ -276,4 +285,4 @@ def test_flat_rows_have_no_picture_of_the_weights(tmp_path: Path) -> None:
 
     names = trained(tmp_path, Settings(cycles=1, n_s=10), dataset)
 
-    assert names == ["curves.png", "learning-rate.png"]
+    assert names == ["curves.png", "learning-rate.png", "rate-range.png"]

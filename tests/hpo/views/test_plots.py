@@ -25,6 +25,7 @@ from tests.hpo.views.pictures import (
     lines,
     part,
     png_size,
+    save,
     save_example_curves,
     save_example_rate,
 )
@@ -32,27 +33,19 @@ from tests.hpo.views.pictures import (
 
 def save_example_weights(path: Path) -> None:
     w1 = np.random.default_rng(0).normal(size=(3072, 50)).astype(np.float32)
-    plots.save_first_layer(path, w1, (3, 32, 32), title="weights")
-
-
-def save_example_lambdas(path: Path) -> None:
-    lambdas, accuracies = [1e-5, 1e-3, 1e-1], [0.51, 0.52, 0.2]
-    plots.save_accuracy_against_lambda(
-        path, lambdas, accuracies, title="coarse", best=1, logarithmic=True
-    )
+    save(path, plots.figure_of_first_layer, w1, (3, 32, 32), title="weights")
 
 
 def save_example_study(path: Path) -> None:
     curves = [Curve(UPDATES, empty(), falling(start=2 + k / 10)) for k in range(24)]
     labels = [f"cell {k}" for k in range(24)]
-    plots.save_study_curves(path, curves, labels, title="joint", cycle_ends=[1000])
+    save(path, plots.figure_of_study_curves, curves, labels, title="joint", cycle_ends=[1000])
 
 
 EXAMPLES = [
     (save_example_curves, (1400, 450)),
     (save_example_rate, (1200, 500)),
     (save_example_weights, (1400, 765)),
-    (save_example_lambdas, (900, 550)),
     (save_example_study, (1400, 550)),
 ]
 
@@ -80,16 +73,16 @@ def test_equal_input_gives_equal_bytes(
 def test_other_input_gives_other_bytes(tmp_path: Path) -> None:
     for start in (2.3, 2.2):
         curve = Curve(UPDATES, falling(start=start), falling(start=start))
-        plots.save_curves(tmp_path / f"{start}.png", curve, title="final")
+        save(tmp_path / f"{start}.png", plots.figure_of_curves, curve, title="final")
 
     assert (tmp_path / "2.3.png").read_bytes() != (tmp_path / "2.2.png").read_bytes()
 
 
 def test_another_process_draws_the_same_bytes(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hpo.views import plots; "
-        "plots.save_learning_rate(Path(sys.argv[1]), [0.1, 0.2, 0.1], eta_min=0.1, eta_max=0.2, "
-        "title='rate')"
+        "import sys; from pathlib import Path; from hpo.views import figures, plots; "
+        "figures.save(Path(sys.argv[1]), lambda: plots.figure_of_learning_rate("
+        "[0.1, 0.2, 0.1], eta_min=0.1, eta_max=0.2, title='rate'))"
     )
     root = Path(plots.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], cwd=root, check=True)
@@ -102,9 +95,10 @@ def test_importing_plots_does_not_load_matplotlib_and_drawing_never_loads_pyplot
     tmp_path: Path,
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from hpo.views import plots; "
+        "import sys; from pathlib import Path; from hpo.views import figures, plots; "
         "assert 'matplotlib' not in sys.modules; "
-        "plots.save_learning_rate(Path(sys.argv[1]), [0.1], eta_min=0, eta_max=1, title='rate'); "
+        "figures.save(Path(sys.argv[1]), lambda: plots.figure_of_learning_rate("
+        "[0.1], eta_min=0, eta_max=1, title='rate')); "
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     root = Path(plots.__file__).parents[2]
@@ -186,8 +180,8 @@ def test_the_cost_axis_holds_both_curves() -> None:
     ],
 )
 def test_incomplete_curves_are_drawn_without_a_warning(curve: Curve, tmp_path: Path) -> None:
-    plots.save_curves(tmp_path / "a.png", curve, title="run", test_accuracy=NAN)
-    plots.save_study_curves(tmp_path / "b.png", [curve], ["cell 0"], title="study")
+    save(tmp_path / "a.png", plots.figure_of_curves, curve, title="run", test_accuracy=NAN)
+    save(tmp_path / "b.png", plots.figure_of_study_curves, [curve], ["cell 0"], title="study")
 
     assert png_size(tmp_path / "a.png") == (1400, 450)
     assert png_size(tmp_path / "b.png") == (1400, 550)
@@ -201,7 +195,9 @@ def test_a_single_log_point_has_a_marker() -> None:
 
 @pytest.mark.parametrize("title", ["costs $5 and $", "名前", "a_b^c " * 100, "", "x" * 400])
 def test_any_title_can_be_drawn(title: str, tmp_path: Path) -> None:
-    plots.save_learning_rate(tmp_path / "a.png", [0.1], eta_min=0, eta_max=1, title=title)
+    save(
+        tmp_path / "a.png", plots.figure_of_learning_rate, [0.1], eta_min=0, eta_max=1, title=title
+    )
 
     assert png_size(tmp_path / "a.png") == (1200, 500)
 
@@ -225,7 +221,14 @@ def test_rates_are_drawn_from_update_0_between_their_bounds() -> None:
 def test_a_constant_rate_or_none_at_all_can_be_drawn(
     rates: list[float], eta: float, tmp_path: Path
 ) -> None:
-    plots.save_learning_rate(tmp_path / "a.png", rates, eta_min=eta, eta_max=eta, title="rate")
+    save(
+        tmp_path / "a.png",
+        plots.figure_of_learning_rate,
+        rates,
+        eta_min=eta,
+        eta_max=eta,
+        title="rate",
+    )
 
     assert png_size(tmp_path / "a.png") == (1200, 500)
 

@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hpo.views import plots
@@ -15,79 +14,10 @@ from tests.hpo.views.pictures import (
     empty,
     falling,
     legend_of,
-    line,
     lines,
     png_size,
+    save,
 )
-
-
-def test_accuracies_are_joined_in_the_order_of_lambda_without_the_missing() -> None:
-    figure = plots.figure_of_accuracy_against_lambda(
-        [1e-1, 1e-5, 1e-3, 1e-4, 1e-2],
-        [0.2, 0.5, 0.6, None, NAN],
-        title="joint",
-        best=2,
-        logarithmic=True,
-    )
-    (axes,) = figure.axes
-
-    assert axes.get_xscale() == "log"
-    assert list(line(axes, "validation accuracy").get_xdata()) == [1e-5, 1e-3, 1e-1]
-    assert list(line(axes, "validation accuracy").get_ydata()) == [0.5, 0.6, 0.2]
-    star = line(axes, "best: λ = 0.001, accuracy 0.6000")
-    assert (list(star.get_xdata()), list(star.get_ydata())) == ([1e-3], [0.6])
-    assert "best: λ = 0.001, accuracy 0.6000" in legend_of(figure)
-
-
-def test_diverged_cells_are_crosses_at_the_bottom() -> None:
-    (axes,) = plots.figure_of_accuracy_against_lambda(
-        [0.1, 0.2, 0.3],
-        [0.5, 0.4, None],
-        title="fine",
-        best=0,
-        logarithmic=False,
-        diverged=[False, True, True],
-    ).axes
-
-    crosses = line(axes, "diverged")
-    assert (axes.get_xscale(), crosses.get_marker()) == ("linear", "x")
-    assert list(crosses.get_xdata()) == [0.2, 0.3]
-    heights = axes.transAxes.inverted().transform(
-        crosses.get_transform().transform(np.column_stack(crosses.get_data()))
-    )[:, 1]
-    assert heights == pytest.approx(0.03)
-    assert list(line(axes, "validation accuracy").get_xdata()) == [0.1]
-
-
-@pytest.mark.parametrize(
-    ("lambdas", "accuracies", "best", "diverged"),
-    [
-        ([], [], None, []),
-        ([1e-3], [0.5], 0, []),
-        ([1e-3, 1e-2], [None, NAN], None, [True, True]),  # nothing but diverged cells
-        ([1e-3, 1e-2], [None, 0.5], 0, [True]),  # a best cell without a value, a short list
-        ([0.0, 1e-2], [0.5, 0.5], 0, []),  # no place for 0 on a logarithmic axis
-        ([1e-3, 1e-2], [1.0, 1.0], 0, []),
-    ],
-)
-def test_incomplete_studies_are_drawn_without_a_warning(
-    lambdas: list[float],
-    accuracies: list[float | None],
-    best: int | None,
-    diverged: list[bool],
-    tmp_path: Path,
-) -> None:
-    plots.save_accuracy_against_lambda(
-        tmp_path / "a.png",
-        lambdas,
-        accuracies,
-        title="coarse",
-        best=best,
-        logarithmic=True,
-        diverged=diverged,
-    )
-
-    assert png_size(tmp_path / "a.png") == (900, 550)
 
 
 @pytest.mark.parametrize("n", [1, 10, 11, 24, 100])
@@ -124,7 +54,7 @@ def test_long_cell_names_stay_on_the_page(n: int) -> None:
 
 
 def test_a_study_without_cells_can_be_drawn(tmp_path: Path) -> None:
-    plots.save_study_curves(tmp_path / "a.png", [], [], title="study")
+    save(tmp_path / "a.png", plots.figure_of_study_curves, [], [], title="study")
 
     assert png_size(tmp_path / "a.png") == (1400, 550)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpo.views import plots
-from tests.hpo.views.pictures import INF, NAN, png_size
+from tests.hpo.views.pictures import INF, NAN, png_size, save
 
 
 def drawn_weights(w1: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
@@ -74,7 +74,9 @@ def test_constant_or_lost_weights_are_drawn_without_a_warning(
 ) -> None:
     w1 = np.full((64, m), weight)
 
-    assert plots.save_first_layer(tmp_path / "w.png", w1, (8, 8), title="weights") is True
+    assert (
+        save(tmp_path / "w.png", plots.figure_of_first_layer, w1, (8, 8), title="weights") is True
+    )
     png_size(tmp_path / "w.png")
 
 
@@ -91,7 +93,9 @@ def test_constant_or_lost_weights_are_drawn_without_a_warning(
 def test_weights_that_are_no_images_are_not_drawn(
     shape: tuple[int, int], image_shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    drawn = plots.save_first_layer(tmp_path / "w.png", np.ones(shape), image_shape, title="none")
+    drawn = save(
+        tmp_path / "w.png", plots.figure_of_first_layer, np.ones(shape), image_shape, title="none"
+    )
 
     assert drawn is False
     assert list(tmp_path.iterdir()) == []

@@ -86,10 +86,10 @@ def test_the_table_has_a_line_a_cell_and_the_best_lambda(storage: Storage, fill:
 
     assert report.table(read(storage, stored)).splitlines() == [
         "mine-digits: 3 of 3 done, 40 updates each, 1200 training and 300 validation images",
-        "cell  lambda                  validation accuracy",
-        "   0  0.001                   0.5000",
-        "   1  0.01                    0.9125  best",
-        "   2  0.1                     diverged",
+        "cell  lambda      validation accuracy",
+        "   0  0.001       0.5000",
+        "   1  0.01        0.9125  best",
+        "   2  0.1         diverged",
         "Best lambda: 0.01",
     ]
 

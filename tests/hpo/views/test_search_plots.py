@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from hpo.definition.ranges import Choice, Dimension, Real, Value, Whole
 from hpo.views import search_plots
 from hpo.views.search_plots import Search
+from tests.hpo.views.pictures import save
 
 NAN = float("nan")
 DIMENSIONS: dict[str, Dimension] = {
@@ -69,16 +70,16 @@ def heights(axes: Any, line: Any) -> list[float]:
     return list(axes.transAxes.inverted().transform(inches)[:, 1])
 
 
-SAVERS = [search_plots.save_parameters, search_plots.save_progress]
+DRAWN = [search_plots.figure_of_parameters, search_plots.figure_of_progress]
 
 
-@pytest.mark.parametrize("save", SAVERS)
+@pytest.mark.parametrize("draw", DRAWN)
 def test_equal_searches_give_equal_bytes_and_others_do_not(
-    save: Callable[..., bool], tmp_path: Path
+    draw: Callable[..., Any], tmp_path: Path
 ) -> None:
-    save(tmp_path / "one.png", search_of([0.5, 0.4, 0.6]), title="joint")
-    save(tmp_path / "two.png", search_of([0.5, 0.4, 0.6]), title="joint")
-    save(tmp_path / "other.png", search_of([0.5, 0.4, 0.7]), title="joint")
+    save(tmp_path / "one.png", draw, search_of([0.5, 0.4, 0.6]), title="joint")
+    save(tmp_path / "two.png", draw, search_of([0.5, 0.4, 0.6]), title="joint")
+    save(tmp_path / "other.png", draw, search_of([0.5, 0.4, 0.7]), title="joint")
 
     one, two, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two", "other"))
     assert one == two != other
@@ -246,11 +247,11 @@ def test_the_ends_of_generations_are_marked(width: int, ends: list[int]) -> None
         search_of([0.5, 0.4], best=0, dimensions={"n_s": Whole(1, 1000), "x": Choice(("a",))}),
     ],
 )
-@pytest.mark.parametrize("save", SAVERS)
+@pytest.mark.parametrize("draw", DRAWN)
 def test_incomplete_searches_are_drawn_without_a_warning(
-    save: Callable[..., bool], search: Search, tmp_path: Path
+    draw: Callable[..., Any], search: Search, tmp_path: Path
 ) -> None:
-    assert save(tmp_path / "a.png", search, title="joint") is True
+    assert save(tmp_path / "a.png", draw, search, title="joint") is True
 
     assert np.std(imread(tmp_path / "a.png")) > 0
 

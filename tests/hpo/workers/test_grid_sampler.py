@@ -305,9 +305,7 @@ def test_the_views_show_what_there_is(command: Any, workplace: Path) -> None:
     best, status = command("best", NAME), command("status")
     told = json.loads(command("export", NAME).out)
 
-    assert [path.name for path in (workplace / "pictures").iterdir()] == [
-        "accuracy-against-lambda.png"
-    ]
+    assert [path.name for path in (workplace / "pictures").iterdir()] == ["lambda.png"]
     assert (drawn.status, best.status, status.status) == (0, 0, 0)
     assert "0.1" in best.out
     assert [t["state"] for t in told["trials"]] == ["complete", "pruned", "complete", "complete"]
@@ -325,7 +323,7 @@ def test_values_that_are_no_accuracies_are_drawn_too(
     opened.close()
 
     assert command("plot", NAME, "--out", "pictures").status == 0
-    assert (workplace / "pictures" / "accuracy-against-lambda.png").stat().st_size > 10_000
+    assert (workplace / "pictures" / "lambda.png").stat().st_size > 10_000
 
 
 def test_a_single_cell_without_a_curve_is_nothing_to_draw(command: Any, workplace: Path) -> None:
