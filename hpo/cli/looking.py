@@ -30,14 +30,35 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     tell(looking.best(storage, study, say))
 
 
-def status(storage: StorageUrl = DEFAULT_STORAGE) -> None:
-    """Print how far every study is.
+def status(
+    study: Annotated[
+        str | None, typer.Argument(help="Name of a stored study, with --watch.")
+    ] = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the study until it is over; Ctrl-C ends that.")
+    ] = False,
+) -> int:
+    """Print how far every study is, or with --watch show one as it is trained elsewhere.
 
-    Example: hpo status
+    Example: hpo status coarse --watch
     """
     from hpo.commands import looking
 
+    if watch != (study is not None):
+        raise typer.BadParameter("--watch and the name of a study go together.")
+    if study is not None:
+        return _watch(storage, study)
     tell(looking.status(storage, say))
+    return 0
+
+
+def _watch(storage: str, study: str) -> int:
+    from hpo.commands import watching
+    from hpo.machine.signals import StopRequest
+
+    with StopRequest() as stop:
+        return 0 if watching.watch(storage, study, stop) else stop.exit_status
 
 
 def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:

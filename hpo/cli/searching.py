@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +31,7 @@ from hpo.cli.options import (
     folder,
     request_of,
 )
-from hpo.machine.console import say, tell
+from hpo.machine.console import say, say_reading, tell
 from hpo.views.story import Story
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def run(
 
     Example: hpo run coarse --data digits
     """
+    say_reading(data)
     from hpo.machine.signals import StopRequest
 
     request = request_of(context)
@@ -116,30 +117,31 @@ def _carried_out(
     from hpo.commands import early
     from hpo.machine.signals import Interrupted
 
-    with early.reserve(request, storage, workers) as reserve, story:
-        from hpo.commands import ending, images, running  # while the processes import theirs
+    with early.reserve(request, storage, workers) as reserve:
+        from hpo.commands import ending, images, running, watching  # while they import theirs
 
-        order = request.order(images.finder(os.environ, say, stop), os.environ, say)
-        model_folder = ending.model_folder(order, out)
-        try:
-            with running.to_the_end(
-                order,
-                storage,
-                story,
-                stop,
-                n_workers=workers,
-                grace=grace,
-                reserve=reserve,
-                again=again,
-                announce=story.warn,
-            ) as outcome:
-                story.close()
-                status = _tell(outcome, stop)
-                if outcome.looks_at_test_images:
-                    _tell_test(outcome, order, model_folder)
-        except Interrupted:
-            say("Interrupted before the end; run the same command to go on.")
-            return stop.exit_status
+        with closing(watching.Onlooker(storage, stop)) as story.look, story:
+            order = request.order(images.finder(os.environ, say, stop), os.environ, say)
+            model_folder = ending.model_folder(order, out)
+            try:
+                with running.to_the_end(
+                    order,
+                    storage,
+                    story,
+                    stop,
+                    n_workers=workers,
+                    grace=grace,
+                    reserve=reserve,
+                    again=again,
+                    announce=story.warn,
+                ) as outcome:
+                    story.close()
+                    status = _tell(outcome, stop)
+                    if outcome.looks_at_test_images:
+                        _tell_test(outcome, order, model_folder)
+            except Interrupted:
+                say("Interrupted before the end; run the same command to go on.")
+                return stop.exit_status
     return status
 
 

@@ -26,8 +26,7 @@ from hpo.cli.options import (
     TrainMetrics,
     request_of,
 )
-from hpo.machine.console import say, tell
-from hpo.views.story import Story
+from hpo.machine.console import say, say_reading, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -55,12 +54,13 @@ def worker(
 
     Example: hpo worker coarse --watch
     """
-    from hpo.commands import images, looking
+    say_reading(data)
+    from hpo.commands import images, looking, watching
     from hpo.commands.studies import work_on
     from hpo.machine.signals import StopRequest
 
     looking.check(storage, say)  # a worker makes no database
-    with StopRequest() as stop, Story() as story:
+    with StopRequest() as stop, watching.story(storage, stop) as story:
         dataset = images.training(data, os.environ, say, stop)
         n_trained = work_on(dataset, studies or [], storage, watch, story, stop, grace)
     if stop():

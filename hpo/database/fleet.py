@@ -156,7 +156,7 @@ def settle(
 
 def bury(connection: Connection, study: str) -> list[Attempt]:
     """Fail the running attempts of dead workers and return them."""
-    running = rows.running_of(connection, study)
+    running = rows.reached_of(connection, study)
     known = {row.id: row for row in _all(connection)}  # second: who claims is registered
     buried = []
     for attempt, saved in running:

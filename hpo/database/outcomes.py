@@ -102,6 +102,16 @@ def value_at(connection: Connection, study: str, slot: Slot, n_updates: int) -> 
     return found
 
 
+def accuracies_of(connection: Connection, study: str) -> list[tuple[Slot, int, float | None]]:
+    """Return the validation accuracies at all log points, by slot and update."""
+    query = sa.select(
+        curves.c.cell, curves.c.replicate, curves.c.n_updates, curves.c.validation_accuracy
+    ).where(curves.c.study == study)
+    return [
+        (Slot(cell, r), n_updates, value) for cell, r, n_updates, value in connection.execute(query)
+    ]
+
+
 def counted_slots(connection: Connection, study: str) -> set[Slot]:
     """Return the slots that have a result, sound or not."""
     found = sa.select(results.c.cell, results.c.replicate).where(results.c.study == study)

@@ -183,18 +183,18 @@ _LAST_CHECKPOINT = (
 )
 
 
-def running_of(connection: Connection, study: str) -> list[tuple[Attempt, int]]:
-    """Return the running attempts, with the update that their last checkpoint is at."""
-    query = (
-        sa.select(attempts, _LAST_CHECKPOINT)
-        .where(attempts.c.study == study, attempts.c.state == State.RUNNING)
-        .order_by(attempts.c.replicate, attempts.c.cell)
-    )
+def reached_of(
+    connection: Connection, study: str, states: Sequence[str] = (State.RUNNING,)
+) -> list[tuple[Attempt, int]]:
+    """Return the attempts in some states, with the update that their last checkpoint is at."""
+    wanted = attempts.c.study == study, attempts.c.state.in_(states)
+    query = sa.select(attempts, _LAST_CHECKPOINT).where(*wanted)
+    query = query.order_by(attempts.c.replicate, attempts.c.cell)
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
 
 
 def running_by_study(connection: Connection) -> dict[str, list[tuple[Attempt, int]]]:
-    """Return by study what `running_of` does."""
+    """Return by study what `reached_of` does for the running ones."""
     query = (
         sa.select(attempts, _LAST_CHECKPOINT)
         .where(attempts.c.state == State.RUNNING)

@@ -10,6 +10,12 @@ def say(text: str) -> None:
     print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
 
 
+def say_reading(data: str) -> None:
+    """Say on a terminal what a command begins with, before it has to import anything."""
+    if sys.stderr.isatty():
+        say(f"Reading {data} ...")
+
+
 def tell(text: str) -> None:
     """Write a line, or several, of what a command was asked for."""
     print(printable_lines(text))  # noqa: T201  # stdout is the result

@@ -1,0 +1,81 @@
+"""What a person sees of a run on a terminal: real runs, whose frames are read."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpo.views.screen import BLOCKS
+from tests.hpo.processes import SCRIPT
+from tests.hpo.terminal import on_terminal
+
+STUDY = """
+from hpo import StudyDefinition
+from hpo.definition.grids import Values
+
+STUDY = StudyDefinition(
+    name="slow", grid=Values({values}), n_s={n_s}, n_cycles=2, batch_size=20, pruner="halving"
+)
+"""
+TWELVE = tuple(10 ** (-5 + i / 3) for i in range(12))
+TOTAL = re.compile(r"([\d,]+) of ([\d,]+) updates")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "slow.py"
+    path.write_text(STUDY.format(values=TWELVE, n_s=600))
+    return path
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int) -> None:
+    frames, status = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
+
+    assert status == 0
+    assert "Reading digits ..." in frames[0]
+    screens = [frame for frame in frames if "and 2 more" in frame and "best so far" in frame]
+    found = [TOTAL.search(frame) for frame in screens]
+    made = [int(match[1].replace(",", "")) for match in found if match]
+    assert made == sorted(made)
+    assert len(set(made)) > 1
+    assert "12 of 12 done" in frames[-1]
+    assert "24,000" not in frames[-1]
+    assert re.search(r"best so far: 0\.\d{4} at cell \d+ \(lambda ", frames[-1])
+    assert re.search(r"pruned there at 0\.\d{4}\n", frames[-1])
+    assert bool(set(BLOCKS) & set(frames[-1])) == (columns >= 80)
+
+
+def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None:
+    study.write_text(STUDY.format(values=TWELVE, n_s=60_000))
+
+    frames, status = on_terminal(
+        study.parent, "run", study, "--data", "digits", columns=80, interrupt=" a second"
+    )
+
+    assert status == 130
+    assert "0 of 12 done" in frames[-1]
+    assert re.search(r"none done; cell \d+ \(lambda .*\) is at 0\.\d{4}", frames[-1])
+    assert "Run the same command to go on." in frames[-1].replace("\n", "")
+
+
+def test_a_dumb_terminal_is_told_in_plain_lines(study: Path) -> None:
+    frames, status = on_terminal(
+        study.parent, "run", study, "--data", "digits", columns=80, term="dumb"
+    )
+
+    assert status == 0
+    assert "slow-digits: training cell" in "\n".join(frames)
+    assert "best so far: " not in frames[-1]
+
+
+def test_a_study_that_is_over_is_shown_from_the_database_alone(study: Path) -> None:
+    run = [SCRIPT, "run", study, "--data", "digits"]
+    subprocess.run(run, cwd=study.parent, check=True, capture_output=True)
+
+    frames, status = on_terminal(study.parent, "status", "slow-digits", "--watch", columns=80)
+
+    assert status == 0
+    assert "12 of 12 done" in frames[-1]
+    assert re.search(r"best so far: 0\.\d{4} at cell \d+", frames[-1])
