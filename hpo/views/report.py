@@ -1,6 +1,5 @@
 """What the studies say, as text: the table of cells, the best one, the state of every study."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,13 +16,11 @@ from hpo.experiment.records import Outcome, Result, StoredStudy, describe, param
 from hpo.judging.ranking import cell_means, compared, winner
 from hpo.machine.printable import printable
 from hpo.search.generations import spent
+from hpo.views import search_table
 
 if TYPE_CHECKING:  # their imports, Optuna and NumPy, cost a reader more than its query
     from hpo.judging.judgement import Judgement
     from hpo.planning.plan import Plan
-
-
-NEARLY_ALL = 0.97  #: of a budget: whatever else is left has a reason that is told
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,10 @@ def read(connection: Connection, study: StoredStudy) -> StudyReport:
 def table(report: StudyReport) -> str:
     """Return a line a cell, and the best one; for a grid as the notebook printed them."""
     if report.study.experiment.search is not None:
-        return _table_of_search(report)
+        cell = report.best.slot.cell if report.best else None
+        search = search_table.Search(report.study, report.results, report.means, cell)
+        lines = [f"{report.study.name}: {_heading(report)}", *search_table.lines(search)]
+        return "\n".join(map(printable, lines))
     experiment = report.study.experiment
     several = experiment.definition.replicates > 1
     by_slot = {(r.slot.cell, r.slot.replicate): r for r in report.results}
@@ -72,7 +72,7 @@ def table(report: StudyReport) -> str:
     lines.append(header + ("  replicate" if several else "") + "  validation accuracy")
     for cell, value in enumerate(experiment.lambdas):
         shown = {
-            str(replicate): _value(by_slot.get((cell, replicate)))
+            str(replicate): search_table.value_of(by_slot.get((cell, replicate)))
             for replicate in range(experiment.definition.replicates)
         }
         if several:
@@ -98,58 +98,6 @@ def _inherited(experiment: Experiment, parent: ParentCell) -> str:
         f"Recipe of cell {parent.cell} of {parent.study}: {recipe.n_cycles} cycles of n_s {recipe.n_s}, "
         f"eta_max {short(recipe.eta_max)}, normalisation {recipe.normalisation}, flip probability "
         f"{short(recipe.flip_probability)}"
-    )
-
-
-def _table_of_search(report: StudyReport) -> str:
-    """Return a line a cell with all its parameters; of finalists the mean over more seeds."""
-    experiment, best = report.study.experiment, report.best
-    header = ["cell", *experiment.parameters, "updates", "seeds", "validation accuracy"]
-    rows = [header]
-    for cell, own in enumerate(experiment.cells):
-        n = experiment.replicates_of(cell)
-        value = _of_all_seeds([r for r in report.results if r.slot.cell == cell], n)
-        mark = "  best" if best is not None and best.slot.cell == cell else ""
-        shown = [short(v) if isinstance(v, float) else str(v) for v in own.values()]
-        mine = [r for r in report.results if r.slot.cell == cell and r.slot.replicate == 0]
-        is_cut = any(r.outcome == Outcome.PRUNED for r in mine)
-        n_updates = mine[0].n_updates if is_cut else experiment.recipe(cell).n_updates
-        rows.append([str(cell), *shown, str(n_updates), str(n), value + mark])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [f"{report.study.name}: {_heading(report)}"]
-    for row in rows:
-        start = "  ".join(text.rjust(width) for text, width in zip(row[:-1], widths, strict=False))
-        lines.append(f"{start}  {row[-1]}")
-    if best is not None:
-        lines.append(f"Best: {parameters(experiment, best.slot.cell)}")
-    lines += _rest(report)
-    return "\n".join(map(printable, lines))
-
-
-def _rest(report: StudyReport) -> list[str]:
-    """Return why a search that is over has spent less than nearly all of its budget."""
-    space, search = report.study.experiment.definition.space, report.study.experiment.search
-    if space is None or search is None or not search.is_over:
-        return []
-    left = space.budget - spent(report.study.experiment, report.results)
-    if left <= (1 - NEARLY_ALL) * space.budget:
-        return []
-    more = "round of the finalists" if search.finalists else "cell that was proposed"
-    return [f"{left:,} updates are left: each further {more} would cost more."]
-
-
-def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
-    """Return the mean over the seeds that are done, or that one of them diverged."""
-    values = [r.value for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
-    if len(results) == 1 and results[0].outcome == Outcome.PRUNED:
-        return _value(results[0])
-    if len(values) < len(results):
-        return next(r.outcome for r in results if r.outcome != Outcome.COMPLETE)
-    if not values:
-        return "-"
-    mean = f"{math.fsum(values) / len(values):.4f}"
-    return (
-        mean if len(values) == n_replicates else f"{mean}  ({len(values)} of {n_replicates} seeds)"
     )
 
 
@@ -275,13 +223,3 @@ def _heading(report: StudyReport) -> str:
         f"{len(report.results)} of {report.n_slots} done, {length(experiment, report.results)}, "
         f"{experiment.data.n_training} training and {experiment.data.n_validation} validation images"
     )
-
-
-def _value(result: Result | None) -> str:
-    if result is None:
-        return "-"
-    if result.outcome == Outcome.PRUNED and result.value is None:
-        return "pruned with its cell" if result.slot.replicate else "pruned without a value"
-    shown = result.outcome if result.value is None else f"{result.value:.4f}"
-    after = f" after cycle {result.cycles}" if result.cycles else ""
-    return f"{shown}  pruned{after}" if result.outcome == Outcome.PRUNED else shown

@@ -32,8 +32,8 @@ def storage(finished: Path) -> str:
     return f"sqlite:///{finished / 'hpo.db'}"
 
 
-def test_a_search_prints_every_proposal_and_the_best_one(finished: Path) -> None:
-    heading, columns, *cells, best = (finished / "out").read_text().splitlines()
+def test_a_search_prints_its_ten_best_cells_the_best_first(finished: Path) -> None:
+    heading, columns, *cells, more, best = (finished / "out").read_text().splitlines()
 
     assert re.fullmatch(
         r"joint-digits: (\d+) of \1 done, 1\d,\d{3} of 12,000 updates by tpe, 1200 training and "
@@ -44,15 +44,23 @@ def test_a_search_prints_every_proposal_and_the_best_one(finished: Path) -> None
         "cell", "lambda", "eta_max", "n_s", "normalisation", "flip_probability", "updates",
         "seeds", "validation", "accuracy",
     ]  # fmt: skip
-    assert [int(line.split()[0]) for line in cells] == list(range(len(cells)))
-    (marked,) = [line for line in cells if line.endswith("best")]
+    assert [line.endswith("best") for line in cells] == [True] + 9 * [False]
+    accuracies = [line.split()[8] for line in cells if "  pruned after cycle " not in line]
+    assert accuracies == sorted(accuracies, reverse=True)
+    n_more = int(re.findall(r"\d+ of (\d+) done", heading)[0]) - 10
+    assert more == f"and {n_more} more: `hpo export joint-digits --format csv`"
     assert best.startswith("Best: lambda 0.")
-    assert f"normalisation {marked.split()[4]}," in best
-    cut = [line for line in cells if "  pruned after cycle " in line]
-    assert len(cells) / 2 < len(cut) < len(cells)
-    assert marked not in cut
-    used = sum(int(line.split()[6]) for line in cells)
-    assert 0.97 * 12_000 < used <= 12_000
+    assert f"normalisation {cells[0].split()[4]}," in best
+
+
+def test_a_search_spends_its_budget_and_cuts_more_than_half_of_its_cells(storage: str) -> None:
+    exported = subprocess.run(
+        [SCRIPT, "export", "joint-digits", "--storage", storage], capture_output=True, check=True
+    )
+    trials = json.loads(exported.stdout)["trials"]
+    cut = [trial for trial in trials if trial["state"] == "pruned"]
+    assert len(trials) / 2 < len(cut) < len(trials)
+    assert 0.97 * 12_000 < sum(trial["curve"]["update"][-1] for trial in trials) <= 12_000
 
 
 def test_a_search_tells_its_story(finished: Path) -> None:
