@@ -1,4 +1,4 @@
-"""The n-th call of every command to the system or to the database fails, for many n, or for all.
+"""A call of every command to the system or to the database fails, at every place that makes one.
 
 Each command is a forked process in which one call raises. It ends well or in a sentence, never in
 a traceback, and what it leaves the next run finishes with the same export.
@@ -32,8 +32,10 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 import hpo.cli
 from hpo.views import drawing, export, plots  # noqa: F401  # imported before the fork
 
-#: Calls from one that fails to the next; every single one takes an hour.
-EVERY = int(os.environ.get("HPO_EVERY", "29"))
+ROOT = Path(hpo.cli.__file__).parents[2]
+OURS = (str(ROOT / "hpo"), str(ROOT / "model"), str(ROOT / "studies"))
+#: From one place after which the next run is looked at, too, to the next; at 1 with every kind of fault.
+EVERY = int(os.environ.get("HPO_EVERY", "5"))
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE)
 CALLS = (
     "open",
@@ -84,30 +86,45 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
 
 
 class Failing:
-    """Counts calls, and lets the n-th fail."""
+    """Counts calls, and lets the n-th fail: of all, or of those that are made at one place."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self, n: int, place: str = "", kind: int = 0) -> None:
         self.n_left = n
+        self.kind = kind
+        self.place = place
+        self.places: dict[str, None] = {}  #: where calls were made, in order
 
-    def is_it(self) -> bool:
-        self.n_left -= 1
-        return self.n_left == 0
+    def is_it(self, what: str) -> bool:
+        here = place_of(what)
+        self.places[here] = None
+        if self.place in ("", here):
+            self.n_left -= 1
+        return self.n_left == 0 and self.place in ("", here)
+
+
+def place_of(what: str) -> str:
+    """Return which two of our lines make a call, the inner one first, and which call."""
+    frame, lines = sys._getframe(2), list[str]()
+    while frame is not None and len(lines) < 2:
+        if frame.f_code.co_filename.startswith(OURS):
+            lines.append(f"{Path(frame.f_code.co_filename).relative_to(ROOT)}:{frame.f_lineno}")
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{what} at {' from '.join(lines)}"
 
 
 class System(Failing):
     """A call to the operating system fails, as on a full or broken disk or without rights."""
 
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
+    def __init__(self, n: int, place: str = "", kind: int = 0) -> None:
+        super().__init__(n, place, kind)
         for name in CALLS:
-            setattr(os, name, self.wrapped(getattr(os, name)))
-        builtins.open = io.open = self.wrapped(open)
+            setattr(os, name, self.wrapped(getattr(os, name), name))
+        builtins.open = io.open = self.wrapped(open, "open")
 
-    def wrapped(self, real: Callable[..., Any]) -> Any:
+    def wrapped(self, real: Callable[..., Any], name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
-            if self.is_it():
-                number = ERRORS[self.n % len(ERRORS)]
+            if self.is_it(name):
+                number = ERRORS[self.kind % len(ERRORS)]
                 raise OSError(number, os.strerror(number))
             return real(*arguments, **named)
 
@@ -117,8 +134,8 @@ class System(Failing):
 class Database(Failing):
     """A statement, a commit or a beginning fails, in ways that are known and others."""
 
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
+    def __init__(self, n: int, place: str = "", kind: int = 0) -> None:
+        super().__init__(n, place, kind)
         event.listen(Engine, "before_cursor_execute", self.at_statement)
         event.listen(Engine, "commit", lambda _: self.fail("COMMIT"))
         event.listen(Engine, "begin", lambda _: self.fail("BEGIN"))
@@ -127,8 +144,8 @@ class Database(Failing):
         self.fail(statement)
 
     def fail(self, statement: str) -> None:
-        if self.is_it():
-            kind, original = OF_DATABASE[self.n % len(OF_DATABASE)]
+        if self.is_it(statement[:30]):
+            kind, original = OF_DATABASE[self.kind % len(OF_DATABASE)]
             raise kind(statement, {}, original)
 
 
@@ -141,10 +158,21 @@ class Ended:
     err: str
     traceback: str = ""
     has_failed: bool = False  #: whether the call came to pass
+    places: Sequence[str] = ()  #: where calls were made
 
 
-def run(arguments: Sequence[str], fault: Callable[[int], Failing] = Failing, n: int = 0) -> Ended:
-    """Run a command in a process of its own, the n-th call of which fails; 0 is none."""
+Fault = Callable[..., Failing]
+
+
+def run(
+    arguments: Sequence[str], fault: Fault = Failing, n: int = 0, place: str = "", kind: int = 0
+) -> Ended:
+    """Run a command in a process of its own, the n-th call of which fails; 0 is none.
+
+    Args:
+        place: Count the calls that are made there; all of them if it is not given.
+        kind: How it fails.
+    """
     reading, writing = os.pipe()
     sys.stderr.flush()
     child = os.fork()
@@ -155,18 +183,20 @@ def run(arguments: Sequence[str], fault: Callable[[int], Failing] = Failing, n: 
         os.waitpid(child, 0)
         return Ended(*json.loads(told)) if told else Ended(97, "", "", "it hung, or died")
     try:
-        os.write(writing, json.dumps(_ended(arguments, fault, n)).encode()[: 1 << 16])
+        answer = json.dumps(_ended(arguments, fault(n, place, kind))).encode()
+        while answer:
+            answer = answer[os.write(writing, answer) :]
     finally:
         os._exit(0)
 
 
-def _ended(arguments: Sequence[str], fault: Callable[[int], Failing], n: int) -> list[Any]:
-    ended: list[Any] = [98, "", "", "", False]
+def _ended(arguments: Sequence[str], failing: Failing) -> list[Any]:
+    ended: list[Any] = [98, "", "", "", False, []]
     out, err = io.StringIO(), io.StringIO()
     signal.alarm(300)  # a hang; a busy machine is slow
     sys.argv = ["hpo", *arguments]
+    n = failing.n_left
     with redirect_stdout(out), redirect_stderr(err):
-        failing = fault(n)
         try:
             hpo.cli.main()
         except SystemExit as end:
@@ -176,6 +206,7 @@ def _ended(arguments: Sequence[str], fault: Callable[[int], Failing], n: int) ->
     ended[4] = failing.n_left <= 0 < n
     failing.n_left = 0
     ended[1:3] = out.getvalue(), err.getvalue()
+    ended[5] = list(failing.places)
     return ended
 
 
@@ -228,13 +259,15 @@ def fails_well(
     enter: Callable[[str], None],
     state: str,
     arguments: Sequence[str],
-    fault: Callable[[int], Failing],
-    n: int,
+    fault: Fault,
+    n: int = 1,
+    place: str = "",
+    kind: int = 0,
 ) -> Ended:
-    """Let the n-th call of a command fail, and look at how it ends."""
+    """Let a call of a command fail, and look at how it ends."""
     enter(state)
-    ended = run(arguments, fault, n)
-    where = f"call {n} of {' '.join(arguments)}: {ended.err[-500:]}"
+    ended = run(arguments, fault, n, place, kind)
+    where = f"{place or f'call {n}'}, kind {kind}, of {' '.join(arguments)}: {ended.err[-500:]}"
     assert not ended.traceback, f"{where}{ended.traceback}"
     assert "Traceback" not in ended.err, where
     assert ended.status in (0, 1), where
@@ -257,33 +290,29 @@ def fails_well(
     ],
 )
 def test_a_call_that_fails_ends_a_command_in_a_sentence(
-    enter: Callable[[str], None],
-    state: str,
-    arguments: Sequence[str],
-    fault: Callable[[int], Failing],
-    n: int,
+    enter: Callable[[str], None], state: str, arguments: Sequence[str], fault: Fault, n: int
 ) -> None:
-    fails_well(enter, state, arguments, fault, n)
+    assert fails_well(enter, state, arguments, fault, n, kind=n).has_failed
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("fault", [System, Database])
 @pytest.mark.parametrize(("state", "arguments"), COMMANDS, ids=[" ".join(a) for _, a in COMMANDS])
-def test_whatever_fails_a_command_ends_in_a_sentence_and_the_next_run_finishes(
-    enter: Callable[[str], None],
-    state: str,
-    arguments: Sequence[str],
-    fault: Callable[[int], Failing],
+def test_wherever_a_call_fails_a_command_ends_in_a_sentence_and_the_next_run_finishes(
+    enter: Callable[[str], None], state: str, arguments: Sequence[str], fault: Fault
 ) -> None:
     enter("done")
     expected = run(("export", "tiny-digits")).out
     writes = arguments[0] in ("run", "submit", "worker", "doctor", "delete", "retry")
-    for n in itertools.count(1, EVERY):
-        ended = fails_well(enter, state, arguments, fault, n)
-        if not ended.has_failed:
-            break
-        if writes:
+    enter(state)
+    places = run(arguments, fault).places
+    assert places or fault is Database  # some commands need none
+    for number, place in enumerate(places):
+        kinds = range(len(ERRORS)) if EVERY == 1 else [number]
+        for kind in kinds:
+            fails_well(enter, state, arguments, fault, place=place, kind=kind)
+        if writes and number % EVERY == 0:
             run(("doctor", "--repair"))
             again = run(RUN)
-            assert again.status == 0, f"call {n}: {again.err[-500:]}{again.traceback}"
-            assert run(("export", "tiny-digits")).out == expected, f"call {n}"
+            assert again.status == 0, f"{place}: {again.err[-500:]}{again.traceback}"
+            assert run(("export", "tiny-digits")).out == expected, place
