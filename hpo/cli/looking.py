@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, folder
+from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, ToldIn, folder
 from hpo.machine.console import say, tell
 
 
@@ -20,14 +20,14 @@ def register(app: typer.Typer) -> None:
     app.command()(delete)
 
 
-def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> None:
     """Print the best cell of a study, how sure that is, and which cells may be as good.
 
     Example: hpo best coarse
     """
     from hpo.commands import looking
 
-    tell(looking.best(storage, study, say))
+    tell(looking.best(storage, study, say, format_))
 
 
 def status(
@@ -38,6 +38,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the study until it is over; Ctrl-C ends that.")
     ] = False,
+    format_: ToldIn = "text",
 ) -> int:
     """Print how far every study is, or with --watch show one as it is trained elsewhere.
 
@@ -49,7 +50,7 @@ def status(
         raise typer.BadParameter("--watch and the name of a study go together.")
     if study is not None:
         return _watch(storage, study)
-    tell(looking.status(storage, say))
+    tell(looking.status(storage, say, format_))
     return 0
 
 
@@ -61,14 +62,14 @@ def _watch(storage: str, study: str) -> int:
         return 0 if watching.watch(storage, study, stop) else stop.exit_status
 
 
-def list_(storage: StorageUrl = DEFAULT_STORAGE) -> None:
+def list_(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> None:
     """Print the stored studies and what they are about.
 
     Example: hpo list
     """
     from hpo.commands import looking
 
-    tell(looking.listing(storage, say))
+    tell(looking.listing(storage, say, format_))
 
 
 def export(

@@ -173,3 +173,15 @@ def request_of(context: typer.Context) -> "Request":
 
     asked = {field.name for field in fields(Request)} & context.params.keys()
     return Request(**{name: context.params[name] for name in asked})
+
+
+def _told_in(value: str) -> str:
+    if value not in ("text", "json"):
+        raise typer.BadParameter(f"--format must be text or json, got {value!r}.")
+    return value
+
+
+ToldIn = Annotated[
+    str,
+    typer.Option("--format", callback=_told_in, help="text for people, or json for programs."),
+]

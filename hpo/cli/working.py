@@ -23,6 +23,7 @@ from hpo.cli.options import (
     Seed,
     StorageUrl,
     StudyName,
+    ToldIn,
     TrainMetrics,
     request_of,
 )
@@ -121,6 +122,7 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 def doctor(
     storage: StorageUrl = DEFAULT_STORAGE,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    format_: ToldIn = "text",
 ) -> int:
     """Examine a database: is it sound, is every checkpoint, do trials and cells agree.
 
@@ -136,5 +138,5 @@ def doctor(
             findings = examination.examine(storage, repair=True, stop=stop)
     else:
         findings = examination.examine(storage)
-    tell(examination.report(findings))
+    tell(examination.report(findings, format_))
     return 1 if any(finding.is_open for finding in findings) else 0

@@ -57,8 +57,13 @@ def examine(
     return [*database.versions(url), *findings]
 
 
-def report(findings: list[Finding]) -> str:
-    """Return a line for every finding, and a verdict."""
+def report(findings: list[Finding], form: str = "text") -> str:
+    """Return a line for every finding and a verdict, or the same as JSON."""
+    if form == "json":
+        from hpo.views import numbers
+
+        is_sound = not any(finding.is_open for finding in findings)
+        return numbers.written({"sound": is_sound, "findings": [vars(f) for f in findings]})
     lines = []
     for finding in findings:
         mark = "mended" if finding.is_mended else "WRONG" if finding.is_wrong else "ok"

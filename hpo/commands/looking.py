@@ -11,6 +11,7 @@ from hpo.database.reader import read_once
 
 Notify = Callable[[str], None]
 FORMATS = ("json", "csv")  #: of an export
+TOLD_IN = ("text", "json")  #: what is told of studies
 
 
 def check(url: str, notify: Notify) -> None:
@@ -25,30 +26,41 @@ def check(url: str, notify: Notify) -> None:
     read_once(url, lambda _: None, notify=notify)
 
 
-def status(url: str, notify: Notify) -> str:
-    """Return how far every study is.
+def status(url: str, notify: Notify, form: str = "text") -> str:
+    """Return how far every study is, in one of `TOLD_IN`.
 
     Raises:
         StorageError: As `check`.
     """
+    if form == "json":
+        from hpo.views import numbers
+
+        return read_once(url, numbers.status, notify=notify)
     from hpo.views import overview
 
     return read_once(url, overview.status, notify=notify)
 
 
-def listing(url: str, notify: Notify) -> str:
-    """Return the stored studies and what they are about.
+def listing(url: str, notify: Notify, form: str = "text") -> str:
+    """Return the stored studies and what they are about, in one of `TOLD_IN`.
 
     Raises:
         StorageError: As `check`.
     """
+    if form == "json":
+        from hpo.views import numbers
+
+        return read_once(url, numbers.listing, notify=notify)
     from hpo.views import overview
 
     return read_once(url, overview.listing, notify=notify)
 
 
-def best(url: str, name: str, notify: Notify) -> str:
+def best(url: str, name: str, notify: Notify, form: str = "text") -> str:
     """Return the best cell of a study, how sure that is, and which cells may be as good.
+
+    Args:
+        form: One of `TOLD_IN`.
 
     Raises:
         StudyNotFound: There is none of this name.
@@ -59,6 +71,10 @@ def best(url: str, name: str, notify: Notify) -> str:
 
     def told(connection: Connection) -> str:
         found = stored(connection, name)
+        if form == "json":
+            from hpo.views import numbers
+
+            return numbers.best(connection, found)
         return report.best(report.read(connection, found), report.judged(connection, found))
 
     return read_once(url, told, notify=notify)
