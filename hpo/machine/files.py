@@ -20,7 +20,7 @@ def safe_name(text: str) -> str:
     What is changed gets a mark of the whole text, so that two names never become one.
 
     >>> safe_name("coarse-digits"), safe_name("../a b")
-    ('coarse-digits', 'a_b-47ac02fe')
+    ('coarse-digits', 'a_b-2c2c791a')
     """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-")[:LONGEST_NAME]
     if safe and safe == text:

@@ -29,6 +29,7 @@ class Story:
         """Take whom to ask what the database knows of the study that is worked on."""
         self._title = ""
         self._told: Experiment | None = None  # of which lines have told
+        self._largest = 0  # budget of which a line has told
         self._standing: Standing | None = None
         self.look = look
         self._lock = threading.Lock()
@@ -44,7 +45,7 @@ class Story:
 
         del n_updates  # what is left is known better, cell by cell
         self._title = printable(title)
-        self._told = experiment
+        self._told, self._largest = experiment, 0
         with self._lock:
             self._standing = Standing(title, experiment)
         if not _is_live():
@@ -72,8 +73,9 @@ class Story:
             return
         from hpo.experiment import budgets
 
-        if budgets.largest(experiment) > budgets.largest(known):
-            largest = budgets.largest(experiment)
+        largest = budgets.largest(experiment)
+        if largest > max(self._largest, budgets.largest(known)):
+            self._largest = largest
             self._line(f"{self._title}: the budget grew to {largest:,} updates")
         n_more = len(experiment.cells) - len(known.cells)
         are_chosen = experiment.search.is_over and not known.search.is_over

@@ -172,4 +172,7 @@ def test_the_story_of_a_run_follows_the_budget(
 
     told = capsys.readouterr().err
     assert told.count("mine-digits: the budget grew to 5,000 updates") == 1
-    assert max(int(share) for share in re.findall(r"updates \((\d+)%\)", told)) <= 100
+    found = re.findall(r"([\d,]+) of ([\d,]+) updates", told)
+    shares = [tuple(int(n.replace(",", "")) for n in pair) for pair in found]
+    assert shares
+    assert all(made <= whole <= 5000 for made, whole in shares)

@@ -60,7 +60,7 @@ def test_the_networks_of_the_best_cell_have_its_width(
     network = storage.read(lambda c: final_network(c, study.stored, best))
     assert network.w1.shape[-1] == study.experiment.cells[best.cell]["hidden"]
     written = storage.read(lambda c: drawing.of_study(c, study.stored, tmp_path))
-    assert {path.name for path in written} >= {"parameters.png", "progress.png"}
+    assert {path.name for path in written} >= {"parameters.png", "updates.png"}
 
 
 def test_cells_at_their_end_are_compared_and_complete(

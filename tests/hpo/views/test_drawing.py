@@ -178,11 +178,12 @@ def test_rate_and_curves_of_a_search_are_those_of_its_best_network(
     assert best is not None
     recipe = study.experiment.recipe(best.slot.cell)
 
-    assert rates[0]["title"] == f"Learning rate of cell {best.slot.cell}"
+    whose = f"space-digits: learning rate, cell {best.slot.cell} (lambda "
+    assert rates[0]["title"].startswith(whose)
     assert len(rates[0]["what"]) == recipe.n_updates
     assert (rates[0]["eta_max"], rates[0]["cycle_ends"]) == (recipe.eta_max, [2 * recipe.n_s])
-    name = f"space-digits, cell {best.slot.cell}, replicate {best.slot.replicate}: lambda "
-    assert curves[0]["title"].startswith(name)
+    assert f", cell {best.slot.cell} (lambda " in curves[0]["title"]
+    assert f"network of seed {best.slot.replicate} of " in curves[0]["title"]
     assert curves[0]["what"].validation["accuracy"][-1] == pytest.approx(best.value)
     assert curves[0]["cycle_ends"] == [2 * recipe.n_s]
 
@@ -214,11 +215,11 @@ def test_a_search_whose_cells_all_diverged_has_nothing_best_to_draw(
 
 
 def best_slots(storage: Storage, study: StoredStudy) -> list[Slot]:
-    """Return the slots of the best cell, that of its best network first."""
+    """Return the slots of the best cell, that of its best network first, and so on."""
     found = storage.write(lambda connection: report.read(connection, study))
     assert found.best is not None
-    others = [r.slot for r in found.results if r.slot.cell == found.best.slot.cell]
-    return [found.best.slot, *(slot for slot in others if slot != found.best.slot)]
+    mine = [r for r in found.results if r.slot.cell == found.best.slot.cell]
+    return [r.slot for r in sorted(mine, key=lambda r: (-(r.value or 0.0), r.slot.replicate))]
 
 
 def forget(storage: Storage, study: StoredStudy, slot: Slot) -> None:
