@@ -279,7 +279,7 @@ def fails_well(
 @pytest.mark.parametrize(
     ("state", "arguments", "fault", "n"),
     [
-        ("new", RUN, System, 300),
+        ("new", RUN, System, 60),
         ("new", RUN, Database, 153),
         ("submitted", ("worker", "--data", "digits"), Database, 22),
         ("damaged", ("doctor", "--repair"), Database, 120),
