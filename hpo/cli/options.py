@@ -176,7 +176,9 @@ def request_of(context: typer.Context) -> "Request":
 
 
 def _told_in(value: str) -> str:
-    if value not in ("text", "json"):
+    from hpo.commands.looking import TOLD_IN
+
+    if value not in TOLD_IN:
         raise typer.BadParameter(f"--format must be text or json, got {value!r}.")
     return value
 

@@ -69,9 +69,8 @@ def rate(experiment: Experiment, dataset: Dataset, n_workers: int) -> float:
 def told(experiment: Experiment, dataset: Dataset, n_updates: int, n_workers: int) -> str:
     """Return in words what a search is about to do, and about how long that takes here."""
     seconds = n_updates / rate(experiment, dataset, n_workers)
-    what = seeds_in_words(experiment) or f"{n_updates:,} updates at most"
-    if what.startswith("s"):
-        what += f", {n_updates:,} updates"
+    seeds = seeds_in_words(experiment)
+    what = f"{seeds}, {n_updates:,} updates" if seeds else f"{n_updates:,} updates at most"
     return (
         f"{experiment.definition.name}: {what}, which take about {in_words(seconds)} with "
         f"{of_workers(n_workers)}"

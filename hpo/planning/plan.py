@@ -154,6 +154,8 @@ def _count_cut(
     connection: Connection, study: StoredStudy, missing: list[Slot], made: list[Attempt]
 ) -> set[Slot]:
     """Count the slots that came later to a cell which was cut: it is cut in all replicates."""
+    if not missing:
+        return set()
     known = decisions.decided(connection, study.uuid)
     tables = decisions.accuracies(connection, study.uuid)
     live = {attempt.slot for attempt in made if attempt.state in LIVE}

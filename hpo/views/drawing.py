@@ -224,6 +224,14 @@ def _spending(subject: Subject) -> "Figure | None":
     return grid_figures.of_spending(subject)
 
 
+def _answering(
+    shows: str, what: str, draw: Callable[..., "Figure | None"], *, with_images: bool = False
+) -> Kind:
+    """Return a kind that shows what a final network answers to the validation images."""
+    drawn = partial(network_figures.of_answers, what, draw, with_images=with_images)
+    return Kind(shows, drawn, _is_final, needs_images=True)
+
+
 KINDS = {
     "lambda": Kind("accuracy against lambda, of several cells", grid_figures.of_lambda, _is_grid),
     "parameters": Kind(
@@ -240,33 +248,21 @@ KINDS = {
     "first-layer": Kind(
         "first-layer weights that are images", network_figures.of_first_layer, _every
     ),
-    "confusion": Kind(
-        "which classes a network confuses",
-        partial(network_figures.of_answers, "classes confused", answer_plots.figure_of_confusion),
-        _is_final,
-        needs_images=True,
+    "confusion": _answering(
+        "which classes a network confuses", "classes confused", answer_plots.figure_of_confusion
     ),
-    "classes": Kind(
-        "accuracy in every class",
-        partial(network_figures.of_answers, "accuracy by class", answer_plots.figure_of_classes),
-        _is_final,
-        needs_images=True,
+    "classes": _answering(
+        "accuracy in every class", "accuracy by class", answer_plots.figure_of_classes
     ),
-    "mistakes": Kind(
+    "mistakes": _answering(
         "the surest mistakes of a network",
-        partial(
-            network_figures.of_answers,
-            "surest mistakes",
-            answer_plots.figure_of_mistakes,
-            with_images=True,
-        ),
-        _is_final,
-        needs_images=True,
+        "surest mistakes",
+        answer_plots.figure_of_mistakes,
+        with_images=True,
     ),
-    "calibration": Kind(
+    "calibration": _answering(
         "whether a network is as sure as it is right",
-        partial(network_figures.of_answers, "calibration", answer_plots.figure_of_calibration),
-        _is_final,
-        needs_images=True,
+        "calibration",
+        answer_plots.figure_of_calibration,
     ),
 }
