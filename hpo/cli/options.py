@@ -97,7 +97,9 @@ Replicates = Annotated[
 ]
 Sampler = Annotated[
     str | None,
-    typer.Option(help="Who proposes the cells of a space: tpe, random, qmc, grid, gp or cmaes."),
+    typer.Option(
+        help="Who proposes the cells of a space: curves, tpe, random, qmc, grid, gp or cmaes."
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from hpo.training.cost import worth
 from hpo.training.trainer import facts
 
 MINUTE = 60.0  #: seconds
+DEFAULTS = ("tpe", "curves")  #: samplers of a space that names none: before, and now
 FEW = 1_000_000  #: updates by which it is guessed how many workers there will be
 
 
@@ -90,11 +91,18 @@ def grown(order: Order, name: str, stored: Experiment) -> Experiment:
 
 
 def compared(order: Order, stored: Experiment) -> Order:
-    """Return the order with the budget of a stored study, which is no difference between them."""
-    space = stored.definition.space
-    if space is None or order.definition.space is None:
+    """Return the order with what is no difference between it and a stored study.
+
+    That is its budget and, where nobody asks for another one, the sampler that was the default when
+    it was stored.
+    """
+    space, asked = stored.definition.space, order.definition.space
+    if space is None or asked is None:
         return order
-    return order.with_budget(space.budget)
+    order = order.with_budget(space.budget)
+    if not order.is_sampler_said and (space.sampler, asked.sampler) == DEFAULTS:
+        order = replace(order, definition=order.definition.changed(sampler=space.sampler))
+    return order
 
 
 def measured(experiment: Experiment, minutes: float) -> Experiment:

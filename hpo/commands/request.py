@@ -102,6 +102,7 @@ class Request:
             amount=self._amount(self.definition),
             # That of a file is for new studies; a definition in hand is as good as said.
             is_budget_said=given != (None,) * 3 or isinstance(self.study, StudyDefinition),
+            is_sampler_said=self.sampler is not None or isinstance(self.study, StudyDefinition),
         )
 
     def order(
@@ -144,6 +145,8 @@ class Order:
     amount: Amount | None = None
     #: Whether somebody asked for the budget: then a stored study may grow to it.
     is_budget_said: bool = True
+    #: Whether somebody asked for the sampler: else a stored study keeps an older default.
+    is_sampler_said: bool = True
 
     def with_budget(self, budget: int) -> "Order":
         """Return the order with a budget of so many updates."""

@@ -9,7 +9,7 @@ from hpo.definition.numbers import came, is_number, several
 from hpo.definition.ranges import Choice, Dimension, Real, Whole, WholeEpochs, settle
 from hpo.errors import InvalidDefinition
 
-SAMPLERS = ("tpe", "random", "qmc", "grid", "gp", "cmaes")
+SAMPLERS = ("curves", "tpe", "random", "qmc", "grid", "gp", "cmaes")
 #: Whole numbers that may be searched, with the largest that makes sense on any machine.
 WHOLE = {"hidden": 100_000, "batch_size": 1_000_000, "n_cycles": 10_000}
 LATER = (*WHOLE, "eta_min")  #: what spaces of before do not have
@@ -33,7 +33,7 @@ class Space:
     >>> import hpo
     >>> space = hpo.Space(lambda_=hpo.Real(1e-4, 1e-2), normalisation=("image", "feature"))
     >>> space.sampler, space.budget
-    ('tpe', 300000)
+    ('curves', 300000)
     """
 
     lambda_: Real
@@ -45,7 +45,7 @@ class Space:
     #: mini-batches: networks that are trained together are faster.
     flip_probability: tuple[float, ...] | Real = ()
     #: Who proposes: one of `SAMPLERS`.
-    sampler: str = "tpe"
+    sampler: str = "curves"
     #: Updates of all networks together; the search never makes more.
     budget: int = 300_000
     #: Proposals in a generation, all made before the first of them is trained.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result
+from hpo.search.curves import Value
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,29 @@ def cells(experiment: Experiment, results: Sequence[Result]) -> dict[int, Loser]
         mean = round(math.fsum(values) / len(values), 12) if values else None
         found[cell] = Loser(max(r.cycles for r in pruned), mean)
     return found
+
+
+def seen(
+    experiment: Experiment,
+    losers: Mapping[int, Loser],
+    values: Sequence[float | None],
+    at_rungs: Mapping[int, Mapping[int, float | None]],
+) -> list[Value]:
+    """Return every value that a cell had at a rung or at its end, where it came to it."""
+    chance, n_rungs = 1 / experiment.data.n_classes, experiment.most_cycles
+    n_cycles = [experiment.recipe(cell).n_cycles for cell in range(len(experiment.cells))]
+    found: dict[tuple[int, int], float] = {}
+    for number, table in at_rungs.items():
+        for cell, value in table.items():
+            if value is not None:
+                found[cell, max(n_cycles[cell] - number % n_rungs, 0)] = value
+    for cell, loser in losers.items():
+        if loser.value is not None:
+            found[cell, max(n_cycles[cell] - loser.cycle, 0)] = loser.value
+    for cell, value in enumerate(values):
+        if cell not in losers:
+            found[cell, 0] = chance if value is None else value
+    return [Value(cell, togo, value) for (cell, togo), value in sorted(found.items())]
 
 
 def worths(

@@ -103,6 +103,8 @@ def _proposals(
     means = cell_means(list(results), experiment)
     values = [means.get(cell) for cell in range(len(experiment.cells))]
     losers = cut.cells(experiment, results)
+    if space.sampler == "curves":
+        return propose(experiment, values, seen=cut.seen(experiment, losers, values, at_rungs))
     if space.sampler == "tpe":  # which knows what to make of a trial that was pruned
         for cell, loser in losers.items():
             values[cell] = loser.value

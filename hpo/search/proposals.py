@@ -17,7 +17,7 @@ import numpy as np
 from hpo.definition.spaces import Space
 from hpo.errors import MissingPackage
 from hpo.experiment.experiment import Experiment
-from hpo.search import candidates
+from hpo.search import candidates, curves
 from hpo.search.candidates import Asks, Dimensions, Parameters
 from hpo.search.evolution import cmaes_generation
 
@@ -29,7 +29,10 @@ NEEDED = {"gp": "torch", "cmaes": "cmaes"}  #: libraries of samplers; their extr
 
 
 def propose(
-    experiment: Experiment, values: Sequence[float | None], cut: Mapping[int, int] | None = None
+    experiment: Experiment,
+    values: Sequence[float | None],
+    cut: Mapping[int, int] | None = None,
+    seen: Sequence[curves.Value] | None = None,
 ) -> list[Parameters]:
     """Return the next generation; fewer or no cells when the space has no others left.
 
@@ -64,6 +67,13 @@ def propose(
         asks = candidates.at_random(dimensions, rng)
     elif space.sampler == "qmc" or n_before < space.width:  # all of `warm` may lie in one slice
         asks = _sobol(dimensions, candidates.source(seed), n_before)
+    elif space.sampler == "curves":
+        if seen is None:
+            seen = [curves.Value(cell, 0, value) for cell, (_, value) in enumerate(results)]
+        n = len(results)
+        seen = [*seen, *(curves.Value(n + k, 0, value) for k, (_, value) in enumerate(warm))]
+        known = [cell for cell, _ in [*results, *warm]]
+        asks = curves.asks(dimensions, known, seen, rng)
     else:
         shown = {len(warm) + cell: cycle for cell, cycle in (cut or {}).items()}
         asks = _optunas(dimensions, space.sampler, rng, [*warm, *results], shown)

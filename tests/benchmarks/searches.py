@@ -1,6 +1,6 @@
 """Samplers of ``hpo run joint`` side by side: equal budgets, the same seeds, one look at the test images.
 
-    python tests/benchmarks/searches.py FOLDER [--seeds 3] [--samplers tpe,random] [--budget 300000]
+    python tests/benchmarks/searches.py FOLDER [--seeds 3] [--samplers curves,tpe] [--budget 300000]
 
 Runs every search and its final training with the `hpo` beside this Python, on the CIFAR-10 that
 `$HPO_DATA` names (about 5 minutes a search on two cores). The databases stay in FOLDER, so an
@@ -31,7 +31,7 @@ def search(folder: Path, sampler: str, seed: int, budget: int) -> tuple[list[str
     storage = ("--storage", f"sqlite:///{sampler}-{seed}.db")
     of_joint = ("--sampler", sampler, "--seed", str(seed), "--budget", str(budget))
     found = hpo(folder, "run", "joint", *of_joint, *storage)
-    cells = sum(line.strip()[:1].isdigit() for line in found.splitlines())
+    cells = re.findall(r"(\d+) of \1 done", hpo(folder, "status", "joint", *storage))[0]
     recipe = re.findall(r"^Best: (.*)$", found, re.MULTILINE)[0]
     best = hpo(folder, "best", "joint", *storage)
     validation = float(re.findall(r"validation accuracy (0\.\d+)", best)[0])
@@ -39,7 +39,7 @@ def search(folder: Path, sampler: str, seed: int, budget: int) -> tuple[list[str
     told = hpo(folder, "run", "final", *of_final, *storage)
     test = float(re.findall(r"^Test accuracy: (.*)$", told, re.MULTILINE)[0])
     interval = re.findall(r"^95 % interval: (0\.\d+ to 0\.\d+)", told, re.MULTILINE)[0]
-    row = [sampler, str(seed), str(cells), recipe, f"{validation:.4f}", f"{test:.4f}", interval]
+    row = [sampler, str(seed), cells, recipe, f"{validation:.4f}", f"{test:.4f}", interval]
     return row, validation, test
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samplers", default="tpe,random")
+    parser.add_argument("--samplers", default="curves,tpe")
     parser.add_argument("--budget", type=int, default=300_000)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)

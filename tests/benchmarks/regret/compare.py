@@ -25,10 +25,12 @@ ROOT = Path(__file__).parents[3]
 PEERS = ROOT / ".venv-search-peers" / "bin" / "python"
 BUDGETS = (150_000, 300_000, 600_000, 1_200_000)
 JOINT = "joint"
-BEFORE = "joint of before (pruner none, race of 4 with 30 %)"
+BEFORE = "joint of before (TPE, pruner none, race of 4 with 30 %)"
 GOAL_OF_BEFORE = 0.62  #: at 300,000: times the regret of `BEFORE`
 #: Methods by the module that has them.
-OURS = {"ours": (JOINT, BEFORE, "random, halved as joint", "Sobol, halved as joint")}
+OURS = {
+    "ours": (JOINT, BEFORE, "joint, by TPE", "random, halved as joint", "Sobol, halved as joint")
+}
 THEIRS = {
     "optunas": (
         "Optuna TPE",

@@ -116,8 +116,9 @@ def _cost(experiment: Experiment, result: Result) -> int:
 
 METHODS: Mapping[str, Search] = {
     "joint": search,
-    "joint of before (pruner none, race of 4 with 30 %)": partial(
-        search, pruner="none", finalists=4, final_share=0.3
+    "joint, by TPE": partial(search, sampler="tpe"),
+    "joint of before (TPE, pruner none, race of 4 with 30 %)": partial(
+        search, sampler="tpe", pruner="none", finalists=4, final_share=0.3
     ),
     "random, halved as joint": partial(search, sampler="random"),
     "Sobol, halved as joint": partial(search, sampler="qmc"),

@@ -36,7 +36,7 @@ def test_a_search_prints_its_ten_best_cells_the_best_first(finished: Path) -> No
     heading, columns, *cells, more, best = (finished / "out").read_text().splitlines()
 
     assert re.fullmatch(
-        r"joint-digits: (\d+) of \1 done, 1\d,\d{3} of 12,000 updates by tpe, 1200 training and "
+        r"joint-digits: (\d+) of \1 done, 1\d,\d{3} of 12,000 updates by curves, 1200 training and "
         r"300 validation images",
         heading,
     )
@@ -94,7 +94,7 @@ def test_every_reader_knows_searches(storage: str, command: Command, tmp_path: P
     status = command("status", "--storage", storage).out
     assert re.search(r"^joint-digits .* 0\.\d{4} at cell \d+$", status, re.MULTILINE)
     listed = command("list", "--storage", storage).out
-    assert " a budget of 12,000 updates for tpe, standard protocol" in listed
+    assert " a budget of 12,000 updates for curves, standard protocol" in listed
     exported = json.loads(command("export", "joint-digits", "--storage", storage).out)
     assert {trial["state"] for trial in exported["trials"]} == {"complete", "pruned"}
     header, *rows = command(
@@ -138,14 +138,14 @@ def test_a_dry_run_says_what_would_be_searched(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("coarse", "--sampler", "tpe"), "A sampler is for a study that searches a space"),
+        (("coarse", "--sampler", "curves"), "A sampler is for a study that searches a space"),
         (
             ("coarse", "--budget", "9"),
             "A budget is for a study that searches a space, as joint does",
         ),
         (
             ("joint", "--sampler", "luck"),
-            "must be one of tpe, random, qmc, grid, gp, cmaes; got 'luck'",
+            "must be one of curves, tpe, random, qmc, grid, gp, cmaes; got 'luck'",
         ),
         (
             ("joint", "--budget", "9000", "--budget-minutes", "1"),

@@ -130,7 +130,7 @@ def test_pruners_of_optuna_cut_a_search_too(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "grid", "cmaes"])
+@pytest.mark.parametrize("sampler", ["curves", "random", "qmc", "tpe", "grid", "cmaes"])
 def test_each_sampler_searches_with_cuts(
     storage: Storage, run_search: RunSearch, sampler: str
 ) -> None:

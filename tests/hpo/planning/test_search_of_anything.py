@@ -122,7 +122,7 @@ def test_optuna_shows_every_parameter(storage: Storage, run_search: RunSearch) -
     assert [f.text for f in examine(storage.url) if f.is_wrong] == []
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "qmc", "grid", "cmaes"])
+@pytest.mark.parametrize("sampler", ["curves", "tpe", "qmc", "grid", "cmaes"])
 def test_each_sampler_proposes_numbers_of_every_kind(
     storage: Storage, run_search: RunSearch, sampler: str
 ) -> None:

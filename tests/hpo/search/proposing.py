@@ -24,7 +24,7 @@ PLENTY = 10**9  #: updates
 NUMBERS = Space(lambda_=LAMBDA, eta_max=ETA_MAX, n_s=WholeEpochs(1, 4), width=4, budget=PLENTY)
 JOINT = replace(NUMBERS, normalisation=("image", "feature"), flip_probability=(0.0, 0.5))
 ONE = Real(1e-3, 1e-3, logarithmic=True)  #: a range of one number
-LEARNERS = ("tpe", "gp", "cmaes")  #: what they propose depends on results
+LEARNERS = ("curves", "tpe", "gp", "cmaes")  #: what they propose depends on results
 Cells = Sequence[Parameters]
 Worth = Callable[[Parameters], float | None]
 

@@ -30,7 +30,7 @@ def test_a_search_never_plans_more_than_its_budget(
         assert generations.spent(last) > space.for_search - 144 * replicates
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", ["curves", "tpe", "random", "qmc", "grid"])
 def test_every_generation_has_its_width_and_keeps_those_before(sampler: str) -> None:
     steps = searched(replace(SPACE, sampler=sampler), accuracy)
 

@@ -88,7 +88,7 @@ def test_lambda_alone_can_be_searched(sampler: str) -> None:
     assert all(list(cell) == ["lambda"] for cell in cells)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "gp"])
+@pytest.mark.parametrize("sampler", ["curves", "tpe", "random", "qmc", "grid", "gp"])
 def test_a_generation_can_be_one_cell(sampler: str) -> None:
     generations = searched(space_for(installed(sampler), width=1), 4)
 
@@ -146,7 +146,7 @@ def test_another_seed_begins_elsewhere(sampler: str) -> None:
     assert searched(space_for(sampler), 1, seed=0) != searched(space_for(sampler), 1, seed=1)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "cmaes"])
+@pytest.mark.parametrize("sampler", ["curves", "tpe", "random", "qmc", "grid", "cmaes"])
 def test_another_seed_goes_on_elsewhere_from_the_same_results(sampler: str) -> None:
     cells, values = some_results(space_for(sampler), 12)
 
@@ -231,7 +231,7 @@ def reals(draw: st.DrawFn) -> Real:
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    sampler = draw(st.sampled_from(("tpe", "random", "qmc", "grid", "cmaes")))
+    sampler = draw(st.sampled_from(("curves", "tpe", "random", "qmc", "grid", "cmaes")))
     first, last = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 4))))
     space = Space(
         lambda_=draw(reals() | st.just(ONE)),

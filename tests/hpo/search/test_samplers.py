@@ -41,7 +41,7 @@ def test_a_grid_covers_every_combination_once_in_an_order_of_its_own() -> None:
     assert [len(generation) for generation in generations][-3:] == [5, 0, 0]
 
 
-@pytest.mark.parametrize("sampler", ["qmc", "tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["qmc", "curves", "tpe", "gp"])
 def test_the_first_generation_is_spread_evenly_over_every_range(sampler: str) -> None:
     space = space_for(installed(sampler), width=8)
     dimensions = space.dimensions(12)
