@@ -75,7 +75,12 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> No
 def export(
     study: StudyName,
     storage: StorageUrl = DEFAULT_STORAGE,
-    format_: Annotated[str, typer.Option("--format", help="json or csv.")] = "json",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="json, csv for a row a log point, or csv-trials for a row a trial."
+        ),
+    ] = "json",
 ) -> None:
     """Print results and curves of a study in full precision, in canonical form.
 
@@ -84,7 +89,7 @@ def export(
     from hpo.commands import looking
 
     if format_ not in looking.FORMATS:
-        raise typer.BadParameter(f"--format must be json or csv, got {format_!r}.")
+        raise typer.BadParameter(f"--format must be json, csv or csv-trials, got {format_!r}.")
     text = looking.export(storage, study, format_, say)
     typer.echo(text, nl=not text.endswith("\n"))
 

@@ -10,7 +10,7 @@ from hpo.database.connections import Connection
 from hpo.database.reader import read_once
 
 Notify = Callable[[str], None]
-FORMATS = ("json", "csv")  #: of an export
+FORMATS = ("json", "csv", "csv-trials")  #: of an export
 TOLD_IN = ("text", "json")  #: what is told of studies
 
 
@@ -90,7 +90,7 @@ def export(url: str, name: str, form: str, notify: Notify) -> str:
     from hpo.mirror.study import stored
     from hpo.views import export as exporting
 
-    write = exporting.to_json if form == "json" else exporting.to_csv
+    write = exporting.WRITERS[form]
     return read_once(url, lambda c: write(c, stored(c, name)), notify=notify)
 
 

@@ -222,11 +222,11 @@ class Study:
 
         return self._read(export.to_json)
 
-    def to_csv(self) -> str:
-        """Return a row for each log point, as ``hpo export --format csv`` prints them."""
+    def to_csv(self, *, trials: bool = False) -> str:
+        """Return a row for each log point, or for each trial, as ``hpo export --format csv`` does."""
         from hpo.views import export
 
-        return self._read(export.to_csv)
+        return self._read(export.trials_to_csv if trials else export.to_csv)
 
     def plot(
         self,

@@ -48,7 +48,7 @@ def experiment_hash(experiment: Experiment) -> str:
     """Return a digest of everything that decides a result: what may grow, as replicates, does not."""
     experiment = budgets.first(experiment)
     once = replace(experiment.definition, replicates=1)
-    same = replace(experiment, definition=once, began_with=None).to_json()
+    same = replace(experiment, definition=once, began_with=None, ties_go_on=False).to_json()
     # Neither does a pruner, which only says when to stop; older definitions have none.
     del same["definition"]["pruner"]
     if experiment.search is not None:  # grows; the number of a cell says which one it is

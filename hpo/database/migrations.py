@@ -8,7 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import digests, tables
+from hpo.database import digests, sql_views, tables
 from hpo.errors import StorageError
 
 LATEST = 9999  #: the newest schema that there might be, of an hpo to come
@@ -40,15 +40,14 @@ def migrate(connection: Connection, where: str) -> None:
         connection.execute(sa.text("select pg_advisory_xact_lock(6844527)"))
     version = stored_version(connection)
     refuse_newer(version, where)
-    if version == tables.SCHEMA_VERSION:
-        return
-    if version is not None:
-        for step in range(version, tables.SCHEMA_VERSION):
+    if version != tables.SCHEMA_VERSION:
+        for step in range(version or tables.SCHEMA_VERSION, tables.SCHEMA_VERSION):
             _STEPS[step](connection)
-    tables.metadata.create_all(connection)
-    connection.execute(tables.meta.delete().where(tables.meta.c.key == "schema_version"))
-    row = {"key": "schema_version", "value": str(tables.SCHEMA_VERSION)}
-    connection.execute(tables.meta.insert().values(row))
+        tables.metadata.create_all(connection)
+        connection.execute(tables.meta.delete().where(tables.meta.c.key == "schema_version"))
+        row = {"key": "schema_version", "value": str(tables.SCHEMA_VERSION)}
+        connection.execute(tables.meta.insert().values(row))
+    sql_views.make(connection)
 
 
 def refuse_newer(version: int | None, where: str) -> None:

@@ -86,6 +86,8 @@ class Experiment:
     began_with: int | None = None
     #: n_s in epochs, where cells have batch sizes and so epochs of their own; None elsewhere.
     n_s_epochs: float | None = None
+    #: Whether who ties with the last that goes on after a cycle goes on, too; not in older studies.
+    ties_go_on: bool = False
 
     @property
     def lambdas(self) -> tuple[float, ...]:
@@ -227,7 +229,7 @@ class Experiment:
         }
         if self.search:
             stored["search"] = self.search.to_json()
-        for name in ("began_with", "n_s_epochs"):
+        for name in ("began_with", "n_s_epochs", "ties_go_on"):
             if getattr(self, name):
                 stored[name] = getattr(self, name)
         return stored

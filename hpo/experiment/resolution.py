@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hpo.definition.pruning import parse
 from hpo.definition.ranges import Value, Whole
 from hpo.definition.spaces import Space
 from hpo.definition.study import MOST_SLOTS, MOST_UPDATES, Epochs, StudyDefinition
@@ -62,6 +63,7 @@ def resolve(
         earlier_runs=earlier,
         search=SearchState(edition=EDITION) if definition.space else None,
         n_s_epochs=n_s_epochs,
+        ties_go_on=parse(definition.pruner).is_synchronous,
     )
 
 

@@ -1,8 +1,9 @@
 """Synchronous successive halving: who goes on after a cycle, decided once for a grid or a generation.
 
 A rung is the end of a cycle. Every live cell of the grid, or of a generation of a search, has its
-value there before any is cut; the best ``1/eta`` of them go on, ties to the lower cell, and with a
-confidence also those that are not behind them by more than chance. Cells with another n_s get there
+value there before any is cut; the best ``1/eta`` of them go on, with whoever ties with the last of
+them (`hpo.search.ties`; in studies of before the lower cell), and with a confidence also those that are
+not behind them by more than chance. Cells with another n_s get there
 after another number of updates, and are compared all the same. So are those whose last cycle it is:
 they take the place of one that goes on if they are good enough, and are complete all the same, as
 cutting them would save nothing. The decision is a pure function of the rung's table and bits, is
@@ -14,7 +15,7 @@ Hyperparameter Optimization" (2016), https://arxiv.org/abs/1502.07943.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hpo.database import checkpoints, decisions, hits, outcomes, rows
@@ -23,6 +24,7 @@ from hpo.definition.pruning import Pruning, parse
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Outcome, Slot, State, StoredStudy
 from hpo.judging import cuts
+from hpo.search import ties
 from hpo.search.generations import n_kept
 
 Table = Mapping[int, float | None]  #: mean accuracy of each live cell; None if it has none
@@ -95,7 +97,10 @@ def catches_up(
         return False
     value = outcomes.value_at(connection, study.uuid, slot, n_updates)
     in_time, pruning = {**table, slot.cell: value}, parse(experiment.definition.pruner)
-    return slot.cell in _survivors(connection, study, in_time, rung, pruning)  # a grid's: a cycle
+    chosen = _survivors(
+        connection, study, in_time, rung, pruning
+    )  # the rung of a grid is its cycle
+    return slot.cell in chosen
 
 
 def _goes_on_after(experiment: Experiment, cell: int, cycle: int) -> bool:
@@ -126,16 +131,17 @@ def decide(
     known = decisions.decided(connection, study.uuid)
     touched: list[Attempt] = []
     for generation, cells in enumerate(experiment.generations):
-        live = tuple(cells)
+        live, lived = tuple(cells), list[tuple[int, ...]]()
         for cycle in cycles_with_rung(experiment):
             if not any(_goes_on_after(experiment, cell, cycle) for cell in live):
                 break
             rung = number(experiment, generation, cycle)
+            lived.append(live)
             if rung not in known:
                 table = _table(connection, study, live, cycle, given_up)
                 if table is None:
                     break
-                known[rung] = _survivors(connection, study, table, cycle, pruning)
+                known[rung] = _survivors(connection, study, table, cycle, pruning, lived)
                 _record(connection, study, rung, table, known[rung])
                 touched += _apply(connection, study, cycle, live, known[rung])
             live = tuple(c for c in known[rung] if _goes_on_after(experiment, c, cycle))
@@ -172,11 +178,25 @@ def _table(
 
 
 def _survivors(
-    connection: Connection, study: StoredStudy, table: Table, cycle: int, pruning: Pruning
+    connection: Connection,
+    study: StoredStudy,
+    table: Table,
+    cycle: int,
+    pruning: Pruning,
+    lived: Sequence[Sequence[int]] = (),
 ) -> tuple[int, ...]:
-    """Return who goes on: the best, and with a confidence whoever is not surely behind them."""
+    """Return who goes on: the best, who ties with them, and whoever is not surely behind them.
+
+    Args:
+        lived: The cells of the generation that trained each cycle up to now, for a search.
+    """
     chosen = survivors(table, n_kept(len(table), pruning.parameters["eta"]))
     confidence = pruning.parameters["confidence"]
+    equal = ties.tied(table, chosen) if study.experiment.ties_go_on else ()
+    if equal and not confidence:  # with one the budget pays for all of them, see below
+        results = outcomes.results_of(connection, study.uuid) if study.experiment.search else []
+        more = ties.paid_for(study.experiment, results, lived, chosen, equal)
+        chosen = tuple(sorted((*chosen, *more)))
     if not confidence or not chosen:
         return chosen
     found = hits.at_rungs(connection, study, cycle).get(cycle, {})

@@ -1,12 +1,15 @@
 """Results in canonical form: what they are, and nothing of how or when they came about.
 
 Two runs of one experiment export the same bytes, however often they were interrupted. Numbers
-have full precision; what is not finite is null in JSON and empty in CSV.
+have full precision; what is not finite is null in JSON and empty in CSV. A study that looked at the
+test images has their verdict in its JSON, with how often it looked.
 """
 
 import csv
 import io
 import json
+import unicodedata
+from dataclasses import asdict
 from typing import Any
 
 from hpo.database import damage, digests, outcomes, rows, tables
@@ -14,7 +17,10 @@ from hpo.database.connections import Connection, Row
 from hpo.definition.ranges import Value
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Result, Slot, StoredStudy
+from hpo.held_out.verdict import verdict
 from hpo.machine.printable import printable
+
+FORMULA = "=+-@"  #: what a spreadsheet takes for the beginning of one
 
 
 def to_json(connection: Connection, study: StoredStudy) -> str:
@@ -40,6 +46,16 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
             for result in outcomes.results_of(connection, study.uuid)
         ],
     }
+    tested = verdict(connection, study)
+    if tested is not None:
+        document["test"] = {
+            "accuracy": tested.accuracy,
+            "interval": None if tested.interval is None else asdict(tested.interval),
+            "cell": tested.cell,
+            "seeds": [{"replicate": r, "accuracy": a} for r, a in tested.by_replicate.items()],
+            "n_images": tested.n_images,
+            "looks": tested.n_looks,
+        }
     return json.dumps(document, indent=1, allow_nan=False)
 
 
@@ -60,6 +76,21 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
             writer.writerow(
                 [slot.cell, slot.replicate, *values, result.outcome, row.n_updates, *points]
             )
+    return text.getvalue()
+
+
+def trials_to_csv(connection: Connection, study: StoredStudy) -> str:
+    """Return the results as CSV, one row for every counted (cell, replicate)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = map(_plain, study.experiment.parameters)
+    writer.writerow(["study", "cell", "replicate", *names, "state", "value", "cycles", "updates"])
+    whole_curves(connection, study)  # or it says what is damaged
+    for result in outcomes.results_of(connection, study.uuid):
+        slot = result.slot
+        values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
+        reached = (result.outcome, result.value, result.cycles, result.n_updates)
+        writer.writerow([_plain(study.name), slot.cell, slot.replicate, *values, *reached])
     return text.getvalue()
 
 
@@ -91,7 +122,8 @@ def _plain(value: Value) -> Value:
     if not isinstance(value, str):
         return value
     shown = printable(value)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+    first = unicodedata.normalize("NFKC", shown).lstrip()[:1]  # also where it is a wide character
+    return f"'{shown}" if first in tuple(FORMULA) else shown
 
 
 def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:
@@ -111,3 +143,6 @@ def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> di
             "validation": part("validation"),
         },
     }
+
+
+WRITERS = {"json": to_json, "csv": to_csv, "csv-trials": trials_to_csv}

@@ -84,6 +84,7 @@ def table(report: StudyReport) -> str:
             lines.append(f"{cell:>4}  {short(value):<10}{middle}  {text}{mark}")
     if best is not None:
         lines.append(f"Best lambda: {short(experiment.lambdas[best.slot.cell])}")
+        lines += search_table.tie(means, best.slot.cell)
     if experiment.definition.inherits_recipe and experiment.parent is not None:
         lines.append(_inherited(experiment, experiment.parent))
     if report.test_accuracy is not None:
@@ -139,7 +140,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
         f"{report.study.name}: {_named(experiment, cell)} "
         f"with validation accuracy {report.means[cell]:.4f}{mean}{so_far}"
     ]
-    lines += filter(None, [budgets.in_words(experiment)])
+    lines += [*search_table.tie(report.means, cell), *filter(None, [budgets.in_words(experiment)])]
     if judgement is not None and judgement.best == cell:
         from hpo.judging.judgement import in_words
 

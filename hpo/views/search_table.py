@@ -42,10 +42,25 @@ def lines(search: Search) -> list[str]:
         told.append(f"{start}  {row[-1]}")
     n_more = len(experiment.cells) - TOP
     if n_more > 0:
-        told.append(f"and {n_more} more: `hpo export {search.study.name} --format csv`")
+        told.append(f"and {n_more} more: `hpo export {search.study.name} --format csv-trials`")
     if best is not None:
         told.append(f"Best: {parameters(experiment, best)}")
-    return [*told, *_rest(search)]
+    return [*told, *tie(search.means, best), *_rest(search)]
+
+
+def tie(means: Mapping[int, float], best: int | None) -> list[str]:
+    """Return that the best cell is so by its number alone, if it is.
+
+    >>> tie({0: 0.5, 1: 0.9, 2: 0.9, 3: 0.9}, 1)
+    ['cells 1, 2 and 3 tie; the lowest was taken']
+    """
+    top = means.get(-1 if best is None else best)
+    equal = [str(cell) for cell in sorted(means) if means[cell] == top]
+    if len(equal) < 2:
+        return []
+    first = equal[:-1] if len(equal) <= TOP else equal[: TOP - 1]
+    last = equal[-1] if len(equal) <= TOP else f"{len(equal) - len(first)} more"
+    return [f"cells {', '.join(first)} and {last} tie; the lowest was taken"]
 
 
 def _best_first(search: Search) -> list[int]:

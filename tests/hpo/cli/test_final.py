@@ -58,6 +58,11 @@ def test_the_test_accuracy_is_a_mean_with_an_interval(searched: Command, workpla
         r"95 % interval: (0\.\d{4}) to (0\.\d{4}), over 297 images and 3 seeds", interval
     )
     assert found, interval
+    told = json.loads(searched("export", "last-digits").out)["test"]
+    assert f"{told['accuracy']:.4f}" == accuracy.split()[-1]
+    assert [f"{told['interval'][end]:.4f}" for end in ("low", "high")] == list(found.groups())
+    assert ([seed["replicate"] for seed in told["seeds"]], told["looks"]) == ([0, 1, 2], 3)
+    assert "test" not in json.loads(searched("export", "broad-digits").out)
     mean = float(accuracy.removeprefix("Test accuracy: "))
     right = [n for (n,) in stored(workplace, "select n_right from hpo_test_looks")]
     assert mean == pytest.approx(sum(right) / 3 / 297, abs=5e-5)

@@ -12,6 +12,8 @@ from typing import Any
 import optuna
 import pytest
 
+import hpo
+
 Command = Callable[..., Any]
 
 
@@ -92,10 +94,20 @@ def test_export_is_csv_when_asked(searched: Command) -> None:
     assert rows[0][:5] == ["cell", "replicate", "lambda", "state", "update"]
 
 
+def test_export_is_csv_of_trials_when_asked(searched: Command) -> None:
+    answer = searched("export", "tiny-digits", "--format", "csv-trials")
+
+    rows = list(csv.DictReader(io.StringIO(answer.out)))
+    results = [(r.value, r.n_updates) for r in hpo.load("tiny-digits").results]
+    assert [(float(row["value"]), int(row["updates"])) for row in rows] == results
+    assert {row["study"] for row in rows} == {"tiny-digits"}
+    assert hpo.load("tiny-digits").to_csv(trials=True) == answer.out
+
+
 def test_another_format_is_refused(searched: Command) -> None:
     answer = searched("export", "tiny-digits", "--format", "xml")
 
-    assert "--format must be json or csv, got 'xml'." in answer.sentence
+    assert "--format must be json, csv or csv-trials, got 'xml'." in answer.sentence
     assert answer.out == ""
 
 

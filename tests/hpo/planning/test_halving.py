@@ -99,7 +99,7 @@ def test_optuna_shows_cut_trials_as_pruned(tmp_path: Any) -> None:
 
 
 def test_a_cell_stops_in_all_its_replicates_by_their_mean(url: str) -> None:
-    study = run(url, dataclasses.replace(HALVED, replicates=2, grid=Logarithmic(-5, -1, 6)))
+    study = run(url, dataclasses.replace(HALVED, replicates=2, grid=Logarithmic(-2, 0, 6)))
     cycles: dict[int, set[int]] = {}
     for entry in entries(url, study):
         cycles.setdefault(entry["cell"], set()).add(entry["cycles"])
@@ -177,11 +177,11 @@ def test_a_cell_that_is_forgiven_after_the_others_went_on_goes_on_if_it_is_good_
     for cycle, n_kept in {1: 5, 2: 3}.items():
         value = late["curve"]["validation"]["accuracy"][20 * cycle - 1]
         others = {c: v for c, v in tables[cycle].items() if c != cell}
-        n_ahead = sum((-v, c) < (-value, cell) for c, v in others.items())
+        n_ahead = sum(v > value for v in others.values())  # who ties goes on, too
         assert (late["cycles"] > cycle) == (n_ahead < n_kept)
         if late["cycles"] == cycle:
             break
-    assert late["cycles"] == {0: 3, 4: 1, 7: 2}[cell]
+    assert late["cycles"] == {0: 3, 4: 2, 7: 1}[cell]
     whole = json.loads(undisturbed)["trials"][cell]["curve"]["update"]
     assert late["curve"]["update"][:20] == whole[:20]
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,38 @@ def test_csv_has_a_row_for_every_log_point(parent: tuple[Storage, OpenStudy]) ->
     ]
     assert found == expected
     assert {row["state"] for row in rows} == {"complete"}
+
+
+def test_csv_of_trials_has_a_row_for_every_result(parent: tuple[Storage, OpenStudy]) -> None:
+    storage, study = parent
+
+    text = storage.read(lambda connection: export.trials_to_csv(connection, study.stored))
+
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header[:4] == ["study", "cell", "replicate", "lambda"]
+    assert [(int(row[1]), float(row[3]), float(row[5]), int(row[7])) for row in rows] == [
+        (t["cell"], t["params"]["lambda"], t["value"], 40)
+        for t in json.loads(as_json(*parent))["trials"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(1)", " \t=1", "\uff1d1", "a\nb\r", '\x1b[31m,"x'],
+)
+def test_a_hostile_name_is_one_harmless_cell_of_a_spreadsheet(
+    parent: tuple[Storage, OpenStudy], name: str
+) -> None:
+    storage, study = parent
+    stored = replace(study.stored, name=name)
+
+    text = storage.read(lambda connection: export.trials_to_csv(connection, stored))
+
+    rows = list(csv.reader(io.StringIO(text)))
+    assert len(text.splitlines()) == len(rows) == 4
+    assert all(text.isprintable() for text in rows[1])
+    assert rows[1][0].strip()[0] not in "=+-@\uff1d"
+    assert rows[1][0].lstrip("'")[-1] in (name[-1], "n", "r")
 
 
 def test_two_runs_give_the_same_bytes(parent: tuple[Storage, OpenStudy], tmp_path: Path) -> None:
