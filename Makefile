@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
+.PHONY: help install dev run test test-browser test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
 	bench-search-full bench-search-peers check format lock clean
 
 help:  ## show this list
@@ -27,6 +27,9 @@ test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone,
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
 	$(BIN)/python -m pytest -q -n 2 -m long $(TESTS)
+
+test-browser: dev  ## the tests that open pages in Chromium (apt install chromium-driver)
+	$(BIN)/python -m pytest -q -m browser -rs $(TESTS)
 
 test-exhaustive: dev  ## every variant of what the others sample, in an hour or more
 	$(BIN)/python -m pytest -q -n 2 -m exhaustive -o timeout=0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by
     from hpo.commands.mending import examine as examine
     from hpo.commands.mending import retry as retry
     from hpo.commands.predicting import predict as predict
+    from hpo.commands.reporting import report as report
     from hpo.commands.request import Request as Request
     from hpo.commands.results import Cell as Cell
     from hpo.commands.results import Status as Status
@@ -86,6 +87,7 @@ _PLACES = {
     "examine": "hpo.commands.mending",
     "load": "hpo.commands.studies",
     "predict": "hpo.commands.predicting",
+    "report": "hpo.commands.reporting",
     "retry": "hpo.commands.mending",
     "run": "hpo.commands.studies",
     "studies": "hpo.commands.studies",

@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_)
     app.command()(export)
     app.command()(plot)
+    app.command()(report)
     app.command()(delete)
 
 
@@ -127,6 +128,35 @@ def plot(
 
     asked: Any = {"kind": kind, "cell": cell, "folder": out, "form": format_, "data": data}
     for path in looking.plot(storage, study, say, environ=os.environ, **asked):
+        say(f"Wrote {path}")
+
+
+def report(
+    studies: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY...", help="Names of stored studies, in the order of the story."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=folder, metavar="<path>", help="Folder for the report; default: <study>-report."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where the images are, for what needs them.")
+    ] = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Write a report of studies: one HTML page that needs nothing else, and Markdown with pictures.
+
+    Example: hpo report coarse fine final
+    """
+    from hpo.commands import reporting
+
+    asked: Any = {"folder": out, "data": data, "environ": os.environ, "notify": say}
+    for path in reporting.report(*studies, storage=storage, **asked)[-2:]:
         say(f"Wrote {path}")
 
 

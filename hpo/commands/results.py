@@ -6,11 +6,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpo.commands import frames
 from hpo.database import outcomes, rows, tables
 from hpo.database.connections import Connection
 from hpo.database.reader import read_once
 from hpo.definition.numbers import plain, shown
-from hpo.errors import HpoError, MissingPackage
+from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Point, Result, Slot, State, StoredStudy
 from hpo.judging import ranking
@@ -190,7 +191,7 @@ class Study:
             MissingPackage: pandas is not installed.
         """
         cells = self.experiment.cells
-        return _frame(
+        return frames.frame(
             {
                 "cell": result.slot.cell,
                 "replicate": result.slot.replicate,
@@ -209,7 +210,7 @@ class Study:
         Raises:
             MissingPackage: pandas is not installed.
         """
-        return _frame(
+        return frames.frame(
             {"cell": slot.cell, "replicate": slot.replicate, "updates": point.n_updates}
             | dict(zip(tables.CURVE_COLUMNS, point.values, strict=True))
             for slot, points in self._curves().items()
@@ -254,6 +255,14 @@ class Study:
         asked: Any = {"kind": kind, "cell": cell, "form": format, "images": _images(data)}
         return list(self._read(lambda c, study: drawing.of_study(c, study, place, **asked)))
 
+    def report(
+        self, folder: str | Path | None = None, *, data: str | Path | None = None
+    ) -> list[Path]:
+        """Write a report of this study alone, as `hpo.report` does of several; return the files."""
+        from hpo.commands import reporting
+
+        return reporting.report(self.name, storage=self.storage, folder=folder, data=data)
+
     def figure(
         self, kind: str = "lambda", *, cell: int | None = None, data: str | Path | None = None
     ) -> "Figure":
@@ -288,11 +297,3 @@ def _one_of(what: str, asked: Any, n: int, whose: str) -> int:
         there = "none yet" if n == 0 else f"0 to {n - 1}" if n > 1 else "0 alone"
         raise HpoError(f"{whose} has no {what} {shown(asked)}; it has {there}.")
     return number
-
-
-def _frame(rows_: Any) -> "pd.DataFrame":
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingPackage("A data frame", "pandas") from error
-    return pd.DataFrame(list(rows_))

@@ -88,14 +88,18 @@ def judge(
     )
 
 
-def in_words(judgement: Judgement, experiment: Experiment) -> list[str]:
-    """Return what there is to say of the best cell, in lines, and of what was cut."""
-    return _of_the_best(judgement, experiment) + [
+def in_words(judgement: Judgement, experiment: Experiment, *, with_table: bool = True) -> list[str]:
+    """Return what there is to say of the best cell, in lines, and of what was cut.
+
+    Args:
+        with_table: Whether the contenders are listed, a line each.
+    """
+    return _of_the_best(judgement, experiment, with_table) + [
         _of_a_cut(cut, experiment) for cut in judgement.cuts
     ]
 
 
-def _of_the_best(judgement: Judgement, experiment: Experiment) -> list[str]:
+def _of_the_best(judgement: Judgement, experiment: Experiment, with_table: bool) -> list[str]:
     accuracy = judgement.accuracy
     scope = (
         "other images and other seeds"
@@ -122,7 +126,7 @@ def _of_the_best(judgement: Judgement, experiment: Experiment) -> list[str]:
         return [*lines, f"it can be told from every other {other} at 95 %"]
     names = _named(others, experiment)
     lines.append(f"{names} cannot be told from it at 95 %; {_remedy(judgement)}")
-    lines += _table(judgement, lambdas)
+    lines += _table(judgement, lambdas) if with_table else []
     if not is_grid:  # the largest lambda is the simplest network only if all else is equal
         return lines
     simple = judgement.parsimonious

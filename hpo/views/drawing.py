@@ -118,6 +118,18 @@ def of_study(
     return written
 
 
+def pictures_of(subject: Subject, notify: Notify) -> Iterator[tuple[str, bytes]]:
+    """Yield kind and PNG of all that suits a study.
+
+    Args:
+        notify: Is told why a picture is left out.
+    """
+    for name, draw in _chosen(subject, None, notify):
+        content = figures.picture(draw, "png")
+        if content is not None:
+            yield name, content
+
+
 def figure_of_study(
     connection: Connection,
     study: StoredStudy,

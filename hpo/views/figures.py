@@ -44,11 +44,18 @@ def drawn(draw: Draw) -> "Figure | None":
 
 def save(path: Path, draw: Draw) -> bool:
     """Draw a figure and write it, in the format of its suffix; False if there is nothing to draw."""
+    suffix = path.suffix[1:]
+    content = picture(draw, suffix if suffix in FORMATS else "png")
+    if content is not None:
+        files.write(path.parent, {path.name: content})
+    return content is not None
+
+
+def picture(draw: Draw, form: str) -> bytes | None:
+    """Draw a figure and return it as a file of one of `FORMATS`; None if there is nothing to draw."""
     with own_settings():
         figure = draw()
-        if figure is not None:
-            _write(path, figure)
-    return figure is not None
+        return None if figure is None else _bytes(figure, form)
 
 
 def new_figure(width: float, height: float, title: str) -> "Figure":
@@ -125,12 +132,11 @@ def legend_below(
             text.set_parse_math(False)
 
 
-def _write(path: Path, figure: "Figure") -> None:
-    """Write a file whole or not at all; equal figures are equal bytes."""
+def _bytes(figure: "Figure", form: str) -> bytes:
+    """Return a figure as a file; equal figures are equal bytes."""
     import matplotlib
 
-    suffix, picture = path.suffix[1:], io.BytesIO()
-    form = suffix if suffix in FORMATS else "png"
+    content = io.BytesIO()
     blank: dict[str, dict[str, None]] = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},
@@ -138,5 +144,9 @@ def _write(path: Path, figure: "Figure") -> None:
     }
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "hpo"}):
         warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks become boxes
-        figure.savefig(picture, format=form, dpi="figure", metadata=blank[form])
-    files.write(path.parent, {path.name: picture.getvalue()})
+        layout = figure.get_layout_engine()
+        if layout is not None:  # done here, as savefig would draw everything twice for it
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        figure.savefig(content, format=form, dpi="figure", metadata=blank[form])
+    return content.getvalue()

@@ -121,6 +121,17 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     Raises:
         NoResult: No cell is complete.
     """
+    return "\n".join(best_in_lines(report, judgement))
+
+
+def best_in_lines(
+    report: StudyReport, judgement: "Judgement | None" = None, *, with_table: bool = True
+) -> list[str]:
+    """Return the same in lines, without the table of cells that may be as good if so asked.
+
+    Raises:
+        NoResult: No cell is complete.
+    """
     found = report.best
     if found is None:
         raise NoResult(
@@ -144,7 +155,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     if judgement is not None and judgement.best == cell:
         from hpo.judging.judgement import in_words
 
-        lines += in_words(judgement, experiment)
+        lines += in_words(judgement, experiment, with_table=with_table)
         lines += filter(None, [_more_seeds(report, judgement)])
     out = {r.slot.cell: r.outcome for r in report.results if r.outcome != Outcome.COMPLETE}
     if out:
@@ -155,7 +166,7 @@ def best(report: StudyReport, judgement: "Judgement | None" = None) -> str:
     if report.test_accuracy is not None:
         looks = "one look" if report.n_test_looks == 1 else f"{report.n_test_looks} looks"
         lines.append(f"test accuracy {report.test_accuracy:.4f} ({looks} at the test images)")
-    return "\n".join(map(printable, lines))
+    return list(map(printable, lines))
 
 
 def _more_seeds(report: StudyReport, judgement: "Judgement") -> str:

@@ -31,7 +31,7 @@ def of_spending(subject: Subject) -> "Figure":
 
 def of_importances(subject: Subject) -> "Figure | None":
     """Draw what each parameter explains of the accuracy; None for too few cells."""
-    shares, what, n = _importances(subject)
+    shares, what, n = importances_of(subject)
     title = subject.title(f"importances for the {what}, {n} cells")
     return landscape.figure_of_importances(shares, title=title)
 
@@ -40,7 +40,7 @@ def of_contour(subject: Subject) -> "Figure | None":
     """Draw accuracy over the two numbers that explain most; None for too few cells or numbers."""
     experiment = subject.study.experiment
     known, what = _comparable(subject)
-    shares, _, n = _importances(subject)
+    shares, _, n = importances_of(subject)
     dimensions = _dimensions(experiment)
     order = sorted(dimensions, key=lambda name: -shares.get(name, 0))
     best = subject.report.best
@@ -54,7 +54,8 @@ def of_contour(subject: Subject) -> "Figure | None":
     )
 
 
-def _importances(subject: Subject) -> tuple[Mapping[str, float], str, int]:
+def importances_of(subject: Subject) -> tuple[Mapping[str, float], str, int]:
+    """Return the share of each parameter, of what it is one, and over how many cells."""
     known, what = _comparable(subject)
     experiment = subject.study.experiment
     cells: list[Mapping[str, Value]] = [experiment.cells[cell] for cell in known]

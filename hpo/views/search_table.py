@@ -26,9 +26,9 @@ def lines(search: Search) -> list[str]:
     experiment, best = search.study.experiment, search.best
     header = ["cell", *experiment.parameters, "updates", "seeds", "validation accuracy"]
     rows = [header]
-    for cell in _best_first(search)[:TOP]:
+    for cell in best_first(search)[:TOP]:
         own, n = experiment.cells[cell], experiment.replicates_of(cell)
-        value = _of_all_seeds([r for r in search.results if r.slot.cell == cell], n)
+        value = of_all_seeds([r for r in search.results if r.slot.cell == cell], n)
         mark = "  best" if best == cell else ""
         shown = [short(v) if isinstance(v, float) else str(v) for v in own.values()]
         mine = [r for r in search.results if r.slot.cell == cell and r.slot.replicate == 0]
@@ -63,7 +63,7 @@ def tie(means: Mapping[int, float], best: int | None) -> list[str]:
     return [f"cells {', '.join(first)} and {last} tie; the lowest was taken"]
 
 
-def _best_first(search: Search) -> list[int]:
+def best_first(search: Search) -> list[int]:
     """Return the cells of a search: the best, those compared with it, and the others as far as they got."""
     best, means = search.best, search.means
     first = {r.slot.cell: r for r in reversed(search.results) if r.slot.replicate == 0}
@@ -90,7 +90,7 @@ def _rest(search: Search) -> list[str]:
     return [f"{left:,} updates are left: each further {more} would cost more."]
 
 
-def _of_all_seeds(results: list[Result], n_replicates: int) -> str:
+def of_all_seeds(results: list[Result], n_replicates: int) -> str:
     """Return the mean over the seeds that are done, or that one of them diverged."""
     values = [r.value for r in results if r.outcome == Outcome.COMPLETE and r.value is not None]
     if len(results) == 1 and results[0].outcome == Outcome.PRUNED:
