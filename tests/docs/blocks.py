@@ -3,8 +3,8 @@
 A block is a fence of three backticks. Comments right above it say what a reader need not see:
 
 - ``<!-- not run: REASON -->``: it cannot be run in a test.
-- ``<!-- long: REASON -->``: with the long tests alone, where CIFAR-10 is there.
-- ``<!-- postgresql: REASON -->``: as ``long``, with the address of a real server in place of the one shown.
+- ``<!-- cifar10: REASON -->``: where CIFAR-10 is there, and with the long tests alone.
+- ``<!-- postgresql: REASON -->``: with the address of a real server in place of the one shown.
 - ``<!-- status: N -->``: it ends with this status, and what is shown is both outputs.
 - ``<!-- roughly: REASON -->``: its numbers may be any, and who is best or pruned another one.
 """
@@ -17,7 +17,9 @@ from textwrap import dedent
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?P<more>.*)$")
-MARK = re.compile(r"^ *<!-- (?P<kind>not run|long|postgresql|status|roughly): (?P<reason>.+) -->$")
+MARK = re.compile(
+    r"^ *<!-- (?P<kind>not run|cifar10|postgresql|status|roughly): (?P<reason>.+) -->$"
+)
 TITLE = re.compile(r'title="(?P<title>[^"]+)"')
 RUN = ("sh", "console", "python", "sql")  #: languages of blocks that are run
 SHOWN = ("text",)  #: of those that are only looked at: no command is among them
@@ -40,9 +42,9 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     @property
-    def is_quick(self) -> bool:
-        """Whether it is run with the default tests."""
-        return not {"not run", "long", "postgresql"} & self.marks.keys()
+    def is_run(self) -> bool:
+        """Whether a test runs it."""
+        return self.language in RUN and "not run" not in self.marks
 
 
 def blocks(page: Path) -> list[Block]:

@@ -4,7 +4,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,5 +80,4 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         ours = {k: v for k, v in os.environ.items() if k not in ("HPO_STORAGE", "BASH_ENV", "ENV")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return ours | {"PATH": path, "STATE": str(self.state), "TERM": "dumb"}
+        return ours | {"STATE": str(self.state), "TERM": "dumb"}

@@ -1,62 +1,61 @@
 """What README and docs tell a reader to type works, in their order, in a fresh folder."""
 
+import ast
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from tests.docs.blocks import DOCS, ROOT, RUN, SHOWN, Block, blocks, differences, pages, steps
+import hpo
+from hpo.cli import app
+from tests.docs.blocks import DOCS, ROOT, RUN, SHOWN, blocks, differences, pages, steps
 from tests.docs.reader import Reader
 
 README = ROOT / "README.md"
+#: Options of every command.
+COMMON = {"--help", "--version", "--install-completion", "--show-completion"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is the current one."""
+    """An empty folder that is the current one, with hpo on the path as the README says."""
     monkeypatch.delenv("HPO_STORAGE", raising=False)
     monkeypatch.setenv("MPLBACKEND", "agg")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    monkeypatch.setenv("PATH", path)
     place = tmp_path / "fresh"
     place.mkdir()
     monkeypatch.chdir(place)
     return place
 
 
-def quick(page: Path) -> list[Block]:
-    return [block for block in blocks(page) if block.language in RUN and block.is_quick]
-
-
-def test_the_readme_works_from_top_to_bottom(folder: Path, tmp_path: Path) -> None:
+def test_the_readme_works_from_top_to_bottom_on_digits(folder: Path, tmp_path: Path) -> None:
     reader = Reader(folder, tmp_path / "state")
-    for block in quick(README):
-        reader.read(block)
-
-
-def test_the_docs_work_in_the_order_of_their_menu(folder: Path, tmp_path: Path) -> None:
-    reader = Reader(folder, tmp_path / "state")
-    for page in pages()[1:]:
-        for block in quick(page):
+    for block in blocks(README):
+        if block.is_run and "cifar10" not in block.marks:
             reader.read(block)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     "page",
-    [page for page in pages() if any(block.language in RUN for block in blocks(page))],
+    [page for page in pages() if any(block.is_run for block in blocks(page))],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
-def test_a_page_works_by_itself(
+def test_a_page_works_from_top_to_bottom(
     page: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    found = [block for block in blocks(page) if block.language in RUN]
+    found = [block for block in blocks(page) if block.is_run]
     marks: set[str] = set().union(*(block.marks for block in found))
-    if "long" in marks:
-        request.getfixturevalue("cifar10_folder")
     server = request.getfixturevalue("postgresql_url") if "postgresql" in marks else None
     reader = Reader(folder, tmp_path / "state", server)
+    has_cifar10 = "cifar10" in marks and bool(os.environ.get("HPO_DATA"))
     for block in found:
-        if "not run" not in block.marks:
+        if has_cifar10 or "cifar10" not in block.marks:
             reader.read(block)
 
 
@@ -74,35 +73,41 @@ def test_every_block_says_what_it_is_and_why_it_is_not_run(page: Path) -> None:
             assert steps(block.text), f"{block}: no line begins with `$ `"
 
 
-def spans() -> list[tuple[str, str]]:
-    """Return each `hpo ...` that stands within a sentence, and where."""
+def typed() -> list[tuple[str, str]]:
+    """Return each ``hpo ...`` within a sentence or a block, and where it is."""
     found = []
     for page in [*pages(), ROOT / "CONTRIBUTING.md"]:
-        prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.M)
-        for span in re.findall(r"`(hpo [^`]+)`", prose):
-            found.append((str(page.relative_to(ROOT)), span))
+        text = page.read_text("utf-8")
+        prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+        in_blocks = re.findall(r"^(?:\$ )?(hpo [^|>#\n]+)", text, re.MULTILINE)
+        for command in [*re.findall(r"`(hpo [^`]+)`", prose), *in_blocks]:
+            found.append((str(page.relative_to(ROOT)), command))
     return found
 
 
-def test_commands_within_sentences_exist_with_their_options() -> None:
-    import typer
-
-    from hpo.cli import app
-
+def test_every_command_that_is_named_exists_with_its_options() -> None:
     wrong = []
-    for page, span in spans():
+    for page, written in typed():
         command: Any = typer.main.get_command(app)
-        words = [word for word in span.split()[1:] if not word.startswith("<")]
+        words = written.split()[1:]
         while words and hasattr(command, "commands") and words[0] in command.commands:
             command = command.commands[words.pop(0)]
-        known = {option for p in command.params for option in p.opts} | {"--help"}
-        known |= {"--install-completion", "--show-completion", "--version"}
-        if "hpo COMMAND" in span:
-            continue
-        options = {word.partition("=")[0].rstrip(",.") for word in words if word.startswith("-")}
-        if options - known or (hasattr(command, "commands") and words and not options):
-            wrong.append(f"{page}: `{span}`")
+        if hasattr(command, "commands") and words and words[0].islower() and words[0].isalpha():
+            wrong.append(f"{page}: `{written}`: no such command")
+        known = {option for p in command.params for option in p.opts} | COMMON
+        options = {word.partition("=")[0].rstrip(",.") for word in words if word.startswith("--")}
+        wrong += [f"{page}: `{written}`: {option}" for option in options - known]
     assert wrong == []
+
+
+def test_every_python_block_names_what_there_is() -> None:
+    for page in pages():
+        for block in blocks(page):
+            if block.language == "python":
+                tree = ast.parse(block.text)
+                for node in ast.walk(tree):
+                    if isinstance(node, ast.ImportFrom) and node.module == "hpo":
+                        assert {name.name for name in node.names} <= set(hpo.__all__), block
 
 
 def test_every_target_of_make_that_is_named_exists() -> None:
