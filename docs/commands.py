@@ -43,7 +43,7 @@ def _section(name: str, command: Any) -> str:
     if example:
         lines += [f"Example: `{' '.join(example.split())}`", ""]
     records = [record for p in command.params if (record := p.get_help_record(context))]
-    lines += ["| | |", "|---|---|"] if records else []
+    lines += ["| argument or option | meaning |", "|---|---|"] if records else []
     lines += [
         f"| `{_cell(written)}` | {_cell(meaning).replace('<', '&lt;')} |"
         for written, meaning in records
