@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
 .PHONY: help install dev run test test-browser test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
-	bench-search-full bench-search-peers check format lock clean
+	bench-search-full bench-search-peers check docs format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,11 +60,15 @@ format: dev  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: dev  ## write the installed versions into requirements.lock
+docs: .venv/docs  ## build the pages of docs/ into site/
+	$(BIN)/python docs/commands.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lock: dev .venv/docs  ## write the installed versions into requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable --exclude hpo-stacks > requirements.lock
 
 clean:  ## remove all environments and caches; databases stay
-	rm -rf .venv .venv-peers .venv-search-peers .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-peers .venv-search-peers .mypy_cache .pytest_cache .ruff_cache build site *.egg-info
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -74,6 +78,11 @@ clean:  ## remove all environments and caches; databases stay
 .venv/dev: .venv/installed
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c requirements.lock --group dev
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c requirements.lock --group docs
 	touch $@
 
 .venv-peers/installed: pyproject.toml

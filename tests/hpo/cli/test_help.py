@@ -13,8 +13,6 @@ import typer
 from hpo.cli import app
 
 Command = Callable[..., Any]
-ROOT = Path(__file__).resolve().parents[3]
-README = ROOT / "README.md"
 SCRIPT = Path(sys.executable).with_name("hpo")
 HEAVY = ("numpy", "scipy", "optuna", "sqlalchemy", "matplotlib", "rich", "psutil")
 
@@ -63,14 +61,6 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
     silent = [p.name for p in find(words).params if not getattr(p, "help", None)]
 
     assert silent == []
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_readme_mentions_every_command(words: tuple[str, ...]) -> None:
-    if not README.exists():
-        pytest.skip("README.md is not written yet")
-
-    assert f"hpo {' '.join(words)}" in README.read_text()
 
 
 def test_the_first_line_says_where_to_start(command: Command) -> None:

@@ -336,16 +336,16 @@ def test_a_single_cell_without_a_curve_is_nothing_to_draw(command: Any, workplac
     assert "0.5" in command("best", NAME).out
 
 
-def test_the_example_of_the_readme_runs(command: Any, workplace: Path) -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text()
+def test_the_example_of_the_docs_runs(command: Any, workplace: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "howto" / "own-objective.md").read_text()
     (example,) = (
         block
         for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         if "GridSampler" in block
     )
     (workplace / "example.py").write_text(example)
-    assert command("submit", "coarse", "--data", "digits").status == 0
+    assert command("submit", "coarse", "--data", "digits", "--name", "own").status == 0
 
     runpy.run_path(str(workplace / "example.py"))
 
-    assert "lambda 0.00193" in command("best", "coarse-digits").out
+    assert "lambda 0.00193" in command("best", "own").out
