@@ -102,7 +102,8 @@ def _answer(known: _Known) -> list[str]:
         return [str(error)]
     tested = known.verdict
     if tested is not None:
-        lines += [f"{tested.spread()}", f"looks at the test images: {tested.looks()}"]
+        lines.append(f"of the test accuracy: {tested.spread()}")
+        lines.append(f"looks at the test images: {tested.looks()}")
     return lines
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hpo.database.connections import Connection
 from hpo.definition import lookup
 from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition, study_name, suffixed
-from hpo.errors import HpoError
+from hpo.errors import DamagedRow, HpoError, StudyUnreadable
 from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
@@ -25,10 +26,10 @@ NEW = "sqlite:///again.db"
 def of_studies(connection: Connection, studies: Sequence[StoredStudy]) -> tuple[str, list[str]]:
     """Return the commands, a line each, and what to know of them."""
     wanted = _with_earlier(connection, studies)
-    lines, remarks = [f"export HPO_STORAGE={NEW}"], _remarks(connection, wanted)
+    lines, remarks = [f"export HPO_STORAGE={NEW}"], _remarks(connection, wanted, studies)
     for study in wanted:
         lines += _runs(connection, study)
-    for study in wanted:
+    for study in studies:
         if is_over(connection, study):
             told = hashlib.sha256((export.to_json(connection, study) + "\n").encode()).hexdigest()
             lines.append(f"hpo export {_quoted(study.name)} | sha256sum  # {told}")
@@ -136,10 +137,12 @@ def _derivation(connection: Connection, experiment: Experiment) -> dict[str, Any
     usual = suffixed(definition.parent or "", experiment.data.name, definition.protocol)
     if parent.study != usual:
         found["--from"] = parent.study
-    theirs = rows.study_by_uuid(connection, parent.uuid)
     best = None
-    if theirs is not None:
-        best = ranking.best_cell(outcomes.results_of(connection, theirs.uuid), theirs.experiment)
+    with suppress(StudyUnreadable, DamagedRow):  # of the parent, which is its own affair
+        theirs = rows.study_by_uuid(connection, parent.uuid)
+        if theirs is not None:
+            results = outcomes.results_of(connection, theirs.uuid)
+            best = ranking.best_cell(results, theirs.experiment)
     return found if best == parent.cell else found | {"--cell": parent.cell}
 
 
@@ -150,7 +153,9 @@ def is_over(connection: Connection, study: StoredStudy) -> bool:
     return n >= study.experiment.n_slots and (search is None or search.is_over)
 
 
-def _remarks(connection: Connection, studies: Sequence[StoredStudy]) -> list[str]:
+def _remarks(
+    connection: Connection, studies: Sequence[StoredStudy], asked: Sequence[StoredStudy]
+) -> list[str]:
     told = [
         "A result is a function of data, definition, cell and seed: equal versions on an equal CPU give "
         "equal bits, so the digests come out the same; elsewhere the last digits may differ."
@@ -168,6 +173,8 @@ def _remarks(connection: Connection, studies: Sequence[StoredStudy]) -> list[str
             )
         if experiment.definition.evaluates_test:
             told.append(f"Running {study.name} looks at the test images again.")
+        if study not in asked:
+            continue
         made_in = chronicle.of_study(connection, study.uuid).environments
         if not made_in and outcomes.results_of(connection, study.uuid):
             told.append(

@@ -59,6 +59,28 @@ def test_a_study_rests_on_its_parent_whose_file_is_named(storage: Any) -> None:
     assert "Running final-digits looks at the test images again." in remarks
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["update hpo_results set value = 0.999", "update hpo_studies set experiment = '{'"],
+    ids=["a result", "the study"],
+)
+def test_a_damaged_parent_harms_itself_alone(damage: str, storage: Any) -> None:
+    mine = hpo.StudyDefinition(name="coarse", grid=hpo.Values((1e-3, 1e-2)), n_s=12, n_cycles=1)
+    hpo.run(mine, storage=storage.url)
+    hpo.submit("final", parent="coarse-digits", storage=storage.url)
+    parent = hpo.load("final-digits", storage=storage.url).experiment.parent
+    assert parent is not None
+    engine = sa.create_engine(storage.url)
+    key = "study" if "results" in damage else "uuid"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"{damage} where {key} = :uuid"), {"uuid": parent.uuid})
+    engine.dispose()
+
+    lines, _ = steps_of(storage.url, "final-digits")
+
+    assert lines[-1] == (f"hpo run final --data digits --from coarse-digits --cell {parent.cell}")
+
+
 def test_a_search_is_given_its_budgets_one_after_the_other(storage: Any) -> None:
     for budget in (600, 1200):
         hpo.run("joint", storage=storage.url, budget=budget, sampler="random")
