@@ -14,6 +14,7 @@ import hpo
 from hpo.cli import app
 from tests.docs.blocks import DOCS, ROOT, RUN, SHOWN, blocks, differences, pages, steps
 from tests.docs.reader import Reader
+from tests.docs.refresh import refreshed
 
 README = ROOT / "README.md"
 #: Options of every command.
@@ -139,3 +140,13 @@ def test_an_output_is_compared_by_words_and_near_numbers(
     shown: str, came: str, is_same: bool
 ) -> None:
     assert (differences(shown, came) == []) is is_same
+
+
+def test_what_is_shown_is_refreshed_line_by_line() -> None:
+    shown = "cell accuracy\n 0 0.51 best\n...\n 7 0.40\nEnd: now"
+    came = "cell accuracy\n 0 0.52\n 1 0.53 best\n 7 0.41"
+
+    text, lost = refreshed(shown, came)
+
+    assert text == "cell accuracy\n 0 0.52\n...\n 7 0.41\nEnd: now"
+    assert lost == ["End: now"]
