@@ -70,7 +70,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=3600,
         )
         expected = int(block.marks.get("status", 0))
         assert done.returncode == expected, (
