@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
-.PHONY: help install dev run test test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
+.PHONY: help install dev run test test-browser test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
 	bench-search-full bench-search-peers check format lock clean
 
 help:  ## show this list
@@ -21,6 +21,9 @@ run: install  ## set everything up, then run the coarse search
 
 test: dev  ## set everything up, then run the tests that take minutes
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal
+
+test-browser: dev  ## the tests that open pages in Chromium (apt install chromium-driver)
+	$(BIN)/python -m pytest -q -m browser -rs $(TESTS)
 
 test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone, locale, folder, date, order
 	$(BIN)/python tests/elsewhere.py $(TESTS)

@@ -68,6 +68,16 @@ def cifar10_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real browser of this test session, see `tests.browser`; a test is skipped where there is none."""
+    from tests.browser import Browser
+
+    started = Browser(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Any]:
     """A real PostgreSQL server of this test session, on a socket in a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="hpo-pg-"))  # a socket's path must be short

@@ -8,13 +8,16 @@ import importlib
 import socketserver
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from hpo.commands.gate import App, Gate
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
 from hpo.errors import MissingExtra, PortTaken
+
+if TYPE_CHECKING:
+    from hpo.mirror.dashboard_storage import DashboardStorage
 
 HOST = "127.0.0.1"  #: nobody else can reach it; another machine gets there through ssh -L
 LONGEST_WAIT = 30  #: seconds for a request to arrive
@@ -69,9 +72,7 @@ def serving(url: str, port: int, notify: Notify, *, allow_edit: bool = False) ->
                 with Storage(url, notify=notify) as storage:
                     yield _showing(server, wsgi, storage.optuna, notify, allow_edit=True)
             else:
-                from hpo.database import shown_storage
-
-                yield _showing(server, wsgi, shown_storage.opened(reader), notify)
+                yield _showing(server, wsgi, _shown(reader), notify)
         finally:
             server.server_close()
     finally:
@@ -99,6 +100,15 @@ def _dashboard() -> Callable[..., App]:
         raise MissingExtra("The dashboard", "dashboard") from error
     found: Callable[..., App] = module.wsgi
     return found
+
+
+def _shown(reader: Reader) -> "DashboardStorage":
+    """Return what the page reads."""
+    from hpo.database import shown_storage  # with Optuna
+    from hpo.mirror.dashboard_storage import DashboardStorage
+    from hpo.views import remarks
+
+    return DashboardStorage(shown_storage.opened(reader), reader, remarks.of_study)
 
 
 def _bound(port: int) -> Server:

@@ -18,12 +18,12 @@ from hpo.database.reader import Reader
 from hpo.errors import StorageError
 
 
-def opened(reader: Reader) -> "ShownStorage":
-    """Return the storage that shows what a reader reads; it needs no closing but the reader's."""
+def opened(reader: Reader) -> RDBStorage:
+    """Return Optuna's storage of what a reader reads, whose connections cannot write."""
     options = {"poolclass": NullPool, **reader.options()}  # each look finds the file that is there
     storage = optuna_storage.shown(reader.address, options)
     reader.begin_with_reading(storage.engine)
-    return ShownStorage(storage)
+    return storage
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:

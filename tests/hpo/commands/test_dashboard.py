@@ -156,7 +156,7 @@ def test_a_path_that_climbs_out_finds_nothing(port: int, told: list[str]) -> Non
 def test_a_storage_that_is_shown_refuses_to_write_in_every_method(filled: Storage) -> None:
     reader = Reader(filled.url)
     try:
-        shown = shown_storage.opened(reader)
+        shown = shown_storage.ShownStorage(shown_storage.opened(reader))
         study = optuna.load_study(study_name="small-digits", storage=shown)
         assert len(study.trials) == len(small_grid.LAMBDAS)
         writing = [name for name in dir(shown) if name.startswith(("create_", "delete_", "set_"))]
@@ -173,7 +173,7 @@ def test_a_storage_that_is_shown_refuses_to_write_in_every_method(filled: Storag
 def test_its_connections_cannot_write_either(filled: Storage) -> None:
     reader = Reader(filled.url)
     try:
-        within = shown_storage.opened(reader)._storage
+        within = shown_storage.opened(reader)
         with pytest.raises(optuna.exceptions.StorageInternalError) as refusal:
             within.set_study_user_attr(1, "a", 1)
         assert isinstance(refusal.value.__cause__.__cause__, sqlite3.OperationalError)  # type: ignore[union-attr]
