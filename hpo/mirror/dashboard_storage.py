@@ -70,7 +70,7 @@ class DashboardStorage(ShownStorage):
         for study in found:
             remarks = said.get(study._study_id)
             if remarks is not None:
-                study.user_attrs = {**study.user_attrs, **remarks.attributes}
+                study.user_attrs = {**remarks.attributes, **study.user_attrs, **remarks.attributes}
                 study.system_attrs = _with_note(study.system_attrs, remarks.note)
         return found
 

@@ -39,7 +39,7 @@ def of_study(connection: Connection, study: StoredStudy) -> Remarks:
         waiting = f"No cell is complete yet: {n} of {n_all} results are there."
         return Remarks(waiting, attributes)
     winner = first.removeprefix(printable(f"{study.name}: "))
-    attributes["winner"] = winner
+    attributes = {"winner": winner, **attributes}
     note = f"**The winner is {_plain(winner)}.**"
     if experiment.replicates > 1:
         note += (
