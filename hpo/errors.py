@@ -92,6 +92,26 @@ class MissingPackage(HpoError):
         )
 
 
+class MissingExtra(HpoError):
+    """What an extra of ours installs is not there."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs what the extra {extra} installs: `make install EXTRAS={extra}` in our "
+            f"folder, or pip install 'hpo-stacks[{extra}]', adds it."
+        )
+
+
+class PortTaken(HpoError):
+    """A page cannot be served where it was asked for."""
+
+    def __init__(self, port: int, why: str) -> None:
+        super().__init__(
+            f"Port {port} of this machine cannot be used ({why}). Name another one, for example "
+            "--port 8081, or let --port 0 find a free one."
+        )
+
+
 class InvalidDefinition(HpoError):
     """A study definition does not describe a study."""
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "training": "errors machine definition experiment",
     "database": "errors machine experiment",
     "search": "errors definition experiment judging",
-    "mirror": "errors definition experiment database",
+    "mirror": "errors definition experiment judging database",
     "planning": "errors definition experiment judging database search mirror",
     "held_out": "errors machine data weights experiment judging training database mirror",
     "workers": "errors machine definition data experiment training database search mirror planning",

@@ -26,7 +26,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
-from hpo.cli import data, looking, predicting, searching, streams, training, working  # noqa: E402
+from hpo.cli import data, looking, predicting, searching, serving, streams, training, working  # noqa: E402
 from hpo.machine import marks  # noqa: E402
 from hpo.machine.printable import printable_lines  # noqa: E402
 from hpo.machine.signals import Interruption  # noqa: E402
@@ -38,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _module in (searching, working, training, predicting, looking):
+for _module in (searching, working, training, predicting, looking, serving):
     _module.register(app)
 app.add_typer(data.app, name="data")
 

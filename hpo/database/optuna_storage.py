@@ -11,13 +11,28 @@ def opened(url: str, options: dict[str, Any]) -> RDBStorage:
     Args:
         options: What its engine is made with.
     """
-    return _Storage(url.replace("{", "{{").replace("}", "}}"), options)  # Optuna fills braces in
+    return _Storage(_template(url), options)
+
+
+def shown(url: str, options: dict[str, Any]) -> RDBStorage:
+    """Open a database that has its tables as Optuna's storage, without making or upgrading any.
+
+    Args:
+        options: What its engine is made with.
+    """
+    return _Storage(
+        _template(url), options, skip_compatibility_check=True, skip_table_creation=True
+    )
+
+
+def _template(url: str) -> str:
+    return url.replace("{", "{{").replace("}", "}}")  # Optuna fills braces in
 
 
 class _Storage(RDBStorage):
-    def __init__(self, template: str, options: dict[str, Any]) -> None:
+    def __init__(self, template: str, options: dict[str, Any], **more: Any) -> None:
         try:
-            super().__init__(template, options)
+            super().__init__(template, options, **more)
         except BaseException:
             if "engine" in vars(self):
                 self.engine.dispose()

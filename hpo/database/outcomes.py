@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import batches, damage, digests
 from hpo.database.rows import at, number
-from hpo.database.tables import CURVE_COLUMNS, curves, results
+from hpo.database.tables import CURVE_COLUMNS, curves, results, test_looks
 from hpo.errors import DamagedRow
 from hpo.experiment.records import Attempt, Outcome, Point, Result, Slot
 
@@ -110,6 +110,16 @@ def accuracies_of(connection: Connection, study: str) -> list[tuple[Slot, int, f
     return [
         (Slot(cell, r), n_updates, value) for cell, r, n_updates, value in connection.execute(query)
     ]
+
+
+def numbers(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Return how many results and looks at the test images every study has, for who looks again."""
+    found: dict[str, list[int]] = {}
+    for place, table in enumerate((results, test_looks)):
+        query = sa.select(table.c.study, sa.func.count()).group_by(table.c.study)
+        for study, n in connection.execute(query):
+            found.setdefault(study, [0, 0])[place] = n
+    return {study: (n_results, n_looks) for study, (n_results, n_looks) in found.items()}
 
 
 def counted_slots(connection: Connection, study: str) -> set[Slot]:

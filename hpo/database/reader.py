@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
@@ -72,12 +72,20 @@ class Reader:
     @cached_property
     def engine(self) -> Engine:
         """The engine; SQLite is opened with ``mode=ro``, PostgreSQL in read-only transactions."""
+        engine = sa.create_engine(self.address, **self.options())
+        self.begin_with_reading(engine)
+        return engine
+
+    @property
+    def address(self) -> str:
+        """What an engine is made for; where an SQLite file is, its `options` say."""
+        return self.url if self._path is None else "sqlite://"
+
+    def options(self) -> dict[str, Any]:
+        """Return what engines that cannot write are made with."""
         if self._path is None:
             options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
-            asked = postgresql.options(self.url)
-            engine = sa.create_engine(self.url, execution_options=options, **asked)
-            postgresql.limit(engine)
-            return engine
+            return {"execution_options": options, **postgresql.options(self.url)}
         address = _read_only(self._path)
 
         def connect() -> sqlite3.Connection:
@@ -90,9 +98,14 @@ class Reader:
                 factory=LetsGo,
             )
 
-        engine = sa.create_engine("sqlite://", creator=connect)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        return engine
+        return {"creator": connect}
+
+    def begin_with_reading(self, engine: Engine) -> None:
+        """Let the transactions of an engine see one moment, and not stand still for ever."""
+        if self._path is None:
+            postgresql.limit(engine)
+        else:
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
 
     def _check_schema(self, connection: Connection) -> None:
         version = stored_version(connection)

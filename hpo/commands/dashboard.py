@@ -1,0 +1,138 @@
+"""Optuna's dashboard over a stored database, on this machine and only to look at: ``hpo dashboard``.
+
+Three fences keep what is shown as it is: the gate in front of the page (`hpo.commands.gate`), a
+storage whose methods refuse to write (`hpo.database.shown_storage`), and a connection that cannot.
+"""
+
+import importlib
+import socketserver
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from hpo.commands.gate import App, Gate
+from hpo.database.reader import Reader
+from hpo.database.storage import Storage
+from hpo.errors import MissingExtra, PortTaken
+
+if TYPE_CHECKING:
+    from hpo.mirror.dashboard_storage import DashboardStorage
+
+HOST = "127.0.0.1"  #: nobody else can reach it; another machine gets there through ssh -L
+LONGEST_WAIT = 30  #: seconds for a request to arrive
+Notify = Callable[[str], None]
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Answers requests, each in a thread of its own, until it is interrupted."""
+
+    daemon_threads = True  # who waits for an answer does not hold up Ctrl-C
+    block_on_close = False
+    allow_reuse_address = True  # a dashboard that was just ended does not keep its port
+
+    def server_bind(self) -> None:
+        """Take the port, without asking the network what this machine is called."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that left in the middle of an answer."""
+
+
+class Handler(WSGIRequestHandler):
+    """Reads requests; none is written to the terminal."""
+
+    timeout = LONGEST_WAIT
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(url: str, port: int, notify: Notify, *, allow_edit: bool = False) -> Iterator[Server]:
+    """Open a database and take a port; what is yielded answers as long as it is told to.
+
+    Args:
+        port: 0 for one that is free.
+        allow_edit: Let the dashboard write, as Optuna's own does.
+
+    Raises:
+        StorageError: There is no database, or it is not one of ours.
+        MissingExtra: optuna-dashboard is not installed.
+        PortTaken: It is somebody else's.
+    """
+    wsgi = _dashboard()
+    reader = Reader(url, notify=notify)
+    try:
+        server = _bound(port)
+        try:
+            if allow_edit:
+                with Storage(url, notify=notify) as storage:
+                    yield _showing(server, wsgi, storage.optuna, notify, allow_edit=True)
+            else:
+                yield _showing(server, wsgi, _shown(reader), notify)
+        finally:
+            server.server_close()
+    finally:
+        reader.close()
+
+
+def serve(url: str, port: int, notify: Notify, *, allow_edit: bool = False) -> None:
+    """Show the dashboard until somebody interrupts this process; arguments as in `serving`.
+
+    Raises:
+        HpoError: As `serving`.
+    """
+    notify("Opening the dashboard ...")
+    with serving(url, port, notify, allow_edit=allow_edit) as server:
+        how = "it can edit what is stored" if allow_edit else "nothing can be changed there"
+        notify(f"The dashboard is at http://{HOST}:{server.server_port}/ ({how}). Ctrl-C ends it.")
+        server.serve_forever()
+
+
+def _dashboard() -> Callable[..., App]:
+    """Return what makes the page."""
+    try:
+        module = importlib.import_module("optuna_dashboard")
+    except ImportError as error:
+        raise MissingExtra("The dashboard", "dashboard") from error
+    found: Callable[..., App] = module.wsgi
+    return found
+
+
+def _shown(reader: Reader) -> "DashboardStorage":
+    """Return what the page reads."""
+    from hpo.database import shown_storage  # with Optuna
+    from hpo.mirror.dashboard_storage import DashboardStorage
+    from hpo.views import remarks
+
+    return DashboardStorage(shown_storage.opened(reader), reader, remarks.of_study)
+
+
+def _bound(port: int) -> Server:
+    try:
+        return Server((HOST, port), Handler)
+    except OSError as error:
+        raise PortTaken(port, (error.strerror or str(error)).lower()) from error
+
+
+def _showing(
+    server: Server,
+    wsgi: Callable[..., App],
+    storage: Any,
+    notify: Notify,
+    *,
+    allow_edit: bool = False,
+) -> Server:
+    server.set_app(
+        Gate(
+            wsgi(storage),
+            server.server_port,
+            allow_edit=allow_edit,
+            notify=notify,
+            after=storage.remove_session,
+        )
+    )
+    return server
