@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, ToldIn, folder
-from hpo.machine.console import say, tell
+from hpo.machine.console import say, tell, tell_at_once
 
 
 def register(app: typer.Typer) -> None:
@@ -49,16 +49,20 @@ def status(
     if watch != (study is not None):
         raise typer.BadParameter("--watch and the name of a study go together.")
     if study is not None:
-        return _watch(storage, study)
+        return _watch(storage, study, format_)
     tell(looking.status(storage, say, format_))
     return 0
 
 
-def _watch(storage: str, study: str) -> int:
+def _watch(storage: str, study: str, form: str) -> int:
     from hpo.commands import watching
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
+        if form == "json":
+            for line in watching.changes(storage, study, stop):
+                tell_at_once(line)
+            return stop.exit_status if stop() else 0
         return 0 if watching.watch(storage, study, stop) else stop.exit_status
 
 

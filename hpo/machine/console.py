@@ -19,3 +19,9 @@ def say_reading(data: str) -> None:
 def tell(text: str) -> None:
     """Write a line, or several, of what a command was asked for."""
     print(printable_lines(text))  # noqa: T201  # stdout is the result
+
+
+def tell_at_once(text: str) -> None:
+    """Write a line that somebody waits for at the other end of a pipe."""
+    tell(text)
+    sys.stdout.flush()
