@@ -27,7 +27,7 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, format_: ToldI
     """
     from hpo.commands import looking
 
-    tell(looking.best(storage, study, say, format_))
+    tell(looking.best(storage, study, say, format_), format_)
 
 
 def status(
@@ -50,7 +50,7 @@ def status(
         raise typer.BadParameter("--watch and the name of a study go together.")
     if study is not None:
         return _watch(storage, study, format_)
-    tell(looking.status(storage, say, format_))
+    tell(looking.status(storage, say, format_), format_)
     return 0
 
 
@@ -73,7 +73,7 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> No
     """
     from hpo.commands import looking
 
-    tell(looking.listing(storage, say, format_))
+    tell(looking.listing(storage, say, format_), format_)
 
 
 def export(

@@ -96,7 +96,7 @@ def run(
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
         _check_meaning(request, again, out, dry_run or format_ == "text")
         if dry_run:
-            tell(_described(request, storage, stop, workers, format_))
+            tell(_described(request, storage, stop, workers, format_), format_)
             return 0
         story = Story()
         status = _carried_out(request, storage, story, stop, workers, grace, again, out)

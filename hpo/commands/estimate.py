@@ -16,6 +16,7 @@ from hpo.planning import seeds
 from hpo.planning.plan import stands
 from hpo.training.cost import cost, worth
 from hpo.views import numbers
+from hpo.views.duration import in_words
 
 
 def describe(
@@ -104,7 +105,7 @@ def _of_grid(found: Estimate) -> str:
 def _of_search(found: Estimate, space: Space) -> str:
     experiment = found.experiment
     dimensions = space.dimensions(experiment.per_epoch)
-    takes = speed.in_words(found.seconds) if found.left else "0 s"
+    takes = in_words(found.seconds) if found.left else "0 s"
     n = space.n_cycles
     cycles = f"{n.low} to {n.high}" if n else str(experiment.definition.n_cycles)
     lines = [f"{found.name}: {len(experiment.cells)} cells so far, {found.done} trainings done"]
