@@ -60,7 +60,8 @@ def test_fine_before_coarse_has_finished_says_how_many_cells_are_missing(
     answer = command("run", "fine", "--data", "digits")
 
     assert re.match(
-        "hpo: 'coarse-digits' is not finished: 3 of its 8 cells are missing. Run `hpo run coarse --data digits` ",
+        "hpo: 'coarse-digits' is not finished: 3 of its 8 cells are missing. Run "
+        "`hpo run coarse --data digits` ",
         answer.sentence,
     )
     assert stored(workplace, "select name from hpo_studies") == [("coarse-digits",)]
