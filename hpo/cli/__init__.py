@@ -28,6 +28,7 @@ import typer  # noqa: E402  # the variables above must be set before NumPy is im
 
 from hpo.cli import data, looking, predicting, searching, serving, streams, training, working  # noqa: E402
 from hpo.machine import marks  # noqa: E402
+from hpo.machine.hints import completed, learn  # noqa: E402
 from hpo.machine.printable import printable_lines  # noqa: E402
 from hpo.machine.signals import Interruption  # noqa: E402
 
@@ -79,6 +80,7 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and status 1, without a traceback."""
     from hpo.errors import HpoError, SystemFault
 
+    learn(sys.argv[1:])
     try:
         status = app(standalone_mode=False)
     except HpoError as error:
@@ -139,5 +141,5 @@ def _of_database(error: Exception) -> str | None:
 
 
 def _fail(sentence: str) -> None:
-    print(f"hpo: {printable_lines(sentence)}", file=sys.stderr)  # noqa: T201  # stderr is where mistakes are told
+    print(f"hpo: {printable_lines(completed(sentence))}", file=sys.stderr)  # noqa: T201  # stderr is where mistakes are told
     sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hpo.cli.options import DEFAULT_STORAGE, StorageUrl, StudyName, ToldIn, folder
-from hpo.machine.console import say, tell
+from hpo.machine.console import say, tell, tell_at_once
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def best(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, format_: ToldI
     """
     from hpo.commands import looking
 
-    tell(looking.best(storage, study, say, format_))
+    tell(looking.best(storage, study, say, format_), format_)
 
 
 def status(
@@ -50,16 +50,20 @@ def status(
     if watch != (study is not None):
         raise typer.BadParameter("--watch and the name of a study go together.")
     if study is not None:
-        return _watch(storage, study)
-    tell(looking.status(storage, say, format_))
+        return _watch(storage, study, format_)
+    tell(looking.status(storage, say, format_), format_)
     return 0
 
 
-def _watch(storage: str, study: str) -> int:
+def _watch(storage: str, study: str, form: str) -> int:
     from hpo.commands import watching
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
+        if form == "json":
+            for line in watching.changes(storage, study, stop):
+                tell_at_once(line)
+            return stop.exit_status if stop() else 0
         return 0 if watching.watch(storage, study, stop) else stop.exit_status
 
 
@@ -70,7 +74,7 @@ def list_(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> No
     """
     from hpo.commands import looking
 
-    tell(looking.listing(storage, say, format_))
+    tell(looking.listing(storage, say, format_), format_)
 
 
 def export(

@@ -26,6 +26,7 @@ from hpo.cli.options import (
     Sampler,
     Seed,
     StorageUrl,
+    ToldIn,
     TrainMetrics,
     Workers,
     folder,
@@ -79,6 +80,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
     ] = False,
+    format_: ToldIn = "text",
     profile: Annotated[
         bool, typer.Option("--profile", help="Say in the end where the time went.")
     ] = False,
@@ -92,9 +94,9 @@ def run(
 
     request = request_of(context)
     with StopRequest() as stop, _without_bytecode() if dry_run else nullcontext():
-        _check_meaning(request, again, out)
+        _check_meaning(request, again, out, dry_run or format_ == "text")
         if dry_run:
-            tell(_described(request, storage, stop, workers))
+            tell(_described(request, storage, stop, workers, format_), format_)
             return 0
         story = Story()
         status = _carried_out(request, storage, story, stop, workers, grace, again, out)
@@ -145,11 +147,13 @@ def _carried_out(
     return status
 
 
-def _described(request: "Request", storage: str, stop: "StopRequest", workers: int | None) -> str:
+def _described(
+    request: "Request", storage: str, stop: "StopRequest", workers: int | None, form: str
+) -> str:
     """Return what a run would train, and leave everything on this machine as it is."""
     from hpo.commands import dry_run
 
-    return dry_run.told(request, storage, os.environ, say, stop, workers)
+    return dry_run.told(request, storage, os.environ, say, stop, workers, form)
 
 
 @contextmanager
@@ -200,8 +204,12 @@ def _tell_test(outcome: "Outcome", order: "Order", place: Path) -> None:
         say(f"Wrote {path}")
 
 
-def _check_meaning(request: "Request", again: bool, out: Path | None) -> None:
-    """Refuse options about the test images for a study that never looks at them."""
+def _check_meaning(request: "Request", again: bool, out: Path | None, is_for_people: bool) -> None:
+    """Refuse options about the test images for a study that never looks at them, and JSON of a run."""
+    if not is_for_people:
+        raise typer.BadParameter(
+            "--format json goes with --dry-run; what a run came to is told by `hpo best` and `hpo export`."
+        )
     definition = request.definition  # a mistake in it is told first
     for option, given in (("--again", again), ("--out", out is not None)):
         if given and not definition.evaluates_test:

@@ -138,5 +138,5 @@ def doctor(
             findings = examination.examine(storage, repair=True, stop=stop)
     else:
         findings = examination.examine(storage)
-    tell(examination.report(findings, format_))
+    tell(examination.report(findings, format_), format_)
     return 1 if any(finding.is_open for finding in findings) else 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hpo.commands import estimate, images
 from hpo.commands.request import Request
 from hpo.data import sources
+from hpo.views import numbers
 
 
 def told(
@@ -14,12 +15,14 @@ def told(
     notify: images.Notify,
     stop: images.Stop,
     n_workers: int | None = None,
+    form: str = "text",
 ) -> str:
     """Return what a run would train, or what it would download first.
 
     Args:
         environ: The environment, for HPO_DATA and HPO_CACHE.
         n_workers: Processes that would train, or None for as many as are worth it.
+        form: text or json.
 
     Raises:
         HpoError: The run would be refused.
@@ -27,6 +30,6 @@ def told(
     spec = str(request.data)
     missing = sources.to_fetch(spec, environ)
     if missing is not None:
-        return missing
+        return numbers.written({"to_fetch": missing}) if form == "json" else missing
     dataset = images.source(spec, environ, notify, stop).training()
-    return estimate.describe(request.ordered(dataset), storage, notify, n_workers)
+    return estimate.describe(request.ordered(dataset), storage, notify, n_workers, form)

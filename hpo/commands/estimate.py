@@ -1,6 +1,7 @@
 """What a run would train, how much memory it takes, and about how long: ``hpo run --dry-run``."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hpo.commands import budgets, speed
 from hpo.commands.request import Order
@@ -14,16 +15,22 @@ from hpo.experiment.experiment import Experiment
 from hpo.planning import seeds
 from hpo.planning.plan import stands
 from hpo.training.cost import cost, worth
-from model.data import Dataset
+from hpo.views import numbers
+from hpo.views.duration import in_words
 
 
 def describe(
-    order: Order, url: str, notify: Callable[[str], None], n_workers: int | None = None
+    order: Order,
+    url: str,
+    notify: Callable[[str], None],
+    n_workers: int | None = None,
+    form: str = "text",
 ) -> str:
     """Return the cells, the updates, the memory and the time of a run that is not made.
 
     Args:
         n_workers: Processes that would train, or None for as many as are worth it.
+        form: text or json.
     """
     order = budgets.in_updates(order, url, n_workers, notify)
     with looking(url, notify) as storage:
@@ -38,48 +45,80 @@ def describe(
     space = experiment.definition.space
     if space is not None:
         left = standing.n_updates + standing.n_unplanned if standing else space.budget
-        return _of_search(name, experiment, space, dataset, done, left, n_workers)
-    n_slots = len(experiment.cells) * experiment.definition.replicates
-    needed = cost(experiment, dataset, n_slots - done)
-    replicates = experiment.definition.replicates
+        workers = n_workers or worth(experiment, left)
+        needed = cost(experiment, dataset, space.width, left // space.width)
+        seconds = left / speed.rate(experiment, dataset, workers) if left else 0.0
+        found = Estimate(name, experiment, done, left, needed.memory, seconds, workers)
+        return _as_json(found) if form == "json" else _of_search(found, space)
+    n_left = len(experiment.cells) * experiment.definition.replicates - done
+    needed = cost(experiment, dataset, n_left)
+    left = experiment.n_updates * n_left
+    found = Estimate(name, experiment, done, left, needed.memory, needed.seconds, 1)
+    return _as_json(found) if form == "json" else _of_grid(found)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take."""
+
+    name: str
+    experiment: Experiment
+    done: int  #: trainings
+    left: int  #: updates
+    memory: float  #: bytes
+    seconds: float
+    workers: int
+
+
+def _as_json(found: Estimate) -> str:
+    experiment = found.experiment
+    space = experiment.definition.space
+    return numbers.written(
+        {
+            "study": found.name,
+            "cells": list(experiment.cells),
+            "replicates": experiment.definition.replicates,
+            "done": found.done,
+            "updates": found.left,
+            "budget": None if space is None else largest(experiment),
+            "memory": found.memory,
+            "seconds": found.seconds,
+            "workers": found.workers,
+        }
+    )
+
+
+def _of_grid(found: Estimate) -> str:
+    experiment, replicates = found.experiment, found.experiment.definition.replicates
     several = f" with {replicates} replicates each" if replicates > 1 else ""
     trainings = "trainings" if several else "of them"
-    lines = [f"{name}: {len(experiment.cells)} cells{several}, {done} {trainings} done"]
+    lines = [f"{found.name}: {len(experiment.cells)} cells{several}, {found.done} {trainings} done"]
     lines += [f"  cell {i}: lambda {value!r}" for i, value in enumerate(experiment.lambdas)]
     lines += [
-        f"updates: {experiment.n_updates:,} a cell, {experiment.n_updates * (n_slots - done):,} to make",
-        f"memory:  about {needed.memory / 1e6:,.0f} MB",
-        f"time:    about {needed.seconds:,.0f} s on one core of this machine",
+        f"updates: {experiment.n_updates:,} a cell, {found.left:,} to make",
+        f"memory:  about {found.memory / 1e6:,.0f} MB",
+        f"time:    about {found.seconds:,.0f} s on one core of this machine",
     ]
     return "\n".join(lines)
 
 
-def _of_search(
-    name: str,
-    experiment: Experiment,
-    space: Space,
-    dataset: Dataset,
-    done: int,
-    left: int,
-    n_workers: int | None,
-) -> str:
+def _of_search(found: Estimate, space: Space) -> str:
+    experiment = found.experiment
     dimensions = space.dimensions(experiment.per_epoch)
-    workers = n_workers or worth(experiment, left)
-    takes = speed.in_words(left / speed.rate(experiment, dataset, workers)) if left else "0 s"
-    needed = cost(experiment, dataset, space.width, left // space.width)
+    takes = in_words(found.seconds) if found.left else "0 s"
     n = space.n_cycles
     cycles = f"{n.low} to {n.high}" if n else str(experiment.definition.n_cycles)
-    lines = [f"{name}: {len(experiment.cells)} cells so far, {done} trainings done"]
+    lines = [f"{found.name}: {len(experiment.cells)} cells so far, {found.done} trainings done"]
     lines += [f"  {key}: {dimension.in_words()}" for key, dimension in dimensions.items()]
     more = speed.seeds_in_words(experiment)
     if more:
         lines.append(f"seeds:   {more.removeprefix('seeds ')}")
     lines += [
         f"search:  {space.sampler}, {space.width} proposals at a time{_cut(experiment)}{_race(space)}",
-        f"updates: {left:,} to make, within a budget of {largest(experiment):,}; "
+        f"updates: {found.left:,} to make, within a budget of {largest(experiment):,}; "
         f"{cycles} cycles for a cell",
-        f"memory:  about {needed.memory / 1e6:,.0f} MB",
-        f"time:    about {takes} with {speed.of_workers(workers)} on this machine",
+        f"memory:  about {found.memory / 1e6:,.0f} MB",
+        f"time:    about {takes} with {speed.of_workers(found.workers)} on this machine",
     ]
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ from hpo.search.generations import n_kept
 from hpo.training import trainer as training
 from hpo.training.phases import TRAINING
 from hpo.training.trainer import Trainer
+from hpo.views.duration import in_words
 from model.data import Dataset
 
 MOMENT = 0.08  #: seconds of training of each stack that is timed
@@ -88,19 +89,6 @@ def seeds_in_words(experiment: Experiment) -> str:
 def of_workers(n: int) -> str:
     """Return ``2 workers``."""
     return "1 worker" if n == 1 else f"{n} workers"
-
-
-def in_words(seconds: float) -> str:
-    """Return a time in two digits at most, in a unit that people would take.
-
-    >>> in_words(0.2), in_words(94), in_words(3000), in_words(90_000)
-    ('1 s', '94 s', '50 minutes', '25 hours')
-    """
-    if seconds < 120:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 2 * 3600:
-        return f"{round(seconds / 60)} minutes"
-    return f"{round(seconds / 3600)} hours"
 
 
 def _longest(

@@ -12,7 +12,8 @@ from hpo.database.tables import LIVE
 from hpo.experiment.records import Slot, State
 from hpo.machine.console import say
 from hpo.mirror.study import stored
-from hpo.views.standing import SlotStanding, Snapshot
+from hpo.views import numbers
+from hpo.views.standing import SlotStanding, Snapshot, Standing
 from hpo.views.story import LOOK, Story
 
 
@@ -92,3 +93,27 @@ def watch(url: str, name: str, stop: Callable[[], bool]) -> bool:
             time.sleep(LOOK / 10)
             story.remind()
         return story.is_complete
+
+
+def changes(url: str, name: str, stop: Callable[[], bool]) -> Iterator[str]:
+    """Yield how a study stands, a line of JSON at the start and at each change, until it is over.
+
+    Raises:
+        StudyNotFound: There is none of this name, or it was deleted meanwhile.
+        StorageError: There is no database.
+    """
+    with closing(Reader(url, stop, say)) as reader:
+        standing, told = None, None
+        while not stop():
+            found = reader.read(lambda c: snapshot(c, name, with_curves=True))
+            standing = standing or Standing(name, found.experiment)
+            standing.look(found)
+            now = numbers.standing(standing)
+            if now != told:
+                yield numbers.written({**now, "seconds_left": standing.seconds_left}, None)
+                told = now
+            if standing.is_complete:
+                return
+            ends = time.monotonic() + LOOK
+            while time.monotonic() < ends and not stop():
+                time.sleep(LOOK / 10)

@@ -2,12 +2,13 @@
 
 import sys
 
+from hpo.machine.hints import completed
 from hpo.machine.printable import printable_lines
 
 
 def say(text: str) -> None:
     """Write a line of the story."""
-    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
+    print(printable_lines(completed(text)), file=sys.stderr, flush=True)  # noqa: T201  # stderr is the story
 
 
 def say_reading(data: str) -> None:
@@ -16,6 +17,12 @@ def say_reading(data: str) -> None:
         say(f"Reading {data} ...")
 
 
-def tell(text: str) -> None:
-    """Write a line, or several, of what a command was asked for."""
-    print(printable_lines(text))  # noqa: T201  # stdout is the result
+def tell(text: str, form: str = "text") -> None:
+    """Write a line, or several, of what a command was asked for; JSON is for no people."""
+    print(printable_lines(completed(text) if form == "text" else text))  # noqa: T201  # stdout is the result
+
+
+def tell_at_once(text: str) -> None:
+    """Write a line that somebody waits for at the other end of a pipe."""
+    tell(text, "json")
+    sys.stdout.flush()

@@ -15,6 +15,7 @@ from hpo.held_out.verdict import verdict
 from hpo.judging import ranking
 from hpo.mirror import shelf
 from hpo.views import report
+from hpo.views.standing import Standing
 
 
 def best(connection: Connection, study: StoredStudy) -> str:
@@ -90,9 +91,31 @@ def listing(connection: Connection) -> str:
     return written(_each(connection, one))
 
 
-def written(found: Any) -> str:
-    """Return JSON; what is not finite is null there."""
-    return json.dumps(_plain(found), indent=1, allow_nan=False)
+def standing(found: Standing) -> dict[str, Any]:
+    """Return how one study stands while it is trained."""
+    best = found.best
+    return {
+        "study": found.name,
+        "slots": found.experiment.n_slots,
+        "counted": found.n_done,
+        "over": found.is_complete,
+        "workers": found.n_workers,
+        "updates": found.n_trained,
+        "updates_left": found.n_left,
+        "best": None
+        if best is None
+        else {
+            "cell": best[0],
+            "parameters": found.experiment.cells[best[0]],
+            "accuracy": best[1],
+            "done": best[2],
+        },
+    }
+
+
+def written(found: Any, indent: int | None = 1) -> str:
+    """Return JSON, of one line if there is no indent; what is not finite is null there."""
+    return json.dumps(_plain(found), indent=indent, allow_nan=False)
 
 
 def _best(told: report.StudyReport) -> dict[str, Any] | None:

@@ -3,8 +3,9 @@
 import math
 from typing import TYPE_CHECKING
 
-from hpo.experiment.records import Outcome, State
+from hpo.experiment.records import Outcome, State, short
 from hpo.machine.printable import printable
+from hpo.views.duration import in_words
 from hpo.views.standing import SlotStanding, Standing
 
 if TYPE_CHECKING:
@@ -14,6 +15,17 @@ MOST = 10  #: rows
 BLOCKS = "▁▂▃▄▅▆▇█"
 NARROW = 80  #: columns below which there is no sparkline
 WIDE = 120  #: columns from which a sparkline has twice the width
+ROOMY = 140  #: columns from which the whole names of several parameters have room
+#: Of several parameters, where there is no room for their names.
+SHORT = {
+    "eta_max": "eta",
+    "normalisation": "norm",
+    "flip_probability": "flip",
+    "batch_size": "batch",
+    "n_cycles": "cycles",
+    "n_s_epochs": "epochs",
+    "eta_min_share": "eta_min",
+}
 
 
 def drawn(standing: Standing, width: int) -> "Group":
@@ -25,16 +37,21 @@ def drawn(standing: Standing, width: int) -> "Group":
     names = standing.experiment.parameters
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True, pad_edge=False)
     table.add_column("cell", justify="right", no_wrap=True)
-    table.add_column(" ".join(names), ratio=1, no_wrap=True, overflow="ellipsis", min_width=9)
+    is_crowded = len(names) > 1 and width < ROOMY
+    cells = shown(standing)
+    called = [SHORT.get(name, name) if is_crowded else name for name in names]
+    searched = _aligned([called, *(_searched(standing, cell) for cell in cells)])
+    table.add_column(searched[0], ratio=1, no_wrap=True, overflow="ellipsis", min_width=9)
     table.add_column("cycle", no_wrap=True)
     table.add_column("accuracy", no_wrap=True)
-    n_blocks = 0 if width < NARROW else 10 if width < WIDE else 20
+    n_blocks = 0 if width < NARROW or is_crowded else 10 if width < WIDE else 20
     if n_blocks:
         table.add_column("", no_wrap=True, width=n_blocks)
     table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=width // 2)
-    cells = shown(standing)
-    for cell in cells:
-        table.add_row(*map(Text, _row(standing, cell, n_blocks)))
+    for cell, values in zip(cells, searched[1:], strict=True):
+        number, *rest, state = _row(standing, cell, n_blocks)
+        state = _in_short(state) if is_crowded else state
+        table.add_row(*map(Text, (number, values, *rest, state)))
     lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in summary(standing)]
     n_more = len(standing.experiment.cells) - len(cells)
     more = [Text(f"and {n_more} more")] if n_more > 0 else []
@@ -77,7 +94,7 @@ def pace(standing: Standing) -> str:
     rate, seconds = standing.rate, standing.seconds_left
     if rate is None or seconds is None or not left:
         return text
-    return f"{text}, {rate:,.0f} a second, about {_span(seconds)} left"
+    return f"{text}, {rate:,.0f} a second, about {in_words(seconds)} left"
 
 
 def state_of(standing: Standing, cell: int) -> str:
@@ -117,6 +134,22 @@ def sparkline(values: list[float], n: int) -> str:
     ]
 
 
+def _searched(standing: Standing, cell: int) -> list[str]:
+    own = standing.experiment.cells[cell]
+    return [short(v) if isinstance(v, float) else printable(v) for v in own.values()]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return each row as one text, in which equal things stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [" ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _in_short(state: str) -> str:
+    """Return where a cell stands without the cycle, which has a column of its own."""
+    return state.replace("pruned there", "pruned").partition(" at the end of ")[0]
+
+
 def _row(standing: Standing, cell: int, n_blocks: int) -> list[str]:
     own = standing.of_cell(cell)
     recipe = standing.experiment.recipe(cell)
@@ -126,11 +159,7 @@ def _row(standing: Standing, cell: int, n_blocks: int) -> list[str]:
     in_cycle = min(recipe.n_cycles, max(s.n_updates for s in own) // (2 * recipe.n_s) + 1)
     if state_of(standing, cell).startswith(("waits", "pruned")):
         in_cycle = max(_cycles(standing, cell, s) for s in own)
-    searched = " ".join(
-        f"{v:.4g}" if isinstance(v, float) else str(v)
-        for v in standing.experiment.cells[cell].values()
-    )
-    row = [str(cell), printable(searched), f"{in_cycle}/{recipe.n_cycles}", accuracy]
+    row = [str(cell), f"{in_cycle}/{recipe.n_cycles}", accuracy]
     if n_blocks:
         row.append(sparkline([front.curve[at] for at in sorted(front.curve)], n_blocks))
     return [*row, state_of(standing, cell)]
@@ -144,11 +173,3 @@ def _weight(standing: Standing, cell: int) -> tuple[bool, float, int]:
 
 def _cycles(standing: Standing, cell: int, slot: SlotStanding) -> int:
     return slot.n_updates // (2 * standing.experiment.recipe(cell).n_s)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from hpo.machine.console import say
+from hpo.machine.hints import completed
 from hpo.machine.printable import printable, printable_lines
 
 if TYPE_CHECKING:  # the command line says things before it needs a database
@@ -203,7 +204,9 @@ class Story:
 
     def _line(self, text: str) -> None:
         if self._live is not None:
-            self._live.console.print(printable_lines(text), highlight=False, markup=False)
+            self._live.console.print(
+                printable_lines(completed(text)), highlight=False, markup=False
+            )
         else:
             say(text)
 

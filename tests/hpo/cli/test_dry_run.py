@@ -1,5 +1,6 @@
 """``--dry-run`` says what a run would do, and changes nothing anywhere."""
 
+import json
 import os
 import sqlite3
 import stat
@@ -58,6 +59,16 @@ def test_a_new_study_in_no_database(untouched: Any, write_study: Any) -> None:
     told = untouched("run", write_study(), *DIGITS).out
 
     assert told.startswith("tiny-digits: 3 cells, 0 of them done")
+
+
+def test_json_is_for_a_run_that_is_not_made(untouched: Any, write_study: Any) -> None:
+    study = write_study()
+
+    told = json.loads(untouched("run", study, *DIGITS, "--format", "json").out)
+    refused = untouched("run", study, "--data", "digits", "--format", "json").sentence
+
+    assert (told["study"], len(told["cells"])) == ("tiny-digits", 3)
+    assert "--format json goes with --dry-run" in refused
 
 
 def test_a_study_that_stands_in_a_database(

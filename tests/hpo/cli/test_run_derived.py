@@ -44,7 +44,7 @@ def test_fine_before_coarse_says_what_to_run(command: Command, workplace: Path) 
 
     assert re.fullmatch(
         "hpo: 'fine' needs the finished study 'coarse-digits', which is not in this storage "
-        r"\(it holds: none yet\)\. Run `hpo run coarse` first, or name one with --from\.",
+        r"\(it holds: none yet\)\. Run `hpo run coarse --data digits` first, or name one with --from\.",
         answer.sentence,
     )
     assert list(workplace.iterdir()) == []  # no database was made
@@ -60,7 +60,8 @@ def test_fine_before_coarse_has_finished_says_how_many_cells_are_missing(
     answer = command("run", "fine", "--data", "digits")
 
     assert re.match(
-        "hpo: 'coarse-digits' is not finished: 3 of its 8 cells are missing. Run `hpo run coarse` ",
+        "hpo: 'coarse-digits' is not finished: 3 of its 8 cells are missing. Run "
+        "`hpo run coarse --data digits` ",
         answer.sentence,
     )
     assert stored(workplace, "select name from hpo_studies") == [("coarse-digits",)]

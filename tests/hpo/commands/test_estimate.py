@@ -1,6 +1,7 @@
 """What ``--dry-run`` says, and that it leaves nothing behind."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_cells_updates_memory_and_time_are_told(url: str, tmp_path: Path) -> Non
         describe(url),
     )
     assert list(tmp_path.iterdir()) == []  # no database was made
+
+
+def test_it_is_told_in_json_too(url: str) -> None:
+    order = Order(DEFINITION, digits())
+
+    told = json.loads(estimate.describe(order, url, lambda _: None, form="json"))
+
+    assert told["cells"] == [{"lambda": 1e-3}, {"lambda": 1e-2}]
+    assert (told["study"], told["done"], told["updates"], told["budget"]) == (
+        "mine-digits", 0, 80, None
+    )  # fmt: skip
+    assert told["memory"] > 1e6
+    assert 0 < told["seconds"] < 10
 
 
 def test_what_is_done_is_not_counted_again(url: str) -> None:

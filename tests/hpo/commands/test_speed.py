@@ -5,6 +5,7 @@ import time
 from hpo.commands import speed
 from hpo.experiment.resolution import resolve
 from hpo.training.trainer import facts
+from hpo.views.duration import in_words
 from model.data import digits
 from tests.hpo.small_search import HALVED, run
 
@@ -32,7 +33,7 @@ def test_more_workers_are_faster_and_less_than_in_proportion() -> None:
 
 
 def test_times_are_told_in_a_unit_that_fits() -> None:
-    assert list(map(speed.in_words, (0.2, 94, 3000, 90_000))) == [
+    assert list(map(in_words, (0.2, 94, 3000, 90_000))) == [
         "1 s",
         "94 s",
         "50 minutes",

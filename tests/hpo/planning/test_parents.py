@@ -54,7 +54,9 @@ def test_a_derived_study_needs_a_finished_parent(run_grid: RunGrid) -> None:
     with pytest.raises(ParentUnfinished, match="needs the finished study 'small-digits'"):
         run_grid(child)
     run_grid(watcher=Once(stop_after=30))
-    with pytest.raises(ParentUnfinished, match="4 of its 4 cells are missing. Run `hpo run small`"):
+    with pytest.raises(
+        ParentUnfinished, match="4 of its 4 cells are missing. Run `hpo run small --data digits`"
+    ):
         run_grid(child)
 
 

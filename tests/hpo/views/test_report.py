@@ -274,7 +274,7 @@ def test_an_unfinished_parent_says_how_many_cells_are_missing(
 ) -> None:
     stored = fill(values)
 
-    sentence = rf"'mine-digits' is not finished: {n} of its 3 cells are missing. Run `hpo run mine`"
+    sentence = rf"'mine-digits' is not finished: {n} of its 3 cells are missing. Run `hpo run mine "
     with pytest.raises(ParentUnfinished, match=sentence):
         storage.write(lambda connection: parents.finished_best(connection, stored))
 
