@@ -31,7 +31,7 @@ def search(folder: Path, sampler: str, seed: int, budget: int) -> tuple[list[str
     storage = ("--storage", f"sqlite:///{sampler}-{seed}.db")
     of_joint = ("--sampler", sampler, "--seed", str(seed), "--budget", str(budget))
     found = hpo(folder, "run", "joint", *of_joint, *storage)
-    cells = re.findall(r"(\d+) of \1 done", hpo(folder, "status", "joint", *storage))[0]
+    cells = re.findall(r"(\d+) of \1 done", found)[0]
     recipe = re.findall(r"^Best: (.*)$", found, re.MULTILINE)[0]
     best = hpo(folder, "best", "joint", *storage)
     validation = float(re.findall(r"validation accuracy (0\.\d+)", best)[0])
