@@ -25,13 +25,14 @@ def on_terminal(
     folder: Path, *arguments: str | Path, columns: int, term: str = "xterm", interrupt: str = ""
 ) -> Shown:
     """Run a command to its end; Ctrl-C is typed once a frame shows ``interrupt``."""
+    size = struct.pack("HHHH", LINES, columns, 0, 0)
     pid, terminal = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, size)  # before the command can ask for it
         os.chdir(folder)
-        os.environ["TERM"] = term
-        os.environ.pop("COLUMNS", None)
-        os.execv(SCRIPT, [str(SCRIPT), *map(str, arguments)])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        told = [str(SCRIPT), *map(str, arguments)]  # readline sets both, and os.environ hides it
+        os.execve(SCRIPT, told, known | {"TERM": term})
     screen = pyte.Screen(columns, LINES)
     stream = pyte.ByteStream(screen)
     frames: list[str] = []
