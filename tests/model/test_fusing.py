@@ -5,6 +5,7 @@ happens there is seen here.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -60,6 +61,8 @@ def test_on_every_processor_a_network_has_the_same_bits_in_every_stack(kernels: 
         [sys.executable, "-c", RACE], env=environment, capture_output=True, text=True
     )
 
+    if done.returncode == -signal.SIGILL:
+        pytest.skip(f"this processor has no instructions of {kernels}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("True", "False")
 

@@ -245,6 +245,8 @@ BLIND: dict[str, list[list[str]]] = {
     "list": [["list"]],
     "export": [["export", "broad-it"]],
     "plot": [["plot", "broad-it", "--out", "pictures"]],
+    "report": [["report", "broad-it", "--out", "told"]],
+    "dashboard": [],  # serves until it is stopped; the tests of its pages are beside it
     "data info": [["data", "info", "it.npz"]],
     "predict": [["predict", "weights.npz", "few.npz"]],
     "delete": [["delete", "broad-it", "--yes"]],

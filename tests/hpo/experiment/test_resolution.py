@@ -99,4 +99,7 @@ def test_rates_that_are_too_high_for_the_penalty_are_refused() -> None:
 def test_a_study_is_identified_as_it_was_before_more_could_be_searched(
     definition: StudyDefinition, known: str
 ) -> None:
+    if definition.space is not None:  # the sampler that was the default then
+        definition = definition.changed(sampler="tpe")
+
     assert experiment_hash(resolve(definition, DATA)).startswith(known)

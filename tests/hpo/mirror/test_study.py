@@ -85,5 +85,5 @@ def test_a_study_that_died_while_it_was_created_is_taken_up(
 def test_a_sampler_of_another_name_is_another_study(run_search: RunSearch) -> None:
     run_search(watcher=Watcher(1))
 
-    with pytest.raises(DefinitionChanged, match="space sampler: stored tpe, asked for random"):
+    with pytest.raises(DefinitionChanged, match="space sampler: stored curves, asked for random"):
         run_search(replace(JOINT, space=replace(SPACE, sampler="random")))
