@@ -2,7 +2,7 @@
 
 Two runs of one experiment export the same bytes, however often they were interrupted. Numbers
 have full precision; what is not finite is null in JSON and empty in CSV. A study that looked at the
-test images has their verdict in its JSON, with how often it looked.
+test images has their verdict in its JSON, but not how often it looked: looks that were killed count.
 """
 
 import csv
@@ -54,7 +54,6 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
             "cell": tested.cell,
             "seeds": [{"replicate": r, "accuracy": a} for r, a in tested.by_replicate.items()],
             "n_images": tested.n_images,
-            "looks": tested.n_looks,
         }
     return json.dumps(document, indent=1, allow_nan=False)
 
