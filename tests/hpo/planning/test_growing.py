@@ -25,7 +25,7 @@ from model.data import digits
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 HALVED = StudyDefinition(
-    name="halved", grid=Logarithmic(-5, -1, 6), n_s=5, n_cycles=3, batch_size=50, pruner="halving"
+    name="halved", grid=Logarithmic(-2, 0, 6), n_s=5, n_cycles=3, batch_size=50, pruner="halving"
 )
 DIGITS = Source(spec="digits", name="digits")
 
