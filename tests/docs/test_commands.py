@@ -61,7 +61,7 @@ def test_a_page_works_from_top_to_bottom(
         reader.read(block)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive  # a quarter of an hour on two cores
 @pytest.mark.timeout(7200)
 def test_what_is_trained_on_cifar10_works_in_the_order_of_the_pages(
     folder: Path, tmp_path: Path, cifar10_folder: Path
