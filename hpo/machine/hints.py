@@ -13,7 +13,7 @@ TAKEN = {
     "--data": ("run", "submit", "worker"),
     "--storage": (
         *("run", "submit", "worker", "best", "status", "list", "export", "plot", "delete"),
-        *("doctor", "retry"),
+        *("doctor", "retry", "report", "dashboard"),
     ),
 }
 _HINT = re.compile(r"`hpo ([a-z]+)([^`\n]*)`")

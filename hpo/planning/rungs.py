@@ -97,10 +97,7 @@ def catches_up(
         return False
     value = outcomes.value_at(connection, study.uuid, slot, n_updates)
     in_time, pruning = {**table, slot.cell: value}, parse(experiment.definition.pruner)
-    chosen = _survivors(
-        connection, study, in_time, rung, pruning
-    )  # the rung of a grid is its cycle
-    return slot.cell in chosen
+    return slot.cell in _survivors(connection, study, in_time, rung, pruning)  # a grid's: a cycle
 
 
 def _goes_on_after(experiment: Experiment, cell: int, cycle: int) -> bool:

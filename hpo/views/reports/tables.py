@@ -91,9 +91,12 @@ def why_cut(experiment: Experiment) -> list[str]:
         ]
     eta, confidence = told.parameters["eta"], told.parameters["confidence"]
     whom = "of the study" if experiment.search is None else "of a generation"
+    ties = "go to the lower cell"
+    if experiment.ties_go_on:
+        ties = "go on" if experiment.search is None else "go on as long as the budget pays for it"
     lines = [
         f"At the end of a cycle the cells {whom} that are left are compared by their validation accuracy "
-        f"there, and one in {eta:g} goes on (successive halving); ties go to the lower cell. A cut cell "
+        f"there, and one in {eta:g} goes on (successive halving); ties {ties}. A cut cell "
         "was never trained to its end, so it cannot win."
     ]
     if confidence:
