@@ -5,6 +5,7 @@ of every cell is looked at: it never goes back.
 """
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -73,11 +74,11 @@ class Storm:
                             continue
                         was_lull = self.n_kills >= self._next_lull
                         if was_lull:
-                            self._next_lull += self.lull
                             self._watch_until_more_is_saved(process)
                         enough = self.at_last_kill + self.n_updates / (2 * n_kills)
                         self._watch(self.rng.uniform(0.05, self.longest), enough)
-                        if process.poll() is None:
+                        if process.poll() is None:  # it may have been killed just before
+                            self._next_lull += self.lull * was_lull
                             self._kill(psutil.Process(process.pid), was_lull)
                         self.at_last_kill = sum(self.furthest.values())
                 finally:
@@ -170,6 +171,11 @@ def hpo(folder: Path, *arguments: str | Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def without_storage(shown: str) -> str:
+    """Return what was printed without the name of the database in its hints."""
+    return re.sub(r" --storage (?:'[^']*'|[^\s`]+)", "", shown)
 
 
 def export(url: str, study: str) -> str:
@@ -265,7 +271,7 @@ STUDY = StudyDefinition(
         eta_max=Real(0.05, 0.3),
         n_s=WholeEpochs(2, 6),
         normalisation=("image", "feature"),
-        budget=60_000,
+        budget=24_000,
         width=6,
     ),
     n_cycles=10,
@@ -282,14 +288,14 @@ def test_a_search_whose_workers_are_killed_proposes_what_it_would_have_proposed(
     quiet = f"sqlite:///{tmp_path / 'quiet.db'}"
     shown = hpo(tmp_path, *run, quiet, "--workers", "1")
     command: list[str | Path] = [SCRIPT, *run, url, "--workers", "2"]
-    storm = Storm(command, url, name, tmp_path, random.Random(5), 60_000, longest=1.5, lull=3)
+    storm = Storm(command, url, name, tmp_path, random.Random(5), 24_000, longest=1.5, lull=3)
 
     with closing(storm):
         table = storm.rage(10, limit=200)
     print(f"{storm.n_kills} kills, {storm.n_parents_killed} of them parents")
 
     assert storm.at_last_kill > 0
-    assert table == shown
+    assert without_storage(table) == without_storage(shown)
     assert export(url, name) == export(quiet, name)
     stored_now = read_once(url, lambda connection: stored(connection, name))
     shown_states = read_once(

@@ -6,10 +6,12 @@ a traceback, and what it leaves the next run finishes with the same export.
 
 import builtins
 import errno
+import importlib
 import io
 import itertools
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sqlite3
@@ -21,19 +23,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure  # noqa: F401
 import numpy as np
-import optuna  # noqa: F401
 import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
 import hpo.cli
-from hpo.views import drawing, export, plots  # noqa: F401  # imported before the fork
+import model
+import studies
 
 ROOT = Path(hpo.cli.__file__).parents[2]
 OURS = (str(ROOT / "hpo"), str(ROOT / "model"), str(ROOT / "studies"))
+#: What the packages import where they use it.
+LATE = ("alembic.command", "matplotlib.figure", "optuna.storages", "pydantic", "safetensors.numpy")
+LATE += ("scipy.linalg.blas", "sqlalchemy.dialects.sqlite", "threadpoolctl", "typer.rich_utils")
 #: From one place after which the next run is looked at, too, to the next; at 1 with every kind of fault.
 EVERY = int(os.environ.get("HPO_EVERY", "5"))
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE)
@@ -210,9 +214,20 @@ def _ended(arguments: Sequence[str], failing: Failing) -> list[Any]:
     return ended
 
 
+def import_everything() -> None:
+    """Import what commands import when they need it, or each fork would do so again."""
+    for package in (hpo, model, studies):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    for name in LATE:
+        importlib.import_module(name)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders to begin in: with a study file alone, and with a study in several states."""
+    import_everything()
     base = tmp_path_factory.mktemp("folders")
     (base / "new").mkdir()
     (base / "new" / "tiny.py").write_text(
