@@ -26,7 +26,7 @@ test-elsewhere: dev  ## the same in another world: boot, host, user, home, zone,
 	$(BIN)/python tests/elsewhere.py $(TESTS)
 
 test-long: dev  ## the tests that take longer, on real CIFAR-10 where HPO_DATA names it
-	$(BIN)/python -m pytest -q -n 2 -m long $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 -m "long and not exhaustive" $(TESTS)
 
 test-browser: dev  ## the tests that open pages in Chromium (apt install chromium-driver)
 	$(BIN)/python -m pytest -q -m browser -rs $(TESTS)

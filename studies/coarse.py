@@ -18,7 +18,7 @@ STUDY = StudyDefinition(
         )
     ),
     n_validation=5000,
-    n_s=Epochs(2),
+    n_s=Epochs(2, at_least=240),
     n_cycles=2,
     pruner="halving",
 )

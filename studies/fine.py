@@ -7,7 +7,7 @@ STUDY = StudyDefinition(
     parent="coarse",
     grid=AroundBest(n=10),
     n_validation=5000,
-    n_s=Epochs(2),
+    n_s=Epochs(2, at_least=240),
     n_cycles=3,
     pruner="halving",
     continues_order=True,

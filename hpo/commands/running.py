@@ -92,7 +92,7 @@ def prepare(
     said, order = order, budgets.compared(order, existing.experiment)
     definition = replace(order.definition, replicates=max(definition.replicates, stored))
     parent = parents.as_stored(existing, storage)
-    asked = resolve(definition, data, parent, stored_cells=existing.experiment.cells)
+    asked = resolve(definition, data, parent, stored=existing.experiment)
     studies.compare(existing.stored, asked)
     parents.check(existing, order.parent, order.cell)
     budgets.settled(said, existing.stored.name, existing.experiment)

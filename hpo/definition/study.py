@@ -5,6 +5,7 @@ around the parent's best cell). An `hpo.experiment.experiment.Experiment` is wha
 `hpo.experiment.resolution.resolve` makes of it for one data set.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -46,13 +47,26 @@ class Epochs:
 
     >>> import hpo
     >>> hpo.StudyDefinition(name="mine", grid=hpo.Values((1e-3,)), n_s=hpo.Epochs(0.5)).n_s
-    Epochs(epochs=0.5)
+    Epochs(epochs=0.5, at_least=0)
     """
 
     epochs: float
+    #: Updates that there are in any case: an epoch of a small data set has few.
+    at_least: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epochs", plain(self.epochs))
+        object.__setattr__(self, "at_least", plain(self.at_least))
+
+    def updates(self, per_epoch: int, stored: int | None = None) -> int:
+        """Return the number of updates.
+
+        Args:
+            per_epoch: Updates in an epoch.
+            stored: What a study has that exists; it may be older than ``at_least``.
+        """
+        least = max(1, math.floor(self.epochs * per_epoch))
+        return least if stored == least else max(least, self.at_least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +96,7 @@ class StudyDefinition:
     eta_min: float = 1e-5
     eta_max: float = 1e-1
     #: Updates in half a cycle, or epochs.
-    n_s: int | Epochs = Epochs(2)
+    n_s: int | Epochs = Epochs(2, at_least=240)
     n_cycles: int = 2
     #: Whether n_s, cycles, eta_max, normalisation and flips are those of the parent's cell: it is
     #: for just this length that its lambda was found to be good.
@@ -267,6 +281,7 @@ def _check_n_s(n_s: Any) -> None:
         told = came("epochs", epochs)
         raise InvalidDefinition(f"n_s must be at least 1 update, more than 0 epochs, {told}")
     within("n_s in epochs", epochs, 0, LONGEST_HALF_CYCLE)
+    whole("at_least of n_s", n_s.at_least, 0, LONGEST_HALF_CYCLE)
 
 
 def _check_rates(eta_min: Any, eta_max: Any) -> None:

@@ -19,12 +19,12 @@ def resolve(
     data: DataFacts,
     parent: Parent | None = None,
     notify: Callable[[str], None] = lambda _: None,
-    stored_cells: tuple[dict[str, Value], ...] = (),
+    stored: Experiment | None = None,
 ) -> Experiment:
     """Settle every number of ``definition`` for ``data``.
 
     Args:
-        stored_cells: The grid of a study that exists: it is read back, and never made again.
+        stored: That of the study if it exists: its grid is read back, and never made again.
 
     Raises:
         InvalidDefinition: The definition does not fit the data, or the grid its parent.
@@ -39,14 +39,15 @@ def resolve(
     per_epoch = data.n_training // definition.batch_size
     n_s, n_s_epochs = definition.n_s, None
     if isinstance(n_s, Epochs):
-        n_s_epochs = n_s.epochs if sizes[0] < sizes[1] else None
-        n_s = max(1, math.floor(n_s.epochs * per_epoch))
+        given, n_s = n_s.epochs, n_s.updates(per_epoch, stored.n_s if stored else None)
+        if sizes[0] < sizes[1]:
+            n_s_epochs = max(given, n_s / per_epoch)
     cells: tuple[dict[str, Value], ...] = ()
     if definition.space is not None:
         rates = definition.space.eta_max
         _check_stability(definition.space.lambda_.high, rates.high if rates else definition.eta_max)
-    elif stored_cells:
-        cells = stored_cells
+    elif stored:
+        cells = stored.cells
     else:
         cells = _grid(definition, parent, notify)
     n_updates = _n_updates(definition, n_s, data.n_training, per_epoch)

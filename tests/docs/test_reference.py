@@ -46,7 +46,7 @@ def test_every_field_of_a_study_file_is_there_with_its_default(kind: Any) -> Non
         if field.default is MISSING:
             return ""
         if field.name == "n_s" and kind is StudyDefinition:
-            return "Epochs(2)"
+            return "Epochs(2, at_least=240)"
         return str(field.default) if not isinstance(field.default, str) else f'"{field.default}"'
 
     assert rows("study-file.md", kind.__name__) == {f.name: default(f) for f in fields(kind)}

@@ -218,7 +218,7 @@ def test_final_has_three_replicates(command: Command) -> None:
 
     answer = command("run", "final", "--data", "digits", "--dry-run")
 
-    assert "updates: 144 a cell, 432 to make" in answer.out
+    assert "updates: 1,440 a cell, 4,320 to make" in answer.out
 
 
 # Which commands see the test images. A new command must be entered here.

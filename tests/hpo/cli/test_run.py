@@ -51,10 +51,10 @@ def test_the_three_studies_that_ship_run_one_after_the_other(command: Command) -
     answers = {name: command("run", name, "--data", "digits") for name in ("coarse", "fine")}
     final = command("run", "final", "--data", "digits", "--dry-run")
 
-    assert answers["coarse"].out.startswith("coarse-digits: 8 of 8 done, 96 updates each")
-    assert answers["fine"].out.startswith("fine-digits: 10 of 10 done, 144 updates each")
+    assert answers["coarse"].out.startswith("coarse-digits: 8 of 8 done, 960 updates each")
+    assert answers["fine"].out.startswith("fine-digits: 10 of 10 done, 1440 updates each")
     assert "final-digits: 1 cells with 3 replicates each, 0 trainings done" in final.out
-    assert "updates: 144 a cell, 432 to make" in final.out
+    assert "updates: 1,440 a cell, 4,320 to make" in final.out
 
 
 def test_a_second_look_at_the_test_images_is_not_taken(

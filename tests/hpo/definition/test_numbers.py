@@ -128,6 +128,7 @@ def test_a_space_takes_them_too(given: dict[str, Any], same: dict[str, Any]) -> 
         ({"hidden": 10**20}, "hidden must be at most 100,000, got 100000000000000000000."),
         ({"hidden": HUGE}, "hidden must be at most 100,000, got a value of type int."),
         ({"n_s": -HUGE}, "n_s must be at least 1, got a value of type int."),
+        ({"n_s": Epochs(2, at_least=-1)}, "at_least of n_s must be at least 0, got -1."),
         ({"n_s": Epochs("2")}, "more than 0 epochs, got '2' of type str. Write it without quotes."),
         ({"n_s": Epochs(math.inf)}, "more than 0 epochs, got inf."),
         ({"n_s": Epochs(1e9)}, "n_s in epochs must be at most 10,000,000, got 1000000000.0."),

@@ -115,6 +115,8 @@ def test_a_definition_that_does_not_fit_the_data_is_refused(
         (Epochs(2), 24),  # 12 updates an epoch
         (Epochs(0.5), 6),
         (Epochs(0.01), 1),  # less than an update is one
+        (Epochs(2, at_least=240), 240),
+        (Epochs(2, at_least=20), 24),
     ],
 )
 def test_n_s_is_settled_in_updates(n_s: int | Epochs, updates: int) -> None:

@@ -9,7 +9,7 @@ from hpo.database.storage import Storage
 from hpo.definition import lookup
 from hpo.definition.grids import Best, Values
 from hpo.definition.ranges import Real
-from hpo.definition.study import StudyDefinition
+from hpo.definition.study import Epochs, StudyDefinition
 from hpo.errors import InvalidDefinition
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.planning import parents
@@ -101,5 +101,21 @@ def test_a_study_is_identified_as_it_was_before_more_could_be_searched(
 ) -> None:
     if definition.space is not None:  # the sampler that was the default then
         definition = definition.changed(sampler="tpe")
+    if isinstance(definition.n_s, Epochs):  # nor did small data have more
+        definition = replace(definition, n_s=Epochs(2))
 
     assert experiment_hash(resolve(definition, DATA)).startswith(known)
+
+
+def test_small_data_have_enough_updates_in_half_a_cycle_for_a_curve() -> None:
+    coarse = lookup.definition("coarse")
+    large = replace(DATA, n_training=45_000)
+
+    assert (resolve(coarse, DATA).n_s, resolve(coarse, large).n_s) == (240, 900)
+
+
+def test_a_stored_study_of_small_data_keeps_what_it_had() -> None:
+    coarse = lookup.definition("coarse")
+    stored = resolve(replace(coarse, n_s=Epochs(2)), DATA)
+
+    assert resolve(coarse, DATA, stored=stored) == stored

@@ -33,7 +33,7 @@ from tests.hpo.workers.lost import (
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
 
-BEARABLE = 0.3  #: seconds between beats of a thread that has to come in time on a busy machine
+BEARABLE = 0.8  #: seconds between beats of a thread that has to come in time on a busy machine
 
 
 storage = stores.of_each_kind
