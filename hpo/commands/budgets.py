@@ -15,6 +15,7 @@ from hpo.training.cost import worth
 from hpo.training.trainer import facts
 
 MINUTE = 60.0  #: seconds
+USUAL = 300_000  #: updates, the budget of a search that says none; of `joint` on all data before
 DEFAULTS = ("tpe", "curves")  #: samplers of a space that names none: before, and now
 FEW = 1_000_000  #: updates by which it is guessed how many workers there will be
 
@@ -78,7 +79,8 @@ def settled(order: Order, name: str, stored: Experiment) -> Order:
     if order.is_budget_said and asked < present:
         raise BudgetChanged(name, present, asked, is_said=True)
     if not order.is_budget_said:
-        if asked not in given(stored):
+        is_older = order.is_budget_fitted and present == USUAL
+        if asked not in given(stored) and not is_older:
             raise BudgetChanged(name, present, asked, is_said=False)
         asked = present
     return order.with_budget(asked)

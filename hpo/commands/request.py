@@ -145,8 +145,20 @@ class Order:
     amount: Amount | None = None
     #: Whether somebody asked for the budget: then a stored study may grow to it.
     is_budget_said: bool = True
+    #: Whether the study's file has it in epochs of the data: one of before, for all data, is kept.
+    is_budget_fitted: bool = False
     #: Whether somebody asked for the sampler: else a stored study keeps an older default.
     is_sampler_said: bool = True
+
+    def __post_init__(self) -> None:
+        space = self.definition.space
+        if space is not None and space.budget_epochs is not None:
+            from hpo.training.trainer import facts
+
+            n = facts(self.dataset, self.definition).n_training
+            settled = replace(self.definition, space=space.settled(n // self.definition.batch_size))
+            object.__setattr__(self, "definition", settled)
+            object.__setattr__(self, "is_budget_fitted", True)
 
     def with_budget(self, budget: int) -> "Order":
         """Return the order with a budget of so many updates."""

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.definition.numbers import is_number, plain, shown
-from hpo.definition.spaces import MOST_BUDGET
+from hpo.definition.spaces import MOST_BUDGET, MOST_EPOCHS
 from hpo.definition.study import StudyDefinition
 from hpo.errors import InvalidDefinition
 
-MOST_EPOCHS = 10**9
 MOST_MINUTES = 525_600  #: a year
 WAYS = "--budget, --budget-epochs and --budget-minutes"
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hpo.definition.numbers import came, is_number, several
@@ -12,12 +12,13 @@ from hpo.errors import InvalidDefinition
 SAMPLERS = ("curves", "tpe", "random", "qmc", "grid", "gp", "cmaes")
 #: Whole numbers that may be searched, with the largest that makes sense on any machine.
 WHOLE = {"hidden": 100_000, "batch_size": 1_000_000, "n_cycles": 10_000}
-LATER = (*WHOLE, "eta_min")  #: what spaces of before do not have
+LATER = (*WHOLE, "eta_min", "budget_epochs")  #: what spaces of before do not have
 MAY_BE_LISTS = ("flip_probability", "hidden", "batch_size")
 NORMALISATIONS = ("image", "feature", "none")
 MOST_VALUES = 1000  #: of one number in a grid
 MOST_IN_GRID = 10_000_000  #: cells
 MOST_BUDGET = 10**12  #: updates
+MOST_EPOCHS = 10**9  #: in a budget
 MOST_FINAL = 1000  #: replicates of a finalist
 RACED_FROM = 600_000  #: updates from which a race finds better recipes than more cells do
 RACERS = 4
@@ -48,6 +49,8 @@ class Space:
     sampler: str = "curves"
     #: Updates of all networks together; the search never makes more.
     budget: int = 300_000
+    #: The same in epochs of the data, which then says what ``budget`` is.
+    budget_epochs: float | None = None
     #: Proposals in a generation, all made before the first of them is trained.
     width: int = 8
     #: The best cells, which in the end get as many more replicates as the rest of the budget pays.
@@ -72,6 +75,17 @@ class Space:
             if not isinstance(given, str | Real | Whole) and given is not None:
                 object.__setattr__(self, name, several(f"{name} of a space", given, MOST_VALUES))
         _check(self)
+
+    def settled(self, per_epoch: int) -> "Space":
+        """Return the space with its budget in updates.
+
+        Args:
+            per_epoch: Updates in an epoch.
+        """
+        if self.budget_epochs is None:
+            return self
+        budget = max(1, math.floor(self.budget_epochs * per_epoch))
+        return replace(self, budget=budget, budget_epochs=None)
 
     @property
     def for_search(self) -> float:
@@ -164,6 +178,10 @@ def _check(space: Space) -> None:
             continue
         _need(_is_a(int, count) and count >= least, name, f"a whole number, {least} or more", count)
         _need(count <= most, name, f"{most:,} or less", count)
+    most_epochs = space.budget_epochs
+    if most_epochs is not None:
+        fits = is_number(most_epochs) and 0 < most_epochs <= MOST_EPOCHS
+        _need(fits, "budget_epochs", f"above 0, {MOST_EPOCHS:,} at most", most_epochs)
     below = _is_share(space.final_share) and space.final_share < 1
     _need(below, "final_share", "0 or more and below 1", space.final_share)
     known = isinstance(space.sampler, str) and space.sampler in SAMPLERS

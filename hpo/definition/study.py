@@ -160,13 +160,17 @@ class StudyDefinition:
                 f"The protocol must be standard or notebook, got {shown(protocol)}."
             )
         changes = {key: value for key, value in given.items() if value is not None}
-        of_space = {key: changes.pop(key) for key in ("sampler", "budget") if key in changes}
+        of_space: dict[str, Any] = {
+            key: changes.pop(key) for key in ("sampler", "budget") if key in changes
+        }
         if of_space:
             if self.space is None:
                 raise InvalidDefinition(
                     f"A {next(iter(of_space))} is for a study that searches a space, as joint does; "
                     f"{self.name!r} has a grid."
                 )
+            if "budget" in of_space:
+                of_space["budget_epochs"] = None
             changes["space"] = replace(self.space, **of_space)
         return replace(self.in_protocol(protocol), **changes)
 

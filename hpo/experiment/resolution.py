@@ -37,6 +37,8 @@ def resolve(
             f"The batch size {sizes[1]} is larger than the training set ({data.n_training} images)."
         )
     per_epoch = data.n_training // definition.batch_size
+    if definition.space is not None:
+        definition = replace(definition, space=definition.space.settled(per_epoch))
     n_s, n_s_epochs = definition.n_s, None
     if isinstance(n_s, Epochs):
         given, n_s = n_s.epochs, n_s.updates(per_epoch, stored.n_s if stored else None)

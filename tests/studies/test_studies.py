@@ -53,7 +53,8 @@ def test_joint_searches_the_whole_recipe_and_nothing_else() -> None:
     assert joint.STUDY.space is not None
     dimensions = joint.STUDY.space.dimensions(found.per_epoch)
     assert dimensions["n_s"].values() == [450 * epochs for epochs in range(2, 9)]
-    assert joint.STUDY.space.budget == 300_000
+    assert found.definition.space is not None
+    assert found.definition.space.budget == 300_000
     assert not joint.STUDY.evaluates_test
     same = ("hidden", "batch_size", "loss", "eta_min", "n_validation", "dtype", "seed")
     for field in same:

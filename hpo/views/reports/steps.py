@@ -11,7 +11,7 @@ from hpo.database import chronicle, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.definition import lookup
 from hpo.definition.spaces import Space
-from hpo.definition.study import StudyDefinition, study_name, suffixed
+from hpo.definition.study import Epochs, StudyDefinition, study_name, suffixed
 from hpo.errors import DamagedRow, HpoError, StudyUnreadable
 from hpo.experiment import budgets
 from hpo.experiment.experiment import Experiment
@@ -85,7 +85,7 @@ def _runs(connection: Connection, study: StoredStudy) -> list[str]:
     told = f"hpo run {_quoted(name)}"
     if experiment.search is not None and space is not None:
         given = budgets.given(experiment)
-        is_usual = usual is not None and given == (usual.budget,)
+        is_usual = usual and given == (usual.settled(experiment.per_epoch).budget,)
         grown = [{}] if is_usual else [{"--budget": budget} for budget in given]
     elif experiment.began_with:
         n = experiment.definition.replicates
@@ -106,6 +106,8 @@ def _base(experiment: Experiment) -> tuple[str, bool, StudyDefinition]:
             found = lookup.definition(definition.name).changed(definition.protocol)
         except HpoError:  # whose file is not as it was
             found = None
+        if found is not None and isinstance(found.n_s, Epochs):
+            found = replace(found, n_s=found.n_s.updates(experiment.per_epoch))
         if found is not None and _are_alike(found, definition):
             return definition.name, True, found
     return f"{definition.name}.py", False, definition
@@ -113,9 +115,11 @@ def _base(experiment: Experiment) -> tuple[str, bool, StudyDefinition]:
 
 def _are_alike(a: StudyDefinition, b: StudyDefinition) -> bool:
     """Tell whether no option can make the one of the other, but for what there are options for."""
-    free = {"protocol", "train_metrics", "seed", "pruner", "replicates", "n_s", "grid", "space"}
+    free = {"protocol", "train_metrics", "seed", "pruner", "replicates", "grid", "space"}
     free |= (
-        {"n_cycles", "eta_max", "normalisation", "flip_probability"} if b.inherits_recipe else set()
+        {"n_s", "n_cycles", "eta_max", "normalisation", "flip_probability"}
+        if b.inherits_recipe
+        else set()
     )
     free |= {"n_validation"}  # small data have their own
     same = all(getattr(a, f.name) == getattr(b, f.name) for f in fields(a) if f.name not in free)
@@ -125,7 +129,7 @@ def _are_alike(a: StudyDefinition, b: StudyDefinition) -> bool:
 
 
 def _bare(space: Space) -> Space:
-    return replace(space, budget=1, sampler="random")
+    return replace(space, budget=1, budget_epochs=None, sampler="random")
 
 
 def _derivation(connection: Connection, experiment: Experiment) -> dict[str, Any]:

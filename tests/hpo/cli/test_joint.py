@@ -181,7 +181,18 @@ def test_a_smaller_budget_is_refused(storage: str, command: Command) -> None:
 
     assert "'joint-digits' has a budget of 12,000 updates, asked for are 5,000" in answer.sentence
     unsaid = command("run", "joint", "--data", "digits", "--storage", storage).sentence
-    assert "Say --budget 12000 to go on with what is stored, --budget 300000 to let" in unsaid
+    assert "its definition one of 8,000. Say --budget 12000 to go on with what is stored" in unsaid
+
+
+def test_a_search_that_says_no_budget_fits_the_data_and_keeps_one_of_before(
+    command: Command,
+) -> None:
+    run = ("run", "joint", "--data", "digits", "--dry-run")
+    assert "within a budget of 8,000;" in command(*run).out
+
+    command("submit", "joint", "--data", "digits", "--budget", "300000")
+
+    assert "within a budget of 300,000;" in command(*run).out
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "many", "1e30", "nan"])

@@ -251,6 +251,12 @@ CMAES = {"sampler": "cmaes", "normalisation": ()}
         (CMAES | {"width": "4"}, "width of a space must be a whole number, 1 or more; got '4'"),
         ({"budget": 0}, "budget of a space must be a whole number, 1 or more; got 0"),
         ({"budget": 1e6}, "budget of a space must be a whole number"),
+        (
+            {"budget_epochs": 0},
+            "budget_epochs of a space must be above 0, 1,000,000,000 at most; got 0",
+        ),
+        ({"budget_epochs": math.nan}, "budget_epochs of a space must be above 0"),
+        ({"budget_epochs": "9"}, "budget_epochs of a space must be above 0"),
         ({"width": True}, "width of a space must be a whole number"),
         ({"finalists": -1}, "finalists of a space must be a whole number, 0 or more; got -1"),
         ({"final_share": 1}, "final_share of a space must be 0 or more and below 1; got 1"),

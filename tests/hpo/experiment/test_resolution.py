@@ -99,8 +99,9 @@ def test_rates_that_are_too_high_for_the_penalty_are_refused() -> None:
 def test_a_study_is_identified_as_it_was_before_more_could_be_searched(
     definition: StudyDefinition, known: str
 ) -> None:
-    if definition.space is not None:  # the sampler that was the default then
-        definition = definition.changed(sampler="tpe")
+    if definition.space is not None:  # the sampler and budget that were the default then
+        budget = 300_000 if definition.space.budget_epochs else None
+        definition = definition.changed(sampler="tpe", budget=budget)
     if isinstance(definition.n_s, Epochs):  # nor did small data have more
         definition = replace(definition, n_s=Epochs(2))
 
@@ -119,3 +120,15 @@ def test_a_stored_study_of_small_data_keeps_what_it_had() -> None:
     stored = resolve(replace(coarse, n_s=Epochs(2)), DATA)
 
     assert resolve(coarse, DATA, stored=stored) == stored
+
+
+def test_a_budget_in_epochs_fits_the_data() -> None:
+    joint = lookup.definition("joint")
+
+    def budget(n_training: int) -> int:
+        space = resolve(joint, replace(DATA, n_training=n_training)).definition.space
+        assert space is not None
+        assert space.budget_epochs is None
+        return space.budget
+
+    assert [budget(n) for n in (45_000, 1200, 1299, 200)] == [300_000, 8000, 8000, 1333]
