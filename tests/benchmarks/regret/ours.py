@@ -95,7 +95,7 @@ def search(trainings: Trainings, budget: int, pruner: str = STUDY.pruner, **spac
         raise ValueError("studies/joint.py searches no space")
     definition = replace(
         STUDY,
-        space=replace(STUDY.space, budget=budget, **space),
+        space=replace(STUDY.space, budget=budget, budget_epochs=None, **space),
         pruner=pruner,
         seed=trainings.repetition,
     )
