@@ -28,6 +28,7 @@ def record(connection: Connection, study: StoredStudy) -> list[Finding]:
         late = _late(study, behind) + _different(study, comparison)
     if not late:
         late = [Finding(f"{study.name}: Optuna's {comparison.n_trials} trials agree with our rows")]
+        notes += _unconcluded(study, comparison)
     return [*late, *notes]
 
 
@@ -52,6 +53,17 @@ def _different(study: StoredStudy, comparison: Comparison) -> list[Finding]:
         f"than in our rows ({told})."
     )
     return [Finding(text, True, "`hpo run` or `hpo doctor --repair` shows ours.")]
+
+
+def _unconcluded(study: StoredStudy, comparison: Comparison) -> list[Finding]:
+    if not comparison.n_unconcluded:
+        return []
+    text = (
+        f"{study.name}: {comparison.n_unconcluded} trials have their own accuracy in Optuna instead of "
+        "the mean of their cell, so it may call another cell the best."
+    )
+    remedy = "`hpo run` or `hpo doctor --repair` shows the means."
+    return [Finding(text, is_note=True, remedy=remedy)]
 
 
 def _foreign(study: StoredStudy, comparison: Comparison) -> list[Finding]:

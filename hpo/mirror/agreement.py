@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import fleet, leases, rows, tables
 from hpo.experiment.records import Attempt, Outcome, Result, Slot, State, StoredStudy
+from hpo.mirror import conclusion, trials
 from hpo.mirror import optuna_tables as optunas
-from hpo.mirror import trials
+from hpo.mirror.conclusion import MARK, Said
 from hpo.mirror.states import OWN, TOLD, Shown, expected
 
 SURPLUS = "surplus"  #: attribute of a trial that Optuna made when every cell was taken
-ATTRIBUTES = ("cell", "replicate", "attempt", "retry_of", "outcome", "updates", SURPLUS, TOLD)
+ATTRIBUTES = ("cell", "replicate", "attempt", "retry_of", "outcome", "updates", SURPLUS, TOLD, MARK)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Comparison:
     behind: tuple[Attempt, ...]  #: attempts that are known not to be shown yet
     different: tuple[Difference, ...]
     foreign: tuple[Shown, ...]
-    best_value: float | None  #: of our complete results
+    best_value: float | None  #: of our complete results, or of the means once these are shown
+    n_unconcluded: int = (
+        0  #: trials of a finished study that say another value than their cell's mean
+    )
 
     @property
     def outranking(self) -> tuple[Shown, ...]:
@@ -68,7 +72,8 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
     reached, busy = _reached(connection, study), living(connection)
     ranges = trials.distributions(study.experiment)
     not_yet = {_key(attempt) for attempt in behind}
-    different = []
+    ends = conclusion.concluded(list(results.values()), study.experiment)
+    different, unconcluded = [], set()
     for attempt in attempts:
         result = results.get(attempt.slot) if attempt.state == State.ENDED else None
         if attempt.state == State.ENDED and (result is None or result.attempt != attempt.number):
@@ -78,7 +83,10 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
             continue
         parameters = trials.parameter_rows(study.experiment, ranges, attempt, 0)
         wanted = {row["param_name"]: row["param_value"] for row in parameters}
-        what = _difference(attempt, result, trial, record, wanted, reached)
+        end = ends.get(attempt.slot) if result else None
+        what = _difference(attempt, result, trial, record, wanted, reached, end)
+        if not what and trial is not None and end not in (None, (trial.state, trial.value)):
+            unconcluded.add(trial.trial_id)
         if what:
             different.append(Difference(attempt, None if what == "absence" else trial, what))
     known = {attempt.trial_id for attempt in attempts}
@@ -88,13 +96,15 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
         if trial.trial_id not in known
         and not record.attributes.get(trial.trial_id, {}).keys() & {"attempt", SURPLUS, TOLD}
     ]
-    values = [r.value for r in results.values() if r.outcome == Outcome.COMPLETE]
+    own = [r.value for r in results.values() if r.outcome == Outcome.COMPLETE]
+    means = [value for state, value in ends.values() if state == "COMPLETE"]
     return Comparison(
         len(record.trials),
         tuple(behind),
         tuple(different),
         tuple(sorted(foreign, key=lambda trial: trial.number)),
-        max((value for value in values if value is not None), default=None),
+        max((value for value in means or own if value is not None), default=None),
+        0 if behind else len(unconcluded),
     )
 
 
@@ -105,8 +115,13 @@ def _difference(
     record: "_Record",
     parameters: dict[str, float],
     reached: Mapping[Slot, Mapping[int, float]],
+    end: Said | None,
 ) -> str:
-    """Return in a word what differs first; nothing if all is as it should be."""
+    """Return in a word what differs first; nothing if all is as it should be.
+
+    Args:
+        end: What the trial says once the study is finished; its own value is accepted too.
+    """
     if trial is None:
         return "absence"
     attributes = record.attributes.get(trial.trial_id, {})
@@ -114,6 +129,9 @@ def _difference(
     if not has_parameters and not _is_said(attempt, None, attributes):
         return "absence"  # Optuna uses the ids of deleted trials again
     state, value = expected(attempt, result)
+    shown = trial.state, trial.value
+    if state == "COMPLETE" and shown in (end, conclusion.mark(attributes.get(MARK))):
+        state, value = shown
     if trial.state != state:
         return "state"
     if trial.state in optunas.FINISHED and trial.value != value:

@@ -23,9 +23,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import batches, damage, outcomes, tables
+from hpo.database import batches, damage, decisions, outcomes, tables
 from hpo.experiment.records import Attempt, Outcome, Result, State
-from hpo.mirror import identity, steps
+from hpo.mirror import conclusion, identity, steps
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.steps import Cycles
 from hpo.mirror.study import OpenStudy
@@ -144,6 +144,9 @@ def _show(
     study_id = identity.shown_as(connection, study.uuid)
     if study_id is None:  # deleted from Optuna; who plans next shows it all again
         return
+    has_means = conclusion.has_means(study.experiment)
+    if has_means:  # of two who show the last trials, the second one sees what the first one showed
+        decisions.lock(connection, study.uuid)
     for batch in batches.split(attempts):
         changes = _compare(connection, study, study_id, batch)
         steps.add(connection, study, _cycles(changes, with_steps))
@@ -155,6 +158,8 @@ def _show(
             those = [c for c in changes if c.state == state != c.trial.state]
             set_states(connection, [c.trial.trial_id for c in those], state)
         batches.update(connection, study.uuid, [c.attempt for c in changes], in_optuna=True)
+    if has_means:
+        conclusion.conclude(connection, study.uuid, study_id)
 
 
 def _compare(
@@ -166,6 +171,8 @@ def _compare(
     shown = _locked(connection, study_id, standing)
     ended = [standing[t].slot for t in shown if standing[t].state == State.ENDED]
     results = outcomes.results_at(connection, study.uuid, ended)
+    has_means = ended and conclusion.has_means(study.experiment)
+    marks = conclusion.marked(connection, study_id) if has_means else {}
     changes: list[_Change] = []
     told: list[Shown] = []
     without_trial = [a for trial_id, a in standing.items() if trial_id not in shown]  # deleted
@@ -175,7 +182,8 @@ def _compare(
         if attempt.state == State.ENDED and result is None:  # damaged: nothing is known to show
             continue
         wanted = expected(attempt, result)
-        if is_told(trial, wanted):
+        is_concluded = trial_id in marks and marks[trial_id] == (trial.state, trial.value)
+        if is_told(trial, wanted) and not is_concluded:
             told.append(trial)
             if wanted != FAILED:
                 without_trial.append(attempt)

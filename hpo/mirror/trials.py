@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from hpo.database import batches, rows, tables
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, State
+from hpo.mirror import conclusion
 from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import add_all_attributes, attribute_rows, set_states, show
@@ -28,6 +29,7 @@ ROUNDS = 3  #: showing may find that others took a trial from its attempt, which
 def make_trials(study: OpenStudy, keep_going: Callable[[], None] = lambda: None) -> None:
     """Give every attempt its trial, and show all states that Optuna does not; for planners."""
     study.storage.write(lambda connection: _settle_surplus_trials(connection, study))
+    _settle_values(study)
     for _ in range(ROUNDS):
         while study.storage.write(lambda connection: _make_some(connection, study)):
             keep_going()
@@ -39,6 +41,17 @@ def make_trials(study: OpenStudy, keep_going: Callable[[], None] = lambda: None)
             keep_going()
         if not study.storage.read(lambda connection: _lacking(connection, study, 1)):
             return
+
+
+def _settle_values(study: OpenStudy) -> None:
+    """Let complete trials say means if the study is finished, and what they reached if it goes on."""
+
+    def action(connection: Connection) -> None:
+        study_id = shown_as(connection, study.uuid)
+        if study_id is not None and conclusion.has_means(study.experiment):
+            conclusion.settle(connection, study.uuid, study_id)
+
+    study.storage.write(action)
 
 
 def n_waiting(connection: Connection, study: str) -> int:

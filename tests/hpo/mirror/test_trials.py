@@ -69,13 +69,16 @@ def test_optuna_shows_the_parameters_of_every_trial(
     storage: Storage, run_search: RunSearch
 ) -> None:
     experiment = run_search().study.experiment
+    assert experiment.search is not None
 
     shown = optuna.load_study(study_name="mine-digits", storage=storage.optuna).trials
 
     assert len(shown) == experiment.n_slots
     for trial in shown:
-        assert trial.params == experiment.cells[trial.user_attrs["cell"]]
-        assert trial.state == optuna.trial.TrialState.COMPLETE
+        cell = trial.user_attrs["cell"]
+        assert trial.params == experiment.cells[cell]
+        is_compared = cell in experiment.search.finalists
+        assert trial.state == (TrialState.COMPLETE if is_compared else TrialState.PRUNED)
         assert list(trial.intermediate_values) == [1, 2]
     distributions = shown[0].distributions
     assert distributions["n_s"] == optuna.distributions.IntDistribution(12, 36, step=12)
