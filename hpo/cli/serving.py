@@ -1,5 +1,6 @@
 """The command that shows stored studies in a browser."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -28,4 +29,4 @@ def dashboard(
     """
     from hpo.commands import dashboard as showing
 
-    showing.serve(storage, port, say, allow_edit=allow_edit)
+    showing.serve(storage, port, say, allow_edit=allow_edit, environ=os.environ)

@@ -6,15 +6,18 @@ storage whose methods refuse to write (`hpo.database.shown_storage`), and a conn
 
 import importlib
 import socketserver
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from hpo.commands.gate import App, Gate
+from hpo.database.connections import Connection
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
 from hpo.errors import MissingExtra, PortTaken
+from hpo.experiment.records import StoredStudy
 
 if TYPE_CHECKING:
     from hpo.mirror.dashboard_storage import DashboardStorage
@@ -51,12 +54,20 @@ class Handler(WSGIRequestHandler):
 
 
 @contextmanager
-def serving(url: str, port: int, notify: Notify, *, allow_edit: bool = False) -> Iterator[Server]:
+def serving(
+    url: str,
+    port: int,
+    notify: Notify,
+    *,
+    allow_edit: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     """Open a database and take a port; what is yielded answers as long as it is told to.
 
     Args:
         port: 0 for one that is free.
         allow_edit: Let the dashboard write, as Optuna's own does.
+        environ: The environment, for HPO_DATA and HPO_CACHE; nothing of it is read if None.
 
     Raises:
         StorageError: There is no database, or it is not one of ours.
@@ -70,23 +81,31 @@ def serving(url: str, port: int, notify: Notify, *, allow_edit: bool = False) ->
         try:
             if allow_edit:
                 with Storage(url, notify=notify) as storage:
-                    yield _showing(server, wsgi, storage.optuna, notify, allow_edit=True)
+                    app = wsgi(storage.optuna)
+                    yield _showing(server, app, storage.optuna, notify, allow_edit=True)
             else:
-                yield _showing(server, wsgi, _shown(reader), notify)
+                yield _showing(server, *_shown(reader, wsgi, environ or {}), notify)
         finally:
             server.server_close()
     finally:
         reader.close()
 
 
-def serve(url: str, port: int, notify: Notify, *, allow_edit: bool = False) -> None:
+def serve(
+    url: str,
+    port: int,
+    notify: Notify,
+    *,
+    allow_edit: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> None:
     """Show the dashboard until somebody interrupts this process; arguments as in `serving`.
 
     Raises:
         HpoError: As `serving`.
     """
     notify("Opening the dashboard ...")
-    with serving(url, port, notify, allow_edit=allow_edit) as server:
+    with serving(url, port, notify, allow_edit=allow_edit, environ=environ) as server:
         how = "it can edit what is stored" if allow_edit else "nothing can be changed there"
         notify(f"The dashboard is at http://{HOST}:{server.server_port}/ ({how}). Ctrl-C ends it.")
         server.serve_forever()
@@ -102,13 +121,21 @@ def _dashboard() -> Callable[..., App]:
     return found
 
 
-def _shown(reader: Reader) -> "DashboardStorage":
-    """Return what the page reads."""
+def _shown(
+    reader: Reader, wsgi: Callable[..., App], environ: Mapping[str, str]
+) -> "tuple[App, DashboardStorage]":
+    """Return the page, and what it reads."""
+    from hpo.commands.artifacts import Artifacts, names
     from hpo.database import shown_storage  # with Optuna
-    from hpo.mirror.dashboard_storage import DashboardStorage
+    from hpo.mirror.dashboard_storage import DashboardStorage, Remarks
     from hpo.views import remarks
 
-    return DashboardStorage(shown_storage.opened(reader), reader, remarks.of_study)
+    def said(connection: Connection, study: StoredStudy) -> Remarks:
+        files = names(connection, study, environ)
+        return replace(remarks.of_study(connection, study), files=files)
+
+    storage = DashboardStorage(shown_storage.opened(reader), reader, said)
+    return wsgi(storage, artifact_store=Artifacts(storage, reader, environ)), storage
 
 
 def _bound(port: int) -> Server:
@@ -120,7 +147,7 @@ def _bound(port: int) -> Server:
 
 def _showing(
     server: Server,
-    wsgi: Callable[..., App],
+    app: App,
     storage: Any,
     notify: Notify,
     *,
@@ -128,7 +155,7 @@ def _showing(
 ) -> Server:
     server.set_app(
         Gate(
-            wsgi(storage),
+            app,
             server.server_port,
             allow_edit=allow_edit,
             notify=notify,

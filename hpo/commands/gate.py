@@ -34,7 +34,12 @@ SAFE = [
     ("Referrer-Policy", "no-referrer"),
 ]
 #: An artifact is somebody's file: what it says as a page or a script is never run.
-INERT = [("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self' data:")]
+INERT = [
+    (
+        "Content-Security-Policy",
+        "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    )
+]
 
 
 def _nothing() -> None:

@@ -77,11 +77,16 @@ def of_study(
 
     def found() -> Dataset:
         where = spec or name
-        if spec is None and (name not in parts.OURS or sources.to_fetch(name, environ)):
+        if spec is None and not are_here(name, environ):
             raise DataUnavailable(f"The images of {name} are not known to be here; say --data.")
         return training(where, environ, notify, lambda: False)
 
     return found
+
+
+def are_here(name: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether the images that studies call so are found by this name alone, and not fetched."""
+    return name in parts.OURS and not sources.to_fetch(name, environ)
 
 
 @dataclass(frozen=True)

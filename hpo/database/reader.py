@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from hpo.database import postgresql, tables
 from hpo.database.drivers import check_driver
@@ -98,7 +99,8 @@ class Reader:
                 factory=LetsGo,
             )
 
-        return {"creator": connect}
+        # Of an address without a file SQLAlchemy takes the pool that closes other threads' connections.
+        return {"creator": connect, "poolclass": QueuePool}
 
     def begin_with_reading(self, engine: Engine) -> None:
         """Let the transactions of an engine see one moment, and not stand still for ever."""

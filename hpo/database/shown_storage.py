@@ -20,7 +20,7 @@ from hpo.errors import StorageError
 
 def opened(reader: Reader) -> RDBStorage:
     """Return Optuna's storage of what a reader reads, whose connections cannot write."""
-    options = {"poolclass": NullPool, **reader.options()}  # each look finds the file that is there
+    options = {**reader.options(), "poolclass": NullPool}  # each look finds the file that is there
     storage = optuna_storage.shown(reader.address, options)
     reader.begin_with_reading(storage.engine)
     return storage

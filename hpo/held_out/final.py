@@ -76,33 +76,43 @@ def write_model(
         OutputError: The files cannot be written. Nothing is lost by it: they can be made again.
         NoResult: The weights are not stored any more.
     """
-    stored, storage = study.stored, study.storage
-    told = storage.read(lambda connection: verdict(connection, stored))
-    candidates = storage.read(lambda connection: _of_best_cell(connection, stored))
-    best = max(candidates, key=lambda r: (r.value or 0.0, -r.slot.replicate), default=None)
-    if told is None or best is None or best.slot.cell != told.cell:
-        return []
-    weights = storage.read(lambda c: _weights(c, stored, best, told, dataset))
-    contents = {NPZ: npz_bytes(weights)}
-    safe = safetensors_bytes(weights)
-    if safe is None:
+    contents = study.storage.read(lambda c: model_files(c, study.stored, dataset))
+    if contents and SAFETENSORS not in contents:
         notify(
             f"safetensors is not installed, so there is no {SAFETENSORS}, only {NPZ}, which holds the "
             "same; pip install safetensors and the same command add it."
         )
-    else:
+    return files.write(folder, contents) if contents else []
+
+
+def model_files(connection: Connection, study: StoredStudy, dataset: Dataset) -> dict[str, bytes]:
+    """Return the weights of the best replicate and their model card, by file name.
+
+    There are none before there was a look.
+
+    Raises:
+        NoResult: The weights are not stored any more.
+    """
+    told = verdict(connection, study)
+    candidates = _of_best_cell(connection, study)
+    best = max(candidates, key=lambda r: (r.value or 0.0, -r.slot.replicate), default=None)
+    if told is None or best is None or best.slot.cell != told.cell:
+        return {}
+    weights = _weights(connection, study, best, told, dataset)
+    contents = {NPZ: npz_bytes(weights)}
+    safe = safetensors_bytes(weights)
+    if safe is not None:
         contents[SAFETENSORS] = safe
-    made_in = storage.read(lambda connection: _environment(connection, study.uuid, best))
     subject = model_card.Subject(
-        study=stored,
+        study=study,
         best=best,
         values={r.slot.replicate: r.value for r in candidates if r.value is not None},
         verdict=told,
         weights=weights,
-        environment=made_in,
+        environment=_environment(connection, study.uuid, best),
     )
-    text = model_card.text(subject, contents)
-    return files.write(folder, contents | {model_card.NAME: text.encode()})
+    card = model_card.text(subject, contents)
+    return contents | {model_card.NAME: card.encode()}
 
 
 def _of_best_cell(connection: Connection, study: StoredStudy) -> list[Result]:

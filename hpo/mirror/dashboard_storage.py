@@ -7,8 +7,10 @@ study a note in words. Networks of a cell that cannot be compared yet are shown 
 all its seeds are there, a lucky one would lead.
 """
 
-import math
+import json
+import mimetypes
 import time
+import uuid as uuids
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +30,7 @@ from hpo.mirror import identity
 
 KEPT_FOR = 2.0  #: seconds that trials are not read again, as a page asks for them several times
 PIECE = 2045  #: characters of a note in one attribute, as the dashboard cuts it
+OURS = uuids.UUID("5d0f6f3e-6f0b-4b7e-9c1b-6f1f4a0d9c55")  #: namespace of artifacts
 VERSION, TEXT = "dashboard:note_ver", "dashboard:note_str:"  #: where the dashboard keeps notes
 
 
@@ -37,6 +40,8 @@ class Remarks:
 
     note: str = ""  #: Markdown
     attributes: dict[str, str] = field(default_factory=dict)
+    #: Names of the files that can be made of it.
+    files: tuple[str, ...] = ()
 
 
 Remark = Callable[[Connection, StoredStudy], Remarks]
@@ -50,8 +55,35 @@ class _Known:
     results: dict[Slot, Result]
     means: dict[int, float]  #: by cell
     winner: Result | None
+    of_several: set[int]  #: cells with more than one network
     waited_for: set[int]  #: cells that are not decided
     curves: dict[Slot, dict[int, float]]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What is said of a study, and what that rests on."""
+
+    rests_on: object
+    remarks: Remarks
+    files: dict[str, str]  #: names by artifact; other ones when the study has gone on
+
+    @classmethod
+    def of(cls, uuid: str, rests_on: object, remarks: Remarks) -> "_Said":
+        """Name the artifacts."""
+        named = {
+            str(uuids.uuid5(OURS, f"{uuid} {rests_on} {name}")): name for name in remarks.files
+        }
+        return cls(rests_on, remarks, named)
+
+    def artifacts(self) -> dict[str, str]:
+        """Return the study's attributes in which Optuna's tools look for artifacts."""
+        found = {}
+        for artifact, name in self.files.items():
+            told = {"artifact_id": artifact, "filename": name, "encoding": None}
+            told["mimetype"] = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            found[f"artifacts:{artifact}"] = json.dumps(told)
+        return found
 
 
 class DashboardStorage(ShownStorage):
@@ -60,7 +92,7 @@ class DashboardStorage(ShownStorage):
     def __init__(self, storage: RDBStorage, reader: Reader, remark: Remark) -> None:
         super().__init__(storage)
         self._reader, self._remark = reader, remark
-        self._remarks: dict[str, tuple[object, Remarks]] = {}  # by uuid, with what they rest on
+        self._said: dict[str, _Said] = {}  # by uuid
         self._trials: dict[int, tuple[float, list[FrozenTrial]]] = {}
 
     def get_all_studies(self) -> list[FrozenStudy]:
@@ -68,11 +100,20 @@ class DashboardStorage(ShownStorage):
         found = super().get_all_studies()
         said = self._reader.read(self._all_remarks)
         for study in found:
-            remarks = said.get(study._study_id)
-            if remarks is not None:
-                study.user_attrs = {**remarks.attributes, **study.user_attrs, **remarks.attributes}
-                study.system_attrs = _with_note(study.system_attrs, remarks.note)
+            ours = said.get(study._study_id)
+            if ours is not None:
+                told = ours.remarks.attributes
+                study.user_attrs = {**told, **study.user_attrs, **told}
+                noted = _with_note(study.system_attrs, ours.remarks.note)
+                study.system_attrs = {**noted, **ours.artifacts()}
         return found
+
+    def file(self, artifact: str) -> tuple[str, str] | None:
+        """Return the uuid of the study and the name of the file that an artifact is; None if of none."""
+        for uuid, ours in list(self._said.items()):
+            if artifact in ours.files:
+                return uuid, ours.files[artifact]
+        return None
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Return what is said of a study."""
@@ -120,7 +161,7 @@ class DashboardStorage(ShownStorage):
                     return trial
         return super().get_best_trial(study_id)
 
-    def _all_remarks(self, connection: Connection) -> dict[int, Remarks]:
+    def _all_remarks(self, connection: Connection) -> "dict[int, _Said]":
         """Return what is said of every study of ours, by Optuna's id."""
         counts, numbers = rows.counts_by_study(connection), outcomes.numbers(connection)
         found = {}
@@ -128,14 +169,15 @@ class DashboardStorage(ShownStorage):
             if standing.shown is None:
                 continue
             rests_on = counts.get(standing.uuid), numbers.get(standing.uuid), standing.name
-            known = self._remarks.get(standing.uuid)
-            if known is None or known[0] != rests_on:
-                known = rests_on, self._said(connection, standing.uuid)
-                self._remarks[standing.uuid] = known
-            found[standing.shown.study_id] = known[1]
+            known = self._said.get(standing.uuid)
+            if known is None or known.rests_on != rests_on:
+                remarks = self._remarks(connection, standing.uuid)
+                known = _Said.of(standing.uuid, rests_on, remarks)
+                self._said[standing.uuid] = known
+            found[standing.shown.study_id] = known
         return found
 
-    def _said(self, connection: Connection, uuid: str) -> Remarks:
+    def _remarks(self, connection: Connection, uuid: str) -> Remarks:
         try:
             stored = rows.study_by_uuid(connection, uuid)
             return self._remark(connection, stored) if stored else Remarks()
@@ -184,6 +226,7 @@ def _known(connection: Connection, study_id: int) -> _Known | None:
         results={result.slot: result for result in results},
         means=ranking.cell_means(results, stored.experiment),
         winner=ranking.winner(results, stored.experiment),
+        of_several={cell for cell, found in done.items() if len(found) > 1},
         waited_for={cell for cell, found in done.items() if not found >= set(range(base))},
         curves=curves,
     )
@@ -205,8 +248,7 @@ def _amend(trial: FrozenTrial, known: _Known) -> None:
     if result.outcome != Outcome.COMPLETE or trial.state != TrialState.COMPLETE:
         return
     if mean is not None and result.value is not None:
-        is_all = math.isclose(mean, result.value, abs_tol=1e-11)  # means are rounded
-        trial.values = [result.value if is_all else mean]
+        trial.values = [mean if attempt.slot.cell in known.of_several else result.value]
     elif attempt.slot.cell in known.waited_for:
         trial.user_attrs = {**trial.user_attrs, "waits for": "the other replicates of its cell"}
         trial.state, trial.values, trial.datetime_complete = TrialState.RUNNING, None, None

@@ -79,6 +79,8 @@ class Kind:
     is_for: Callable[[StoredStudy], bool]
     #: Whether the images of the study are needed.
     needs_images: bool = False
+    #: Whether there must be two cells or more.
+    several: bool = False
 
 
 def of_study(
@@ -128,6 +130,14 @@ def pictures_of(subject: Subject, notify: Notify) -> Iterator[tuple[str, bytes]]
         content = figures.picture(draw, "png")
         if content is not None:
             yield name, content
+
+
+def picture_of_study(
+    connection: Connection, study: StoredStudy, kind: str, images: Images | None = None
+) -> bytes:
+    """Return one picture of a study as a PNG; arguments and errors as in `figure_of_study`."""
+    content = figures.picture(lambda: figure_of_study(connection, study, kind, None, images), "png")
+    return content or b""
 
 
 def figure_of_study(
@@ -245,16 +255,18 @@ def _answering(
 
 
 KINDS = {
-    "lambda": Kind("accuracy against lambda, of several cells", grid_figures.of_lambda, _is_grid),
+    "lambda": Kind(
+        "accuracy against lambda, of several cells", grid_figures.of_lambda, _is_grid, several=True
+    ),
     "parameters": Kind(
         "accuracy against every parameter of a space", search_figures.of_parameters, _is_space
     ),
-    "updates": Kind("accuracy against updates spent", _spending, _every),
+    "updates": Kind("accuracy against updates spent", _spending, _every, several=True),
     "importances": Kind(
         "what each parameter of a space explains", search_figures.of_importances, _is_space
     ),
     "contour": Kind("accuracy over two numbers of a space", search_figures.of_contour, _is_space),
-    "curves": Kind("the curves of several cells", network_figures.of_cells, _every),
+    "curves": Kind("the curves of several cells", network_figures.of_cells, _every, several=True),
     "learning-rate": Kind("the learning rate of a cell", network_figures.of_learning_rate, _every),
     "network": Kind("the curves of one network", network_figures.of_network, _every),
     "first-layer": Kind(

@@ -74,6 +74,13 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
+def figure_of_words(text: str) -> "Figure":
+    """Return what stands for a picture that there is not: why."""
+    figure = new_figure(9, 1.2, text)
+    figure.add_subplot().axis("off")
+    return figure
+
+
 def shorten(text: str, longest: int) -> str:
     """Return a text cut to a number of letters, with a sign that it was."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -93,6 +93,20 @@ def drawn(browser: Any, picture: str) -> int:
     return found
 
 
+def pictures_of(browser: Any) -> set[str]:
+    """Return the names of the artifacts on the page, once all its pictures are loaded."""
+    wanted = (
+        "const of = i => i.src.includes('/artifacts/'); const all = [...document.images].filter(of);"
+        "return all.length > 0 && all.every(i => i.complete && i.naturalWidth > 0)"
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not browser.ask(wanted):
+        assert time.monotonic() < deadline, "artifacts are not loaded"
+        time.sleep(0.2)
+    told = str(browser.ask("return document.body.innerText"))
+    return set(re.findall(r"[\w-]+\.(?:png|html)", told))
+
+
 def photograph(browser: Any, name: str) -> None:
     """Keep a picture of the page where somebody wants to look at it."""
     folder = os.environ.get("HPO_SCREENSHOTS")
@@ -117,6 +131,8 @@ def test_a_finished_study_is_shown_with_our_winner_and_cannot_be_edited(
     assert best is not None
     assert f"{float(best[1]):.4f}" == winner[1]
     assert drawn(browser, "plot-history") >= 1
+    text_of(browser, "Study Artifacts")
+    assert {"report.html", "lambda.png", "curves.png"} <= pictures_of(browser)
     photograph(browser, "dashboard-finished")
 
     browser.open(f"{address}/dashboard/studies/1/note")

@@ -98,3 +98,31 @@ def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPa
     with pytest.raises(StorageError, match="cannot be reached"):
         Reader("postgresql://ann@127.0.0.1:1/hpo")
     assert len(pauses) <= 2
+
+
+def test_many_threads_look_at_once_each_with_a_connection_of_its_own(url: str) -> None:
+    Storage(url).close()
+    reader = Reader(url)
+    start, failed = threading.Barrier(8), list[BaseException]()
+
+    def look(connection: Connection) -> None:
+        many = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000)"
+        for _ in range(2):
+            assert len(connection.execute(sa.text(f"{many} select i from n")).all()) == 20_000
+
+    def looking() -> None:
+        start.wait()
+        try:
+            for _ in range(3):
+                reader.read(look)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=looking) for _ in range(start.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reader.close()
+
+    assert not failed
