@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,7 +77,10 @@ def test_a_search_tells_its_story(finished: Path) -> None:
 def test_run_again_it_trains_nothing(finished: Path, storage: str, process: Command) -> None:
     answer = process(*RUN, "--storage", storage)
 
-    assert answer.out.replace(f" --storage {storage}", "") == (finished / "out").read_text()
+    assert (
+        answer.out.replace(f" --storage {shlex.quote(storage)}", "")
+        == (finished / "out").read_text()
+    )
     assert "were done before; nothing was trained" in answer.err
 
 
