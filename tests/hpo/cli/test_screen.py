@@ -19,6 +19,11 @@ STUDY = StudyDefinition(
 )
 """
 TWELVE = tuple(10 ** (-5 + i / 3) for i in range(12))
+EIGHT = TWELVE[::2] + TWELVE[1:4:2]
+ROW = re.compile(r"^ *(\d+)  .* (\d)/2 ", re.MULTILINE)
+BEST = re.compile(
+    r"best so far: (none done; )?(0\.\d{4}) (?:in training )?at cell \d(?:, (\d) of 2)?"
+)
 TOTAL = re.compile(r"([\d,]+) of ([\d,]+) updates")
 
 
@@ -47,6 +52,30 @@ def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int)
     assert bool(set(BLOCKS) & set(frames[-1])) == (columns >= 80)
 
 
+def test_with_several_seeds_no_cell_and_no_best_goes_back(study: Path) -> None:
+    study.write_text(STUDY.format(values=EIGHT, n_s=600))
+
+    frames, status = on_terminal(
+        study.parent, "run", study, "--data", "digits", "--replicates", "2", columns=100
+    )
+
+    cycles: dict[str, list[int]] = {}
+    for frame in frames:
+        for cell, cycle in ROW.findall(frame):
+            cycles.setdefault(cell, []).append(int(cycle))
+    found = [match for frame in frames if (match := BEST.search(frame))]
+    best = [(0 if match[1] else int(match[3]), float(match[2])) for match in found]
+    made = [int(match[1].replace(",", "")) for f in frames if (match := TOTAL.search(f))]
+    assert status == 0
+    assert len(cycles) == 8
+    assert [told for told in cycles.values() if told != sorted(told)] == []
+    assert {told[-1] for told in cycles.values()} == {1, 2}
+    assert best == sorted(best)
+    assert len(set(best)) > 1
+    assert best[-1][0] == 2
+    assert made == sorted(made)
+
+
 def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None:
     study.write_text(STUDY.format(values=TWELVE, n_s=60_000))
 
@@ -56,7 +85,7 @@ def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None
 
     assert status == 130
     assert "0 of 12 done" in frames[-1]
-    assert re.search(r"none done; cell \d+ \(lambda .*\) is at 0\.\d{4}", frames[-1])
+    assert re.search(r"none done; 0\.\d{4} in training at cell \d+ \(lambda ", frames[-1])
     assert "Run the same command to go on." in frames[-1].replace("\n", "")
 
 
