@@ -36,7 +36,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int) -> None:
-    frames, status = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
+    frames, status, _ = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
 
     assert status == 0
     assert "Reading digits ..." in frames[0]
@@ -55,7 +55,7 @@ def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int)
 def test_with_several_seeds_no_cell_and_no_best_goes_back(study: Path) -> None:
     study.write_text(STUDY.format(values=EIGHT, n_s=600))
 
-    frames, status = on_terminal(
+    frames, status, _ = on_terminal(
         study.parent, "run", study, "--data", "digits", "--replicates", "2", columns=100
     )
 
@@ -79,7 +79,7 @@ def test_with_several_seeds_no_cell_and_no_best_goes_back(study: Path) -> None:
 def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None:
     study.write_text(STUDY.format(values=TWELVE, n_s=60_000))
 
-    frames, status = on_terminal(
+    frames, status, _ = on_terminal(
         study.parent, "run", study, "--data", "digits", columns=80, interrupt=" a second"
     )
 
@@ -90,8 +90,8 @@ def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None
 
 
 def test_a_dumb_terminal_is_told_in_plain_lines(study: Path) -> None:
-    frames, status = on_terminal(
-        study.parent, "run", study, "--data", "digits", columns=80, term="dumb"
+    frames, status, _ = on_terminal(
+        study.parent, "run", study, "--data", "digits", columns=80, TERM="dumb"
     )
 
     assert status == 0
@@ -103,8 +103,19 @@ def test_a_study_that_is_over_is_shown_from_the_database_alone(study: Path) -> N
     run = [SCRIPT, "run", study, "--data", "digits"]
     subprocess.run(run, cwd=study.parent, check=True, capture_output=True)
 
-    frames, status = on_terminal(study.parent, "status", "slow-digits", "--watch", columns=80)
+    frames, status, _ = on_terminal(study.parent, "status", "slow-digits", "--watch", columns=80)
 
     assert status == 0
     assert "12 of 12 done" in frames[-1]
     assert re.search(r"best so far: 0\.\d{4} at cell \d+", frames[-1])
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "slow.py", "--data", "digits")])
+def test_nothing_is_coloured_for_those_who_want_no_colour(
+    study: Path, arguments: tuple[str, ...]
+) -> None:
+    frames, status, is_coloured = on_terminal(study.parent, *arguments, columns=80, NO_COLOR="1")
+
+    assert status == 0
+    assert frames[-1]
+    assert not is_coloured
