@@ -163,10 +163,10 @@ class StudyNotFound(HpoError):
 
 
 class StudyDeleted(HpoError):
-    """Somebody deleted a study while it was being worked on."""
+    """Somebody deleted a study while it was being worked on, or watched."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"The study {name!r} was deleted while it was being worked on.")
+    def __init__(self, name: str, meanwhile: str = "worked on") -> None:
+        super().__init__(f"The study {name!r} was deleted while it was being {meanwhile}.")
 
 
 class ForeignStudy(HpoError):

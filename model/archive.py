@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 SMALL, MOST_TIMES = 256 << 20, 100
 STARTS = (b"PK\x03\x04", b"PK\x05\x06")  #: of an archive with and without members
 CHUNK = 1 << 20  #: bytes read at a time
+MOST_TOLD, LONGEST_TOLD = 10, 40  #: names in a sentence, and characters of each
 
 
 class Damaged(Exception):
@@ -49,6 +50,19 @@ class Archive:
                 _fill(content, stream)
         array = content.view(dtype)
         return array.reshape(shape[::-1]).T if is_fortran else array.reshape(shape)
+
+
+def listed(names: Iterable[str]) -> str:
+    r"""Return names of arrays for a sentence: whoever made the file chose them.
+
+    >>> print(listed(["labels", "a\nb"]), listed([]))
+    labels, 'a\nb' nothing
+    """
+    known = list(names)
+    told = [name if name.isprintable() else ascii(name) for name in known[:MOST_TOLD]]
+    told = [text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}..." for text in told]
+    more = [f"{len(known) - MOST_TOLD:,} more"] if len(known) > MOST_TOLD else []
+    return ", ".join([*told, *more]) or "nothing"
 
 
 @contextmanager

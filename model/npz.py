@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.archive import Archive, Damaged, opened
+from model.archive import Archive, Damaged, listed, opened
 from model.data import Dataset
 from model.errors import InvalidData
 from model.files import open_regular
@@ -119,7 +119,7 @@ def _part(
 def _array(path: Path, stored: Archive, key: str) -> NDArray[np.generic]:
     if key not in stored:
         raise InvalidData(
-            f"{path} has no array {key!r}; it holds {', '.join(stored.names) or 'nothing'}. "
+            f"{path} has no array {key!r}; it holds {listed(stored.names)}. "
             "Store images (n, ...) and labels (n,)."
         )
     try:

@@ -9,8 +9,10 @@ from hpo.database import fleet, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.database.reader import Reader
 from hpo.database.tables import LIVE
-from hpo.experiment.records import Slot, State
+from hpo.errors import StudyDeleted
+from hpo.experiment.records import Slot, State, StoredStudy
 from hpo.machine.console import say
+from hpo.mirror import identity
 from hpo.mirror.study import stored
 from hpo.views import numbers
 from hpo.views.standing import SlotStanding, Snapshot, Standing
@@ -31,7 +33,9 @@ class Onlooker:
             if self._reader is None:
                 self._reader = Reader(self._url, self._stop, lambda _: None)
             with_curves = self._has_curves != name
-            found = self._reader.read(lambda c: snapshot(c, name, with_curves=with_curves))
+            found = self._reader.read(
+                lambda c: snapshot(c, stored(c, name), with_curves=with_curves)
+            )
         except Exception:  # whatever it is, who trains goes on and meets it where it matters
             return None
         self._has_curves = name
@@ -50,14 +54,38 @@ def story(url: str, stop: Callable[[], bool]) -> Iterator[Story]:
         yield told
 
 
-def snapshot(connection: Connection, name: str, *, with_curves: bool) -> Snapshot:
+class Watched:
+    """One study and no other: it may get another name, and another study may get its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  #: that it goes by now
+        self._uuid: str | None = None
+
+    def __call__(self, connection: Connection) -> Snapshot:
+        """Return how it stands.
+
+        Raises:
+            StudyNotFound: There was none of this name.
+            StudyDeleted: It is gone.
+        """
+        if self._uuid is None:
+            study = stored(connection, self.name)
+            self._uuid = study.uuid
+            return snapshot(connection, study, with_curves=True)
+        standing = identity.of(connection, self._uuid)
+        known = rows.study_by_uuid(connection, self._uuid)
+        if standing is None or known is None:
+            raise StudyDeleted(self.name, "watched")
+        self.name = standing.name
+        return snapshot(connection, known, with_curves=True)
+
+
+def snapshot(connection: Connection, study: StoredStudy, *, with_curves: bool) -> Snapshot:
     """Return how a study stands.
 
     Raises:
-        StudyNotFound: There is none of this name.
         DamagedRow: A row is not what was written.
     """
-    study = stored(connection, name)
     known = range(len(study.experiment.cells))
     slots: dict[Slot, SlotStanding] = {}
     for attempt, n_updates in rows.reached_of(connection, study.uuid, LIVE):
@@ -78,17 +106,21 @@ def watch(url: str, name: str, stop: Callable[[], bool]) -> bool:
     """Show a study until it is over or ``stop`` says so; tell whether it is over.
 
     Raises:
-        StudyNotFound: There is none of this name, or it was deleted meanwhile.
+        StudyNotFound: There is none of this name.
+        StudyDeleted: It was deleted meanwhile.
         StorageError: There is no database.
     """
     with closing(Reader(url, stop, say)) as reader, Story() as story:
-        looked = -math.inf
+        looked, watched, called = -math.inf, Watched(name), name
         while not story.is_complete and not stop():
             if time.monotonic() - looked >= LOOK:
-                found = reader.read(lambda c: snapshot(c, name, with_curves=True))
+                found = reader.read(watched)
                 if looked < 0:
                     story.began(name, found.experiment, 0)
                 story.see(found)
+                if watched.name != called:
+                    story.warn(f"The study {called!r} is called {watched.name!r} now.")
+                    called = watched.name
                 looked = time.monotonic()
             time.sleep(LOOK / 10)
             story.remind()
@@ -99,13 +131,14 @@ def changes(url: str, name: str, stop: Callable[[], bool]) -> Iterator[str]:
     """Yield how a study stands, a line of JSON at the start and at each change, until it is over.
 
     Raises:
-        StudyNotFound: There is none of this name, or it was deleted meanwhile.
+        StudyNotFound: There is none of this name.
+        StudyDeleted: It was deleted meanwhile.
         StorageError: There is no database.
     """
     with closing(Reader(url, stop, say)) as reader:
-        standing, told = None, None
+        standing, told, watched = None, None, Watched(name)
         while not stop():
-            found = reader.read(lambda c: snapshot(c, name, with_curves=True))
+            found = reader.read(watched)
             standing = standing or Standing(name, found.experiment)
             standing.look(found)
             now = numbers.standing(standing)

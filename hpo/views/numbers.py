@@ -105,10 +105,11 @@ def standing(found: Standing) -> dict[str, Any]:
         "best": None
         if best is None
         else {
-            "cell": best[0],
-            "parameters": found.experiment.cells[best[0]],
-            "accuracy": best[1],
-            "done": best[2],
+            "cell": best.cell,
+            "parameters": found.experiment.cells[best.cell],
+            "accuracy": best.accuracy,
+            "replicates": best.n_seeds,
+            "done": best.n_seeds == found.experiment.replicates_of(best.cell),
         },
     }
 

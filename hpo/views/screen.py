@@ -52,7 +52,7 @@ def drawn(standing: Standing, width: int) -> "Group":
         number, *rest, state = _row(standing, cell, n_blocks)
         state = _in_short(state) if is_crowded else state
         table.add_row(*map(Text, (number, values, *rest, state)))
-    lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in summary(standing)]
+    lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in summary(standing, width)]
     n_more = len(standing.experiment.cells) - len(cells)
     more = [Text(f"and {n_more} more")] if n_more > 0 else []
     return Group(table, *more, *lines)
@@ -65,26 +65,39 @@ def shown(standing: Standing) -> list[int]:
     return sorted(chosen)
 
 
-def summary(standing: Standing) -> list[str]:
+def summary(standing: Standing, width: int) -> list[str]:
     """Return the lines below the rows: what is best so far, how fast it goes, what is left."""
     n = standing.n_workers
     workers = "1 worker" if n == 1 else f"{n} workers" if n else "no worker"
     done = f"{standing.name}: {standing.n_done} of {standing.experiment.n_slots} done"
     if not standing.is_complete:
         done += f", {workers}"
-    return [printable(done), f"best so far: {best_so_far(standing)}", pace(standing)]
+    best = "best so far: "
+    best += best_so_far(standing, width - len(best))
+    return [printable(done), best, pace(standing)]
 
 
-def best_so_far(standing: Standing) -> str:
-    """Return the best accuracy with its cell."""
+def best_so_far(standing: Standing, width: int | None = None) -> str:
+    """Return the best accuracy with its cell and as much of what is searched as has room."""
     best = standing.best
     if best is None:
         return "none yet"
-    cell, value, is_done = best
-    lambda_ = standing.experiment.lambdas[cell]
-    if not is_done:
-        return f"none done; cell {cell} (lambda {lambda_:.4g}) is at {value:.4f}"
-    return f"{value:.4f} at cell {cell} (lambda {lambda_:.4g})"
+    n = standing.experiment.replicates_of(best.cell)
+    told = f"{best.accuracy:.4f} at cell {best.cell}"
+    if not best.n_seeds:
+        told = f"none done; {best.accuracy:.4f} in training at cell {best.cell}"
+    elif n > 1:
+        told += f", {best.n_seeds} of {n} seeds"
+    values = list(zip(standing.experiment.parameters, _searched(standing, best.cell), strict=True))
+    whole = [f"{name} {value}" for name, value in values]
+    brief = [f"{SHORT.get(name, name)} {value}" for name, value in values]
+    fewer = [
+        f"{', '.join(brief[:k])} and {len(brief) - k} more" for k in range(len(brief) - 1, 0, -1)
+    ]
+    for searched in (", ".join(whole), ", ".join(brief), *fewer):
+        if width is None or len(told) + len(searched) + 3 <= width:
+            return f"{told} ({searched})"
+    return told
 
 
 def pace(standing: Standing) -> str:
@@ -95,6 +108,12 @@ def pace(standing: Standing) -> str:
     if rate is None or seconds is None or not left:
         return text
     return f"{text}, {rate:,.0f} a second, about {in_words(seconds)} left"
+
+
+def cycle_of(standing: Standing, cell: int) -> int:
+    """Return the cycle of the last update that was made, from 1; it never falls."""
+    in_cycle = 2 * standing.experiment.recipe(cell).n_s
+    return max(1, *(-(-slot.n_updates // in_cycle) for slot in standing.of_cell(cell)))
 
 
 def state_of(standing: Standing, cell: int) -> str:
@@ -146,8 +165,10 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _in_short(state: str) -> str:
-    """Return where a cell stands without the cycle, which has a column of its own."""
-    return state.replace("pruned there", "pruned").partition(" at the end of ")[0]
+    """Return where a cell stands without the cycle and the accuracy, which have columns."""
+    kind, _, seeds = state.partition(", ")
+    kind = kind.replace("pruned there", "pruned").partition(" at ")[0]
+    return f"{kind} {seeds.removesuffix(' seeds').replace(' of ', '/')}".rstrip()
 
 
 def _row(standing: Standing, cell: int, n_blocks: int) -> list[str]:
@@ -156,10 +177,7 @@ def _row(standing: Standing, cell: int, n_blocks: int) -> list[str]:
     front = max(own, key=lambda slot: (slot.outcome is None, len(slot.curve)))
     values = [slot.accuracy for slot in own if slot.accuracy is not None]
     accuracy = f"{math.fsum(values) / len(values):.4f}" if values else "-"
-    in_cycle = min(recipe.n_cycles, max(s.n_updates for s in own) // (2 * recipe.n_s) + 1)
-    if state_of(standing, cell).startswith(("waits", "pruned")):
-        in_cycle = max(_cycles(standing, cell, s) for s in own)
-    row = [str(cell), f"{in_cycle}/{recipe.n_cycles}", accuracy]
+    row = [str(cell), f"{cycle_of(standing, cell)}/{recipe.n_cycles}", accuracy]
     if n_blocks:
         row.append(sparkline([front.curve[at] for at in sorted(front.curve)], n_blocks))
     return [*row, state_of(standing, cell)]

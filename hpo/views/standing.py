@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hpo.definition.pruning import NONE, parse
 from hpo.experiment import budgets
@@ -36,6 +37,20 @@ class SlotStanding:
         if self.outcome is not None and self.value is not None:
             return self.value
         return self.curve[max(self.curve)] if self.curve else None
+
+    @property
+    def highest(self) -> float | None:
+        """The highest accuracy heard of, which never falls."""
+        known = [*self.curve.values(), *([] if self.value is None else [self.value])]
+        return max(known, default=None)
+
+
+class Best(NamedTuple):
+    """What is best so far."""
+
+    cell: int
+    accuracy: float  #: the mean over the seeds that are done; the highest in training if none is
+    n_seeds: int  #: that are done
 
 
 @dataclass(frozen=True)
@@ -118,25 +133,24 @@ class Standing:
         return [self.slots.get(Slot(cell, r), SlotStanding()) for r in range(n)]
 
     @property
-    def best(self) -> tuple[int, float, bool] | None:
-        """The best cell so far, its mean accuracy and whether it is done.
+    def best(self) -> Best | None:
+        """The best cell so far, over as many seeds as any cell has done.
 
-        Only cells that are done are compared where there are any, so it never gets worse again.
+        Over one number of seeds it only gets worse where another seed of that cell diverges: cells
+        leave the comparison upwards, and of what is in training the highest that was seen counts.
         """
-        done, begun = {}, {}
+        done, begun = [], []
         for cell in range(len(self.experiment.cells)):
             own = self.of_cell(cell)
-            values = [s.accuracy for s in own if s.accuracy is not None]
-            outcomes = {s.outcome for s in own}
-            if outcomes == {Outcome.COMPLETE}:
-                done[cell] = math.fsum(values) / len(values)
-            elif values and not outcomes & {Outcome.PRUNED, Outcome.DIVERGED}:
-                begun[cell] = math.fsum(values) / len(values)
-        among = done or begun
-        if not among:
-            return None
-        cell = min(among, key=lambda c: (-among[c], c))
-        return cell, among[cell], bool(done)
+            seen = [s.highest for s in own if s.highest is not None]
+            begun += [Best(cell, max(seen), 0)] if seen else []
+            ends = [s.accuracy for s in own if s.outcome == Outcome.COMPLETE]
+            values = [value for value in ends if value is not None]
+            if values and not {s.outcome for s in own} & {Outcome.PRUNED, Outcome.DIVERGED}:
+                # Accuracies are whole shares: what differs in the 13th digit is equal.
+                mean = round(math.fsum(values) / len(values), 12)
+                done.append(Best(cell, mean, len(values)))
+        return max(done or begun, key=lambda b: (b.n_seeds, b.accuracy, -b.cell), default=None)
 
     @property
     def n_done(self) -> int:

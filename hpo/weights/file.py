@@ -255,4 +255,4 @@ def _check_shapes(
 
 
 def _listed(names: Any) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+    return archive.listed(sorted(names))

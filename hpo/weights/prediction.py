@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.errors import InvalidImage
+from hpo.machine.printable import printable
 from hpo.weights.file import Weights
 from model.data import Dataset
 from model.losses import probabilities
@@ -105,7 +106,7 @@ def table(weights: Weights, pictures: Pictures, prediction: Prediction, top: int
     ):
         told = [name]
         for index, value in zip(classes, values, strict=False):
-            told += [weights.class_name(int(index)), f"{value:.4f}"]
+            told += [printable(weights.class_name(int(index))), f"{value:.4f}"]
         lines.append("\t".join(told))
     is_known = pictures.labels >= 0
     if is_known.any():

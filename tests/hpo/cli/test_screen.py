@@ -19,6 +19,11 @@ STUDY = StudyDefinition(
 )
 """
 TWELVE = tuple(10 ** (-5 + i / 3) for i in range(12))
+EIGHT = TWELVE[::2] + TWELVE[1:4:2]
+ROW = re.compile(r"^ *(\d+)  .* (\d)/2 ", re.MULTILINE)
+BEST = re.compile(
+    r"best so far: (none done; )?(0\.\d{4}) (?:in training )?at cell \d(?:, (\d) of 2)?"
+)
 TOTAL = re.compile(r"([\d,]+) of ([\d,]+) updates")
 
 
@@ -31,7 +36,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int) -> None:
-    frames, status = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
+    frames, status, _ = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
 
     assert status == 0
     assert "Reading digits ..." in frames[0]
@@ -47,22 +52,46 @@ def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int)
     assert bool(set(BLOCKS) & set(frames[-1])) == (columns >= 80)
 
 
+def test_with_several_seeds_no_cell_and_no_best_goes_back(study: Path) -> None:
+    study.write_text(STUDY.format(values=EIGHT, n_s=600))
+
+    frames, status, _ = on_terminal(
+        study.parent, "run", study, "--data", "digits", "--replicates", "2", columns=100
+    )
+
+    cycles: dict[str, list[int]] = {}
+    for frame in frames:
+        for cell, cycle in ROW.findall(frame):
+            cycles.setdefault(cell, []).append(int(cycle))
+    found = [match for frame in frames if (match := BEST.search(frame))]
+    best = [(0 if match[1] else int(match[3]), float(match[2])) for match in found]
+    made = [int(match[1].replace(",", "")) for f in frames if (match := TOTAL.search(f))]
+    assert status == 0
+    assert len(cycles) == 8
+    assert [told for told in cycles.values() if told != sorted(told)] == []
+    assert {told[-1] for told in cycles.values()} == {1, 2}
+    assert best == sorted(best)
+    assert len(set(best)) > 1
+    assert best[-1][0] == 2
+    assert made == sorted(made)
+
+
 def test_ctrl_c_leaves_the_last_frame_and_says_how_to_go_on(study: Path) -> None:
     study.write_text(STUDY.format(values=TWELVE, n_s=60_000))
 
-    frames, status = on_terminal(
+    frames, status, _ = on_terminal(
         study.parent, "run", study, "--data", "digits", columns=80, interrupt=" a second"
     )
 
     assert status == 130
     assert "0 of 12 done" in frames[-1]
-    assert re.search(r"none done; cell \d+ \(lambda .*\) is at 0\.\d{4}", frames[-1])
+    assert re.search(r"none done; 0\.\d{4} in training at cell \d+ \(lambda ", frames[-1])
     assert "Run the same command to go on." in frames[-1].replace("\n", "")
 
 
 def test_a_dumb_terminal_is_told_in_plain_lines(study: Path) -> None:
-    frames, status = on_terminal(
-        study.parent, "run", study, "--data", "digits", columns=80, term="dumb"
+    frames, status, _ = on_terminal(
+        study.parent, "run", study, "--data", "digits", columns=80, TERM="dumb"
     )
 
     assert status == 0
@@ -74,8 +103,19 @@ def test_a_study_that_is_over_is_shown_from_the_database_alone(study: Path) -> N
     run = [SCRIPT, "run", study, "--data", "digits"]
     subprocess.run(run, cwd=study.parent, check=True, capture_output=True)
 
-    frames, status = on_terminal(study.parent, "status", "slow-digits", "--watch", columns=80)
+    frames, status, _ = on_terminal(study.parent, "status", "slow-digits", "--watch", columns=80)
 
     assert status == 0
     assert "12 of 12 done" in frames[-1]
     assert re.search(r"best so far: 0\.\d{4} at cell \d+", frames[-1])
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "slow.py", "--data", "digits")])
+def test_nothing_is_coloured_for_those_who_want_no_colour(
+    study: Path, arguments: tuple[str, ...]
+) -> None:
+    frames, status, is_coloured = on_terminal(study.parent, *arguments, columns=80, NO_COLOR="1")
+
+    assert status == 0
+    assert frames[-1]
+    assert not is_coloured

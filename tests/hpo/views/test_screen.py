@@ -61,3 +61,38 @@ def test_a_hostile_name_takes_one_line_and_does_nothing(name: str) -> None:
 
     assert len(told) == len(lines(joint(), 80))
     assert all(len(line) <= 80 and line.isprintable() for line in told)
+
+
+def test_what_is_searched_keeps_its_room_where_cells_have_several_seeds() -> None:
+    standing = joint()
+    definition = replace(standing.experiment.definition, replicates=3)
+    standing.follow(replace(standing.experiment, definition=definition))
+
+    told = lines(standing, 80)
+
+    assert not [line for line in told if "\u2026" in line or len(line) > 80]
+    assert told[1].endswith("training 0/3")
+    assert told[1].split()[1:6] == ["0.0001389", "0.1133", "2700", "feature", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("width", "ends"),
+    [
+        (60, "(lambda 0.0001389 and 4 more)"),
+        (80, "(lambda 0.0001389, eta 0.1133 and 3 more)"),
+        (100, "(lambda 0.0001389, eta 0.1133, n_s 2700, norm feature, flip 0.5)"),
+        (
+            120,
+            "(lambda 0.0001389, eta_max 0.1133, n_s 2700, normalisation feature, flip_probability 0.5)",
+        ),
+    ],
+)
+def test_the_best_so_far_names_as_much_of_what_is_searched_as_has_room(
+    width: int, ends: str
+) -> None:
+    standing = joint()
+    standing.ended(Slot(0, 0), "complete", 0.51)
+
+    (best,) = [line for line in lines(standing, width) if line.startswith("best so far")]
+
+    assert best == f"best so far: 0.5100 at cell 0 {ends}"
