@@ -85,7 +85,7 @@ def best_so_far(standing: Standing, width: int | None = None) -> str:
     n = standing.experiment.replicates_of(best.cell)
     told = f"{best.accuracy:.4f} at cell {best.cell}"
     if not best.n_seeds:
-        told = f"none done; {best.accuracy:.4f} in training at cell {best.cell}"
+        told = f"{best.accuracy:.4f} in training at cell {best.cell}"
     elif n > 1:
         told += f", {best.n_seeds} of {n} seeds"
     values = list(zip(standing.experiment.parameters, _searched(standing, best.cell), strict=True))

@@ -96,3 +96,9 @@ def test_the_best_so_far_names_as_much_of_what_is_searched_as_has_room(
     (best,) = [line for line in lines(standing, width) if line.startswith("best so far")]
 
     assert best == f"best so far: 0.5100 at cell 0 {ends}"
+
+
+def test_a_best_in_training_names_lambda_at_least() -> None:
+    (best,) = [line for line in lines(joint(), 80) if line.startswith("best so far")]
+
+    assert best == "best so far: 0.5000 in training at cell 0 (lambda 0.0001389 and 4 more)"

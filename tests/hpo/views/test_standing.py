@@ -142,7 +142,7 @@ def test_a_worse_epoch_takes_nothing_from_the_best_in_training(experiment: Exper
     standing.advanced(Slot(1, 0), 10, 0.7)
     standing.advanced(Slot(1, 0), 20, 0.6)
 
-    assert best_so_far(standing) == "none done; 0.7000 in training at cell 1 (lambda 0.001)"
+    assert best_so_far(standing) == "0.7000 in training at cell 1 (lambda 0.001)"
 
 
 def test_more_seeds_of_a_finished_study_leave_its_best_and_say_how_many_count() -> None:
