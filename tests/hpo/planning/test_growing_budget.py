@@ -74,6 +74,7 @@ def test_a_search_that_is_over_goes_on_with_a_larger_budget(
     assert [f.text for f in examine(url) if f.is_wrong] == []
 
 
+@pytest.mark.sqlite_first
 @pytest.mark.parametrize("moment", [20, pytest.param(150, marks=pytest.mark.long)])
 def test_a_running_search_learns_of_a_larger_budget_and_uses_it(
     url: str, sequential: str, moment: int
@@ -156,6 +157,7 @@ def test_status_and_best_say_what_the_budget_was(tmp_path: Path) -> None:
     assert "\nbudget 5,000 updates, after 2,500" in best
 
 
+@pytest.mark.long
 def test_the_story_of_a_run_follows_the_budget(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ STUDY = StudyDefinition(
 """
 
 
+@pytest.mark.sqlite_first
 @pytest.mark.parametrize("n_workers", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_workers_and_kills_change_no_byte(
     workplace: Path, url: str, process: Callable[..., Any], n_workers: int
