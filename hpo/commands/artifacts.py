@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from hpo.mirror.dashboard_storage import DashboardStorage
 
 REPORT, PICTURE = "report.html", ".png"
-KEPT = 64  #: files that are kept, as a page asks for them again and again
+#: Files that are kept, as a page asks for them again and again, and bytes of the largest of them.
+KEPT, LARGEST = 64, 4 << 20
 ELSEWHERE = "This file is kept by whoever put it here, not by hpo; or the study has gone on."
 
 
@@ -93,7 +94,8 @@ class Artifacts:
                 content = self._made.pop(artifact_id, None)
                 if content is None:
                     content = self._reader.read(lambda connection: self._make(connection, *file))
-                self._made[artifact_id] = content
+                if len(content) <= LARGEST:
+                    self._made[artifact_id] = content
                 if len(self._made) > KEPT:
                     self._made.popitem(last=False)
         except (HpoError, ModelError) as error:

@@ -42,9 +42,8 @@ class Comparison:
     different: tuple[Difference, ...]
     foreign: tuple[Shown, ...]
     best_value: float | None  #: of our complete results, or of the means once these are shown
-    n_unconcluded: int = (
-        0  #: trials of a finished study that say another value than their cell's mean
-    )
+    #: Trials of a finished study that say another value than their cell's mean.
+    n_unconcluded: int = 0
 
     @property
     def outranking(self) -> tuple[Shown, ...]:

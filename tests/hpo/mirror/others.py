@@ -34,11 +34,11 @@ def run(
 opened_by_others: list[optuna.storages.RDBStorage] = []
 
 
-def theirs(url: str) -> optuna.Study:
+def theirs(url: str, name: str = NAME) -> optuna.Study:
     """The study as a script of somebody's own opens it."""
     backend = optuna.storages.RDBStorage(url)
     opened_by_others.append(backend)
-    return optuna.load_study(study_name=NAME, storage=backend)
+    return optuna.load_study(study_name=name, storage=backend)
 
 
 def texts(url: str, *, wrong: bool = True) -> list[str]:

@@ -1,6 +1,6 @@
 """Other hands on Optuna's record: results stay ours, and what Optuna shows becomes ours again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -23,7 +23,6 @@ from tests.hpo import stores
 from tests.hpo.mirror.others import (
     NAME,
     OTHERS,
-    opened_by_others,
     run,
     shows_ours,
     tell_all,
@@ -56,15 +55,6 @@ storage = stores.of_each_kind
 def half(storage: Storage) -> OpenStudy:
     """A study whose trials were given back in the second cycle."""
     return run(storage, Recorder(stop_after=100))
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Close what others opened, whose connections PostgreSQL's driver would complain of."""
-    yield
-    while opened_by_others:
-        opened_by_others[-1].remove_session()
-        opened_by_others.pop().engine.dispose()
 
 
 @pytest.mark.parametrize("act", OTHERS)

@@ -1,6 +1,5 @@
 """Optuna's own best trial of a finished study is one of our winner, with the mean of its cell."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import optuna
@@ -19,6 +18,7 @@ from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy
 from hpo.testing import Recorder
 from tests.hpo import small_grid, small_search
+from tests.hpo.mirror.others import theirs
 from tests.hpo.reading import exported
 
 NAME = "small-digits"
@@ -28,21 +28,9 @@ CLOSE = Values(
 SEVERAL = replace(small_grid.SMALL, grid=CLOSE, replicates=3, pruner="none")
 
 
-opened_by_others: list[optuna.storages.RDBStorage] = []
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    while opened_by_others:
-        opened_by_others[-1].remove_session()
-        opened_by_others.pop().engine.dispose()
-
-
 def as_optuna_has_it(storage: Storage, name: str = NAME) -> optuna.Study:
     """The study as a script opens it that knows nothing of hpo."""
-    opened_by_others.append(optuna.storages.RDBStorage(storage.url))
-    return optuna.load_study(study_name=name, storage=opened_by_others[-1])
+    return theirs(storage.url, name)
 
 
 def results_of(storage: Storage, study: OpenStudy) -> list[Result]:
