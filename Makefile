@@ -19,6 +19,9 @@ dev: .venv/dev  ## the same with what tests and checks need
 run: install  ## set everything up, then run the coarse search
 	$(BIN)/hpo run coarse --data auto --storage $(STORAGE)
 
+# Hundreds of tests start processes, which should not compile all that they import each time.
+test test-browser test-long: export PYTHONDONTWRITEBYTECODE :=
+
 test: dev  ## set everything up, then run the tests that take minutes
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 

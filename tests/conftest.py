@@ -58,6 +58,33 @@ def _revisions_read_once() -> Iterator[None]:
         yield
 
 
+class _Compiled(dict[Any, Any]):
+    """Compiled statements of all engines of a kind, which otherwise keep them each for itself."""
+
+    @staticmethod
+    def _of_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        dialect, *statement = key
+        return (type(dialect), dialect.server_version_info, *statement)
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get(self._of_kind(key), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        super().__setitem__(self._of_kind(key), compiled)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once() -> Iterator[None]:
+    """Let a session compile a statement once, not once for each of the thousands of its engines."""
+    from sqlalchemy.engine import Engine
+
+    known = _Compiled()
+    shared = property(lambda _: known, lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_compiled_cache", shared, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cifar10_folder() -> Path:
     """Where the official CIFAR-10 batches are; a test that needs them is skipped without."""

@@ -34,7 +34,7 @@ def study(url: str) -> hpo.Study:
 
 
 @pytest.mark.parametrize("name", ["claimed", "advanced", "ended", "began"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_what_a_callback_raises_is_raised_and_fails_no_cell(
     url: str, tmp_path: Path, name: str, workers: int
 ) -> None:

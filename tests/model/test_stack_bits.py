@@ -119,9 +119,9 @@ def alone_on_cifar_shapes(cifar_shaped: Task) -> dict[int, History]:
 @pytest.mark.parametrize(
     "width",
     [
-        1,
+        pytest.param(1, marks=pytest.mark.long),
         pytest.param(2, marks=pytest.mark.long),
-        3,
+        pytest.param(3, marks=pytest.mark.long),
         pytest.param(5, marks=pytest.mark.long),
         pytest.param(8, marks=pytest.mark.long),
         16,
@@ -147,7 +147,9 @@ def test_a_network_has_the_same_bits_at_every_place_of_a_stack(
         assert differences(together[key], alone_on_cifar_shapes[key]) == set()
 
 
-@pytest.mark.parametrize("batch_size", [20, 100, 300])
+@pytest.mark.parametrize(
+    "batch_size", [100, *(pytest.param(n, marks=pytest.mark.long) for n in (20, 300))]
+)
 @BOTH
 def test_on_digits_a_network_has_the_same_bits_in_every_stack(batch_size: int, loss: Loss) -> None:
     task = digits_task(batch_size, loss=loss)

@@ -32,7 +32,9 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("columns", [60, 80, 160])
+@pytest.mark.parametrize(
+    "columns", [80, *(pytest.param(n, marks=pytest.mark.long) for n in (60, 160))]
+)
 def test_a_run_shows_one_screen_that_never_jumps_back(study: Path, columns: int) -> None:
     frames, status, _ = on_terminal(study.parent, "run", study, "--data", "digits", columns=columns)
 

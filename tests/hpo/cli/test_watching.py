@@ -58,6 +58,7 @@ def renamed(folder: Path) -> None:
         database.execute("UPDATE studies SET study_name = 'other'")
 
 
+@pytest.mark.long
 def test_json_is_a_line_a_change_until_the_study_is_over(running: Path) -> None:
     watch = [SCRIPT, "status", "slow-digits", "--watch", "--format", "json"]
 
@@ -127,6 +128,7 @@ def test_watching_ends_with_a_sentence_when_the_study_is_deleted(left: Path) -> 
     )
 
 
+@pytest.mark.long
 def test_another_study_of_the_same_name_is_not_taken_for_the_deleted_one(left: Path) -> None:
     watch = [SCRIPT, "status", "slow-digits", "--watch", "--format", "json"]
     with subprocess.Popen(
@@ -156,6 +158,7 @@ def test_a_study_that_is_renamed_is_watched_on_and_its_new_name_told(running: Pa
     assert frames[-1].count("The study 'slow-digits' is called 'other' now.") == 1
 
 
+@pytest.mark.long
 def test_the_screen_takes_the_width_that_the_terminal_is_given(running: Path) -> None:
     frames, status, _ = on_terminal(
         running,

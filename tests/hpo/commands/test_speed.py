@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from hpo.commands import speed
 from hpo.experiment.resolution import resolve
 from hpo.training.trainer import facts
@@ -10,6 +12,7 @@ from model.data import digits
 from tests.hpo.small_search import HALVED, run
 
 
+@pytest.mark.long
 def test_what_is_measured_is_about_what_a_search_takes(storage: object) -> None:
     dataset = digits()
     experiment = resolve(HALVED, facts(dataset, HALVED))

@@ -67,7 +67,9 @@ def test_the_best_of_a_rung_go_on_though_their_cycles_have_other_lengths(
         assert {table[cell] for cell in sorted(known[rung], key=lambda c: -table[c])[n:]} <= {worst}
 
 
-@pytest.mark.parametrize("stop_after", [1, 25, 60, 130, 260])
+@pytest.mark.parametrize(
+    "stop_after", [60, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 25, 130, 260))]
+)
 def test_an_interrupted_search_that_cuts_ends_with_the_same_bits(
     storage: Storage, run_search: RunSearch, undisturbed: str, stop_after: int
 ) -> None:
@@ -122,7 +124,16 @@ def test_more_replicates_are_for_the_best_few_cells(
     assert [f.text for f in examine(storage.url) if f.is_wrong] == []
 
 
-@pytest.mark.parametrize("pruner", ["median:n_startup_trials=2", "hyperband", "patient"])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        "hyperband",
+        *(
+            pytest.param(p, marks=pytest.mark.long)
+            for p in ("median:n_startup_trials=2", "patient")
+        ),
+    ],
+)
 def test_pruners_of_optuna_cut_a_search_too(
     storage: Storage, run_search: RunSearch, pruner: str
 ) -> None:

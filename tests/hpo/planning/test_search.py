@@ -43,6 +43,7 @@ def test_a_search_counts_every_slot_once(storage: Storage, run_search: RunSearch
     assert experiment.search.is_over
 
 
+@pytest.mark.long
 def test_cells_that_share_no_stack_have_the_same_results(
     storage: Storage,
     run_search: RunSearch,

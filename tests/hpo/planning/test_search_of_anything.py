@@ -85,7 +85,9 @@ def test_cells_at_their_end_are_compared_and_complete(
                 assert (found[cell].outcome, found[cell].cycles) == (Outcome.PRUNED, cycle)
 
 
-@pytest.mark.parametrize("stop_after", [1, 40, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "stop_after", [40, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 150))]
+)
 def test_an_interrupted_search_of_anything_ends_with_the_same_bits(
     storage: Storage, run_search: RunSearch, undisturbed: str, stop_after: int
 ) -> None:
@@ -94,6 +96,7 @@ def test_an_interrupted_search_of_anything_ends_with_the_same_bits(
     assert exported_search(storage) == undisturbed
 
 
+@pytest.mark.long
 def test_one_network_at_a_time_gives_the_same_bits(
     storage: Storage, run_search: RunSearch, undisturbed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +126,10 @@ def test_optuna_shows_every_parameter(storage: Storage, run_search: RunSearch) -
     assert [f.text for f in examine(storage.url) if f.is_wrong] == []
 
 
-@pytest.mark.parametrize("sampler", ["curves", "tpe", "qmc", "grid", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["curves", "tpe", *(pytest.param(s, marks=pytest.mark.long) for s in ("qmc", "grid", "cmaes"))],
+)
 def test_each_sampler_proposes_numbers_of_every_kind(
     storage: Storage, run_search: RunSearch, sampler: str
 ) -> None:
@@ -156,8 +162,9 @@ STUDY = StudyDefinition(
 """
 
 
+@pytest.mark.long
 @pytest.mark.sqlite_first
-@pytest.mark.parametrize("n_workers", [2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_workers", [2, 4])
 def test_workers_and_kills_change_no_byte(
     workplace: Path, url: str, process: Callable[..., Any], n_workers: int
 ) -> None:

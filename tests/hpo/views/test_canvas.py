@@ -68,7 +68,14 @@ def drawn(folder: Path, path: Path, **environ: str) -> "subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("where", ["MPLBACKEND", "MATPLOTLIBRC", "here", "broken", "nowhere"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "MPLBACKEND",
+        "here",
+        *(pytest.param(w, marks=pytest.mark.long) for w in ("MATPLOTLIBRC", "broken", "nowhere")),
+    ],
+)
 def test_no_setting_keeps_a_picture_from_being_drawn(tmp_path: Path, where: str) -> None:
     environ, file = {}, tmp_path / "a file"
     file.write_text("text.usetex: True\nbackend: nonsense\nfont.size: 30\n")
