@@ -4,14 +4,14 @@ A study that cannot be worked on, or is deleted meanwhile, costs this worker a l
 study anything.
 """
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hpo.database import outcomes, rows
+from hpo.database import outcomes, rows, tally
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
-from hpo.database.tables import LIVE
 from hpo.errors import (
     DataUnavailable,
     StudyDeleted,
@@ -19,11 +19,12 @@ from hpo.errors import (
     is_of_one_study,
     reason_of,
 )
-from hpo.experiment.records import Slot, StoredStudy
+from hpo.experiment.records import Slot, State, StoredStudy
 from hpo.mirror import shelf
 from hpo.mirror import study as studies
+from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
-from hpo.planning.plan import plan, slots_of
+from hpo.planning.plan import Plan, plan, slots_of, stands
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
 from hpo.workers.membership import Membership
@@ -56,25 +57,27 @@ def join(
     with Membership(storage, grace) as member:
         desk = _Desk(storage, dataset, wanted, uuids, progress)
         while not stop():
-            worked = False
+            n_before = counter.n_ended
             busy = desk.with_work()
-            trainers = {
-                study.uuid: trainers[study.uuid] for study in busy if study.uuid in trainers
-            }
+            present = {study.uuid for study in busy}
+            trainers = {uuid: trainers[uuid] for uuid in trainers.keys() & present}
             for stored in busy:
+                others = sorted(present - {stored.uuid})
                 try:
-                    _work_for(storage, stored, dataset, trainers, counter, stop, member.identity)
-                    worked = True
+                    _work_for(
+                        storage, stored, dataset, trainers, counter, stop, member.identity, others
+                    )
                 except Interrupted:
                     return counter.n_ended
                 except Exception as error:
                     if not is_of_one_study(error):
                         raise
                     desk.pass_by(stored, error)
-            if not worked:
-                if not watch:
-                    break
-                time.sleep(PAUSE)
+                    present.discard(stored.uuid)
+            if not present and not watch:
+                break
+            if counter.n_ended == n_before:
+                time.sleep(PAUSE * random.uniform(0.5, 1.0))  # so that not all look at once
     return counter.n_ended
 
 
@@ -86,19 +89,35 @@ def _work_for(
     counter: "_Counter",
     stop: Callable[[], bool],
     identity: dict[str, Any],
+    others: Sequence[str],
 ) -> None:
-    """Plan a study and train what is waiting in it."""
+    """Train what is waiting in a study, which is planned first if nothing is.
+
+    Args:
+        others: Studies that are turned to when nothing waits in this one.
+    """
     study = studies.by_uuid(storage, stored.uuid)
     if study is None:
         raise StudyDeleted(stored.name)
     trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
-    correction.correct(study)
-    before = plan(study)
-    study = studies.present(study)
+    before = _standing(study)
+    if before is None:
+        correction.correct(study)
+        before = plan(study)
+        study = studies.present(study)
     counter.began(study.stored.name, study.experiment, before.n_updates + before.n_unplanned)
-    work(study, trainer, counter, stop, identity)
-    if not stop():
+    work(study, trainer, counter, stop, identity, elsewhere=others)
+    if not stop() and not storage.read(lambda connection: tally.any_left(connection, study.uuid)):
         correction.settle(studies.present(study), counter.warn)
+
+
+def _standing(study: OpenStudy) -> Plan | None:
+    """Return how a study stands in which something waits; None of one that must be planned."""
+
+    def read(connection: Connection) -> Plan | None:
+        return stands(connection, study) if tally.any_waits(connection, study.uuid) else None
+
+    return study.storage.read(read)
 
 
 class _Counter:
@@ -131,7 +150,7 @@ class _Desk:
         self._wanted = {*wanted, *uuids}  # one may be renamed, or deleted and made again
         self._fingerprint = dataset.fingerprint
         self._told: dict[str, str] = {}  # by uuid, what was said of a study
-        self._over: dict[str, tuple[StoredStudy, dict[str, int]]] = {}  # by uuid, when it was
+        self._over: dict[str, StoredStudy] = {}  # by uuid, as it was when it wanted no more
         self._put_off: dict[
             str, tuple[StoredStudy, float]
         ] = {}  # by uuid, with the time until when
@@ -149,10 +168,12 @@ class _Desk:
         wanted = [study for study in found.studies if self._is_wanted(study)]
         if not wanted:
             return []
-        counts = self._storage.read(rows.counts_by_study)
-        return self._storage.read(
-            lambda c: [study for study in wanted if self._is_busy(c, study, counts)]
+        live = self._storage.read(tally.live_by_study)
+        busy = self._storage.read(
+            lambda c: [study for study in wanted if self._is_busy(c, study, live)]
         )
+        # Where something waits there is work; else there are others to wait for.
+        return sorted(busy, key=lambda study: State.WAITING not in live.get(study.uuid, {}))
 
     def pass_by(self, study: StoredStudy, error: Exception) -> None:
         """Leave a study alone until its row changes, or for a while."""
@@ -176,12 +197,11 @@ class _Desk:
         return study != before or time.monotonic() > until
 
     def _is_busy(
-        self, connection: Connection, study: StoredStudy, counts: dict[str, dict[str, int]]
+        self, connection: Connection, study: StoredStudy, live: dict[str, dict[str, int]]
     ) -> bool:
-        states = counts.get(study.uuid, {})
-        if any(states.get(state) for state in LIVE):
+        if study.uuid in live:
             return True
-        if self._over.get(study.uuid) == (study, states):
+        if self._over.get(study.uuid) == study:
             return False
         try:
             wants_more = _wants_more(connection, study)
@@ -190,8 +210,8 @@ class _Desk:
                 raise
             self.pass_by(study, error)
             return False
-        if not wants_more:  # nor will it, until its row or its attempts change
-            self._over[study.uuid] = study, states
+        if not wants_more:  # nor will it, until its row changes or somebody plans it
+            self._over[study.uuid] = study
         return wants_more
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpo.commands import frames
-from hpo.database import outcomes, rows, tables
+from hpo.database import outcomes, tables, tally
 from hpo.database.connections import Connection
 from hpo.database.reader import read_once
 from hpo.definition.numbers import plain, shown
@@ -113,7 +113,7 @@ class Study:
 
         def look(connection: Connection, study: StoredStudy) -> Status:
             found = [result.outcome for result in outcomes.results_of(connection, study.uuid)]
-            states = rows.count_attempts(connection, study.uuid)
+            states = tally.count_attempts(connection, study.uuid)
             return Status(
                 n_slots=study.experiment.n_slots,
                 n_counted=len(found),

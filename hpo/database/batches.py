@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hpo.database import digests
 from hpo.database.rows import attempt_of
-from hpo.database.tables import attempts
+from hpo.database.tables import IS_RUNNING, IS_WAITING, attempts
 from hpo.experiment.records import Attempt, Slot, State
 
 AT_ONCE = 200  #: attempts in one statement at most
 T = TypeVar("T")
+_KEY = (attempts.c.cell, attempts.c.replicate, attempts.c.attempt)
 
 
 def split(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -43,6 +45,73 @@ def update(connection: Connection, study: str, some: Collection[Attempt], **valu
     """Change attempts, all in the same way."""
     if some:
         connection.execute(attempts.update().where(_these(study, some)).values(**values))
+
+
+def take(
+    connection: Connection, study: str, some: Collection[Attempt], **values: Any
+) -> list[Attempt]:
+    """Change those attempts that still wait and that nobody else is taking; return them as they are now."""
+    free = sa.select(*_KEY).where(_these(study, some), IS_WAITING).correlate(None)
+    mine = sa.tuple_(*_KEY).in_(free.with_for_update(skip_locked=True))
+    return _changed(connection, sa.and_(attempts.c.study == study, mine), values) if some else []
+
+
+def move(
+    connection: Connection, study: str, some: Collection[Attempt], token: str, /, **values: Any
+) -> list[Attempt]:
+    """Change those attempts that run under a token; return them as they are now."""
+    held = sa.and_(_these(study, some), IS_RUNNING, attempts.c.token == token)
+    return _changed(connection, held, values) if some else []
+
+
+def _changed(
+    connection: Connection, condition: sa.ColumnElement[bool], values: dict[str, Any]
+) -> list[Attempt]:
+    change = attempts.update().where(condition).values(**values).returning(*attempts.c)
+    found = [attempt_of(row) for row in connection.execute(change)]
+    return sorted(found, key=lambda a: (a.slot.replicate, a.slot.cell, a.number))
+
+
+def insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that all have the same columns."""
+    if rows:
+        _each(connection, table, table.insert(), rows)
+
+
+def insert_missing(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert those rows whose key is not there yet."""
+    if rows:
+        _each(connection, table, _own_insert(connection)(table).on_conflict_do_nothing(), rows)
+
+
+def upsert(
+    connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]], key: Sequence[str]
+) -> None:
+    """Insert rows, or let them take the place of those with the same key."""
+    if rows:
+        new = _own_insert(connection)(table)
+        others = {name: new.excluded[name] for name in rows[0] if name not in key}
+        if digests.NAME in table.c:
+            others[digests.NAME] = new.excluded[digests.NAME]
+        replaced = new.on_conflict_do_update(index_elements=list(key), set_=others)
+        _each(connection, table, replaced, rows)
+
+
+def _each(
+    connection: Connection, table: sa.Table, new: Any, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Insert many rows by one statement: for PostgreSQL's driver each row is one, unless some answer."""
+    if connection.dialect.name == "postgresql":
+        new = new.returning(next(iter(table.primary_key)))
+    connection.execute(new, list(rows))
+
+
+def _own_insert(connection: Connection) -> Any:
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert
 
 
 def link(
@@ -73,7 +142,7 @@ def link(
 
 
 def _these(study: str, some: Collection[Attempt]) -> sa.ColumnElement[bool]:
-    key = sa.tuple_(attempts.c.cell, attempts.c.replicate, attempts.c.attempt)
+    key = sa.tuple_(*_KEY)
     wanted = [(a.slot.cell, a.slot.replicate, a.number) for a in some]
     return sa.and_(_of_cells(attempts, study, [a.slot for a in some]), key.in_(wanted))
 

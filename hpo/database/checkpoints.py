@@ -9,16 +9,17 @@ update are everything.
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import outcomes
+from hpo.database import batches, outcomes
 from hpo.database.rows import at
 from hpo.database.tables import checkpoints, results
 from hpo.errors import NoResult
@@ -94,55 +95,79 @@ def label(study: str, experiment: Experiment, slot: Slot, n_updates: int) -> dic
     }
 
 
+@dataclass(frozen=True)
+class Made:
+    """A checkpoint that is to be stored."""
+
+    slot: Slot
+    content: bytes
+    environment: str  #: JSON
+
+
 def save(
-    connection: Connection,
-    study: str,
-    slot: Slot,
-    n_updates: int,
-    content: bytes,
-    made_in: str,
-    keep: int,
+    connection: Connection, study: str, n_updates: int, made: Sequence[Made], *, keep: int
 ) -> None:
-    """Store a checkpoint; of the slot's earlier ones all but ``keep - 1`` are deleted."""
+    """Store checkpoints after so many updates.
+
+    Args:
+        keep: Of each slot, how many stay with the new one: this one alone, or the one before it.
+    """
+    if not made:
+        return
     table = checkpoints
-    mine = at(table, study, slot)
-    connection.execute(table.delete().where(mine, table.c.n_updates >= n_updates))
-    connection.execute(
-        table.insert().values(
-            study=study,
-            cell=slot.cell,
-            replicate=slot.replicate,
-            n_updates=n_updates,
-            sha256=hashlib.sha256(content).hexdigest(),
-            content=content,
-            environment=made_in,
+    gone = batches.at(table, study, [one.slot for one in made])
+    if keep > 1:
+        gone = sa.and_(
+            gone, sa.or_(table.c.n_updates >= n_updates, table.c.n_updates < _before(n_updates))
         )
-    )
-    query = sa.select(table.c.n_updates).where(mine).order_by(table.c.n_updates.desc())
-    stale = connection.execute(query.offset(keep)).scalars().all()
-    if stale:
-        connection.execute(table.delete().where(mine, table.c.n_updates.in_(stale)))
+    connection.execute(table.delete().where(gone))
+    rows = [
+        {
+            "study": study,
+            "cell": one.slot.cell,
+            "replicate": one.slot.replicate,
+            "n_updates": n_updates,
+            "sha256": hashlib.sha256(one.content).hexdigest(),
+            "content": one.content,
+            "environment": one.environment,
+        }
+        for one in made
+    ]
+    batches.insert(connection, table, rows)
+
+
+def _before(n_updates: int | None = None) -> sa.ScalarSelect[int]:
+    """Return the update of the last checkpoint at the slot of a row, or of the last before an update."""
+    others = checkpoints.alias("others")
+    here = (others.c[name] == checkpoints.c[name] for name in ("study", "cell", "replicate"))
+    query = sa.select(sa.func.max(others.c.n_updates)).where(*here)
+    if n_updates is not None:
+        query = query.where(others.c.n_updates < n_updates)
+    return query.scalar_subquery().correlate(checkpoints)
 
 
 def load(
-    connection: Connection, study: str, experiment: Experiment, slot: Slot
-) -> Checkpoint | None:
-    """Return the last checkpoint of a slot, or None.
+    connection: Connection, study: str, experiment: Experiment, slots: Collection[Slot]
+) -> "dict[Slot, Checkpoint | Damaged]":
+    """Return the last checkpoints of those slots that have any.
 
-    Raises:
-        Damaged: It is not what was written; `drop_last` leaves the one before it.
+    One is `Damaged` where it is not what was written; `drop_last` leaves the one before it.
     """
-    row = connection.execute(
-        checkpoints.select()
-        .where(at(checkpoints, study, slot))
-        .order_by(checkpoints.c.n_updates.desc())
-        .limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    expected = label(study, experiment, slot, row.n_updates)
-    network = unpack(row.content, row.sha256, expected)
-    return Checkpoint(row.n_updates, network, row.environment or "")
+    if not slots:
+        return {}
+    here = batches.at(checkpoints, study, slots)
+    query = checkpoints.select().where(here, checkpoints.c.n_updates == _before())
+    found: dict[Slot, Checkpoint | Damaged] = {}
+    for row in connection.execute(query):
+        slot = Slot(row.cell, row.replicate)
+        expected = label(study, experiment, slot, row.n_updates)
+        try:
+            network = unpack(row.content, row.sha256, expected)
+        except Damaged as error:
+            found[slot] = error
+        else:
+            found[slot] = Checkpoint(row.n_updates, network, row.environment or "")
+    return found
 
 
 def drop_last(connection: Connection, study: str, slot: Slot) -> None:
@@ -155,34 +180,67 @@ def drop_last(connection: Connection, study: str, slot: Slot) -> None:
     outcomes.forget_curve(connection, study, slot, after=present[-2] if len(present) > 1 else 0)
 
 
-def forget(connection: Connection, study: str, slot: Slot) -> None:
-    """Delete every checkpoint of a slot."""
-    connection.execute(checkpoints.delete().where(at(checkpoints, study, slot)))
+def forget(connection: Connection, study: str, slots: Sequence[Slot]) -> None:
+    """Delete every checkpoint of some slots."""
+    for batch in batches.split(slots):
+        connection.execute(checkpoints.delete().where(batches.at(checkpoints, study, batch)))
 
 
-def keep_best(connection: Connection, study: str) -> None:
-    """Keep the final weights of each replicate's best cells; the order of results has no say."""
+def keep_best(
+    connection: Connection, study: str, new: Mapping[Slot, float] | None = None
+) -> set[Slot]:
+    """Delete final weights of cells that are not among the best of their replicate any more.
+
+    The order of results has no say.
+
+    Args:
+        new: Values of networks that end now, and have no final weights yet.
+
+    Returns:
+        Which of these are among the best.
+    """
     # From the few checkpoints to their results, never through the results of the whole study.
-    table = checkpoints.c
-    there = sa.select(table.cell, table.replicate).where(table.study == study).distinct()
-    slots = [(row.cell, row.replicate) for row in connection.execute(there)]
+    new = new or {}
+    table, theirs = checkpoints.c, results.c
     query = (
-        sa.select(results.c.cell, results.c.replicate)
-        .where(results.c.study == study, sa.tuple_(results.c.cell, results.c.replicate).in_(slots))
-        .order_by(results.c.replicate, results.c.value.desc(), results.c.cell)
+        sa.select(theirs.cell, theirs.replicate, theirs.value)
+        .distinct()
+        .join(
+            checkpoints,
+            sa.and_(
+                table.study == theirs.study,
+                table.cell == theirs.cell,
+                table.replicate == theirs.replicate,
+            ),
+        )
+        .where(table.study == study)
+    )
+    kept = {Slot(row.cell, row.replicate): row.value for row in connection.execute(query)}
+    ranked = sorted(
+        ((slot, value) for slot, value in {**kept, **new}.items()),
+        key=lambda one: (one[0].replicate, math.inf if one[1] is None else -one[1], one[0].cell),
     )
     seen: Counter[int] = Counter()
-    for row in connection.execute(query).all():
-        seen[row.replicate] += 1
-        if seen[row.replicate] > KEPT_WEIGHTS:
-            forget(connection, study, Slot(row.cell, row.replicate))
+    best = set()
+    for slot, _ in ranked:
+        seen[slot.replicate] += 1
+        if seen[slot.replicate] <= KEPT_WEIGHTS:
+            best.add(slot)
+    forget(connection, study, [slot for slot in kept if slot not in best])
+    return best & new.keys()
 
 
-def environment_at(connection: Connection, study: str, slot: Slot, n_updates: int) -> str | None:
-    """Return, as JSON, in what the checkpoint of a slot was made; None where there is none."""
-    kept = checkpoints
-    query = sa.select(kept.c.environment).where(
-        at(kept, study, slot), kept.c.n_updates == n_updates
-    )
-    found: str | None = connection.execute(query).scalar_one_or_none()
+def environments_at(
+    connection: Connection, study: str, reached: Mapping[Slot, int]
+) -> dict[Slot, str]:
+    """Return, as JSON, in what the checkpoints of slots were made, each at one update."""
+    table = checkpoints
+    columns = (table.c.cell, table.c.replicate, table.c.n_updates, table.c.environment)
+    found = {}
+    for batch in batches.split(list(reached)):
+        query = sa.select(*columns).where(batches.at(table, study, batch))
+        for row in connection.execute(query):
+            slot = Slot(row.cell, row.replicate)
+            if row.n_updates == reached[slot]:
+                found[slot] = row.environment or "{}"
     return found

@@ -1,6 +1,7 @@
 """Rungs as they are stored: which cells go on after each, and the lock under which they are decided."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,9 +11,17 @@ from hpo.database import damage, rows, tables
 from hpo.errors import DamagedRow
 
 
-def decided(connection: Connection, study: str) -> dict[int, tuple[int, ...]]:
-    """Return the cells that go on after each decided rung, by its number (of a grid the cycle)."""
+def decided(
+    connection: Connection, study: str, among: Collection[int] | None = None
+) -> dict[int, tuple[int, ...]]:
+    """Return the cells that go on after each decided rung, by its number (of a grid the cycle).
+
+    Args:
+        among: Numbers of rungs that are asked for; None for all of them.
+    """
     query = tables.rungs.select().where(tables.rungs.c.study == study)
+    if among is not None:
+        query = query.where(tables.rungs.c.cycle.in_(among))
     return {row.cycle: _survivors(connection, row) for row in connection.execute(query)}
 
 

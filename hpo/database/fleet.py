@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from hpo.database import rows
-from hpo.database.tables import attempts, workers
+from hpo.database import damage, rows
+from hpo.database.tables import IS_RUNNING, attempts, workers
 from hpo.experiment.records import Attempt, State
 from hpo.machine import process
 from hpo.machine.process import this_worker
@@ -37,6 +37,13 @@ MISSED = 2.5  #: beats in whose time one must be seen, or it is missed
 DIED = "its process died"
 SILENT = "its worker fell silent"
 _heard = Sightings()
+_OF_WORKER = (
+    workers.c.id,
+    workers.c.identity,
+    workers.c.heartbeat_at,
+    workers.c.grace,
+    workers.c.ended_at.label("left_at"),
+)
 
 
 def beat_of(grace: float) -> float:
@@ -84,21 +91,28 @@ class WorkerRow:
 class Holders:
     """Those who hold running attempts of a study."""
 
+    n: int  #: claims that they hold
     some_died: bool
     missed: list[WorkerRow]  #: who are not known to be dead, but have not been heard as they should
 
 
 def holders(connection: Connection, study: str) -> Holders:
     """Look at those who hold running attempts of a study; several looks tell who is dead."""
-    running = rows.attempts_of(connection, study, states=[State.RUNNING])
-    if not running:
-        return Holders(False, [])
-    known = {row.id: row for row in _all(connection)}
-    claims = {attempt.token: attempt.worker for attempt in running}
-    causes = [_cause_of_death(worker, token, known) for token, worker in claims.items()]
-    ids = {(worker or {}).get("id") for worker in claims.values()}
-    missed = [row for row in known.values() if row.id in ids and row.is_missed]
-    return Holders(any(causes), missed)
+    claim = (attempts.c.token, attempts.c.worker)
+    query = (
+        sa.select(*claim, *_OF_WORKER, _moment(connection))
+        .distinct()
+        .select_from(attempts.outerjoin(workers, workers.c.id == attempts.c.worker_id))
+        .where(attempts.c.study == study, IS_RUNNING)
+    )
+    some_died, missed = False, dict[str, WorkerRow]()
+    found = connection.execute(query).all()
+    for row in found:
+        known = {} if row.id is None else {row.id: _worker(row, row.moment)}
+        who = damage.parsed_or_none(row.worker)
+        some_died |= _cause_of_death(who, row.token, known) is not None
+        missed |= {name: worker for name, worker in known.items() if worker.is_missed}
+    return Holders(len(found), some_died, list(missed.values()))
 
 
 def register(connection: Connection, identity: dict[str, Any], grace: float) -> None:
@@ -187,24 +201,31 @@ def sweep(connection: Connection) -> None:
 
 
 def _all(connection: Connection) -> list[WorkerRow]:
-    moment = rows.now(connection)
-    query = workers.select().order_by(workers.c.started_at)
-    return [
-        WorkerRow(
-            row.id,
-            identity(row.identity),
-            beat := number(row.heartbeat_at),
-            moment - beat,
-            number(row.grace) or GRACE,
-            row.ended_at is not None,
-        )
-        for row in connection.execute(query)
-    ]
+    query = sa.select(*_OF_WORKER, _moment(connection))
+    found = connection.execute(query.order_by(workers.c.started_at))
+    return [_worker(row, row.moment) for row in found]
+
+
+def _moment(connection: Connection) -> sa.ColumnElement[float]:
+    """Return the time on the database's clock, once for all rows of a statement."""
+    return sa.select(rows.clock(connection)).scalar_subquery().label("moment")
+
+
+def _worker(row: Row[Any], moment: float) -> WorkerRow:
+    beat = number(row.heartbeat_at)
+    return WorkerRow(
+        row.id,
+        identity(row.identity),
+        beat,
+        moment - beat,
+        number(row.grace) or GRACE,
+        row.left_at is not None,
+    )
 
 
 def _held(connection: Connection) -> list[tuple[dict[str, Any], str | None]]:
     """Return who holds running attempts of any study, with the token of each claim."""
-    query = sa.select(attempts.c.worker, attempts.c.token).where(attempts.c.state == State.RUNNING)
+    query = sa.select(attempts.c.worker, attempts.c.token).where(IS_RUNNING)
     return [(identity(row.worker), row.token) for row in connection.execute(query.distinct())]
 
 

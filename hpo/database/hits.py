@@ -4,13 +4,13 @@ Those of a complete network are in its result's row; those at rungs, of the cell
 of those that go on, have rows of their own.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from hpo.database import damage, outcomes
-from hpo.database.rows import at
+from hpo.database import batches, damage, outcomes
 from hpo.database.tables import rung_bits
 from hpo.experiment.records import Outcome, Slot, StoredStudy
 
@@ -29,16 +29,20 @@ def hits_of(connection: Connection, study: StoredStudy) -> dict[Slot, NDArray[np
 
 
 def keep_at_rung(
-    connection: Connection, study: str, slot: Slot, n_updates: int, hits: bytes
+    connection: Connection, study: str, n_updates: int, found: Mapping[Slot, bytes]
 ) -> None:
-    """Store which images a network got right at a rung; what was stored before is replaced."""
-    here = sa.and_(at(rung_bits, study, slot), rung_bits.c.n_updates == n_updates)
-    connection.execute(rung_bits.delete().where(here))
-    connection.execute(
-        rung_bits.insert().values(
-            study=study, cell=slot.cell, replicate=slot.replicate, n_updates=n_updates, hits=hits
-        )
-    )
+    """Store which images networks got right at a rung; what was stored before is replaced."""
+    rows = [
+        {
+            "study": study,
+            "cell": slot.cell,
+            "replicate": slot.replicate,
+            "n_updates": n_updates,
+            "hits": bits,
+        }
+        for slot, bits in found.items()
+    ]
+    batches.upsert(connection, rung_bits, rows, ("study", "cell", "replicate", "n_updates"))
 
 
 def at_rungs(

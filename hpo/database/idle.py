@@ -1,68 +1,63 @@
-"""Workers that have nothing to do for a study: a row each in the table of leases.
+"""Workers that have nothing to do for a study: a note in their rows.
 
-A row counts while its worker's heart beats, so that one who waits writes nothing more.
+It counts while a worker's heart beats, so that one who waits writes nothing more.
 """
 
-import json
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import rows
-from hpo.database.tables import leases, workers
-from hpo.experiment.records import State
-from hpo.machine.process import this_worker
-
-HEARD = 5.0  #: seconds in which the heart of an idle worker must have beaten, or it may be dead
+from hpo.database.rows import clock
+from hpo.database.tables import IS_RUNNING, IS_WAITING, attempts, workers
+from hpo.database.tally import HEARD
 
 
-def is_said_idle(connection: Connection, study: str, worker: str) -> bool:
-    """Tell whether this worker is noted as idle; a note may be swept while its worker is silent."""
-    note = sa.select(leases.c.name).where(leases.c.name == _name(study, worker))
-    return connection.execute(note).one_or_none() is not None
+@dataclass(frozen=True)
+class Sight:
+    """What an idle worker sees."""
+
+    some_wait: bool
+    some_run: bool
+    is_said: bool  #: whether it is noted as idle; its row may be swept while it is silent
+    some_wait_elsewhere: bool
+
+
+def look(connection: Connection, study: str, worker: str, elsewhere: list[str]) -> Sight:
+    """Return whether there is something to do, by one statement, whatever the size of the study.
+
+    Args:
+        elsewhere: Other studies that the worker could turn to.
+    """
+    mine = attempts.c.study == study
+    found = [sa.exists().where(mine, condition) for condition in (IS_WAITING, IS_RUNNING)]
+    said = sa.exists().where(workers.c.id == worker, workers.c.idle_at == study)
+    others = sa.exists().where(attempts.c.study.in_(elsewhere), IS_WAITING)
+    row = connection.execute(sa.select(*found, said, others if elsewhere else sa.false())).one()
+    return Sight(*map(bool, row))
 
 
 def say_idle(connection: Connection, study: str, worker: str) -> None:
     """Note that this worker has nothing to do for the study."""
-    no_longer_idle(connection, study, worker)
-    connection.execute(
-        leases.insert().values(
-            name=_name(study, worker),
-            token=worker,
-            holder=json.dumps(this_worker()),
-            expires_at=rows.now(connection) + HEARD,
-        )
-    )
+    connection.execute(workers.update().where(workers.c.id == worker).values(idle_at=study))
 
 
-def no_longer_idle(connection: Connection, study: str, worker: str) -> None:
+def no_longer_idle(connection: Connection, worker: str) -> None:
     """Take that back."""
-    connection.execute(leases.delete().where(leases.c.name == _name(study, worker)))
+    connection.execute(workers.update().where(workers.c.id == worker).values(idle_at=None))
 
 
 def n_idle(connection: Connection, study: str) -> int:
     """Return how many workers are idle while nothing of the study waits."""
-    if rows.count_attempts(connection, study).get(State.WAITING):
-        return 0
-    moment = rows.now(connection)
+    moment = clock(connection)
     query = (
         sa.select(sa.func.count())
-        .select_from(leases.join(workers, workers.c.id == leases.c.token))
+        .select_from(workers)
         .where(
-            leases.c.name.like(_name(study, "%")),
+            workers.c.idle_at == study,
             workers.c.ended_at.is_(None),
             workers.c.heartbeat_at.between(moment - HEARD, moment + 1.0),  # later: a clock was set
+            ~sa.exists().where(attempts.c.study == study, IS_WAITING),
         )
     )
-    return connection.execute(query).scalar_one()
-
-
-def sweep(connection: Connection) -> None:
-    """Delete the notes of workers that are not there any more."""
-    present = sa.select(workers.c.id)
-    gone = sa.and_(leases.c.name.like(_name("%", "%")), leases.c.token.not_in(present))
-    connection.execute(leases.delete().where(gone))
-
-
-def _name(study: str, worker: str) -> str:
-    return f"idle {study} {worker}"
+    return int(connection.execute(query).scalar_one())

@@ -47,29 +47,54 @@ def held(storage: Storage, name: str) -> Iterator[Callable[[], None]]:
     Raises:
         Interrupted: The storage's ``stop`` said so.
     """
+    with _wanted() as token:
+        _wait_for(storage, name, token)
+        with _kept(storage, name, token) as renew:
+            yield renew
+
+
+@contextmanager
+def tried(storage: Storage, name: str) -> Iterator[Callable[[], None] | None]:
+    """Do the same if nobody holds the lease; else the block gets nothing, and there is no wait."""
+    with _wanted() as token:
+        holder = storage.write(lambda connection: _take(connection, name, token))
+        if holder is None or holder.token != token:
+            yield None
+            return
+        with _kept(storage, name, token) as renew:
+            yield renew
+
+
+@contextmanager
+def _wanted() -> Iterator[str]:
     token = str(uuid.uuid4())
-    over = threading.Event()
-    heart = threading.Thread(target=_beat, args=(storage, name, token, over), daemon=True)
     _wanted_here.add(token)
     try:
-        _wait_for(storage, name, token)
-        heart.start()
-        seen = time.monotonic()
-
-        def renew() -> None:
-            nonlocal seen
-            if time.monotonic() - seen > fleet.BEAT:
-                _wait_for(storage, name, token)
-                seen = time.monotonic()
-
-        try:
-            yield renew
-        finally:
-            over.set()
-            heart.join(timeout=1)
-            storage.finish(lambda connection: _release(connection, name, token))
+        yield token
     finally:
         _wanted_here.discard(token)
+
+
+@contextmanager
+def _kept(storage: Storage, name: str, token: str) -> Iterator[Callable[[], None]]:
+    """Keep a lease that was taken, with a heartbeat, until the block ends."""
+    over = threading.Event()
+    heart = threading.Thread(target=_beat, args=(storage, name, token, over), daemon=True)
+    heart.start()
+    seen = time.monotonic()
+
+    def renew() -> None:
+        nonlocal seen
+        if time.monotonic() - seen > fleet.BEAT:
+            _wait_for(storage, name, token)
+            seen = time.monotonic()
+
+    try:
+        yield renew
+    finally:
+        over.set()
+        heart.join(timeout=1)
+        storage.finish(lambda connection: _release(connection, name, token))
 
 
 def is_held(connection: Connection, name: str) -> bool:

@@ -52,7 +52,7 @@ def forget_result(connection: Connection, study: str, slot: Slot) -> None:
     """Delete the result, the curve and the checkpoints of a slot."""
     for table in (tables.results, tables.curves):
         connection.execute(table.delete().where(rows.at(table, study, slot)))
-    checkpoints.forget(connection, study, slot)
+    checkpoints.forget(connection, study, [slot])
 
 
 def read_checkpoints(

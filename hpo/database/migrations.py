@@ -8,8 +8,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import digests, sql_views, tables
+from hpo.database import digests, fleet, sql_views, tables
 from hpo.errors import StorageError
+from hpo.experiment.records import State
 
 LATEST = 9999  #: the newest schema that there might be, of an hpo to come
 
@@ -44,6 +45,11 @@ def migrate(connection: Connection, where: str) -> None:
         for step in range(version or tables.SCHEMA_VERSION, tables.SCHEMA_VERSION):
             _STEPS[step](connection)
         tables.metadata.create_all(connection)
+        if (
+            connection.dialect.name == "postgresql"
+        ):  # weights do not get smaller by compressing them
+            external = "ALTER TABLE hpo_checkpoints ALTER COLUMN content SET STORAGE EXTERNAL"
+            connection.execute(sa.text(external))
         connection.execute(tables.meta.delete().where(tables.meta.c.key == "schema_version"))
         row = {"key": "schema_version", "value": str(tables.SCHEMA_VERSION)}
         connection.execute(tables.meta.insert().values(row))
@@ -120,6 +126,39 @@ def _add_bits_at_rungs(connection: Connection) -> None:
     del connection
 
 
+def _add_what_a_fleet_needs(connection: Connection) -> None:
+    """5 to 6: attempts know how long they were held, and by which worker; workers, where they idle.
+
+    What is waiting, running or not shown has an index each. Notes of idle workers were leases.
+    """
+    seconds = sa.Double().compile(connection.dialect)
+    there = sa.inspect(connection).get_table_names()
+    statements = [
+        f"ALTER TABLE hpo_attempts ADD COLUMN seconds {seconds}",
+        "ALTER TABLE hpo_attempts ADD COLUMN worker_id VARCHAR(36)",
+    ]
+    if tables.workers.name in there:  # schema 1 had none
+        statements.append("ALTER TABLE hpo_workers ADD COLUMN idle_at VARCHAR(36)")
+    if tables.leases.name in there:
+        statements.append("DELETE FROM hpo_leases WHERE name LIKE 'idle %'")
+    for statement in statements:
+        connection.execute(sa.text(statement))
+    _name_the_workers(connection)
+    for index in sorted(tables.attempts.indexes, key=lambda index: str(index.name)):
+        index.create(connection, checkfirst=True)
+
+
+def _name_the_workers(connection: Connection) -> None:
+    """Note whose row belongs to what is running, which only its JSON said."""
+    running = tables.attempts.update().where(tables.attempts.c.state == State.RUNNING)
+    query = sa.select(tables.attempts.c.worker).where(tables.attempts.c.state == State.RUNNING)
+    for text in connection.execute(query.distinct()).scalars().all():
+        worker = fleet.identity(text).get("id")
+        if isinstance(worker, str):
+            mine = running.where(tables.attempts.c.worker == text)
+            connection.execute(mine.values(worker_id=worker[:36]))
+
+
 def _seal_curves(connection: Connection, study: str, cell: int) -> None:
     """Let the results of a cell know the digests of their curves."""
     curves, results = tables.curves.c, tables.results
@@ -146,4 +185,5 @@ _STEPS: dict[int, Callable[[Connection], None]] = {
     2: _add_bits_of_looks,
     3: _add_identity_and_digests,
     4: _add_bits_at_rungs,
+    5: _add_what_a_fleet_needs,
 }

@@ -1,6 +1,7 @@
 """What counts: the results of a study and its curves, as rows of ours."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,59 +47,57 @@ def _result_of(connection: Connection, row: Row[Any]) -> Result:
     return Result(slot, row.attempt, outcome, row.value, row.cycles, row.n_updates)
 
 
-def count(
-    connection: Connection,
-    study: str,
-    attempt: Attempt,
-    *,
-    outcome: str,
-    value: float | None,
-    cycles: int,
-    n_updates: int,
-    hits: bytes = b"",
-    environment: str = "{}",
-    has_curve: bool = True,
-) -> None:
-    """Insert the result of a slot, which is what counts from then on.
+@dataclass(frozen=True)
+class Counted:
+    """What becomes the result of an attempt's slot."""
 
-    Args:
-        attempt: Whose result it is.
-        hits: A bit for each validation image.
-        environment: JSON, of the process that trained it.
-    """
-    slot = attempt.slot
-    connection.execute(
-        results.insert().values(
-            study=study,
-            cell=slot.cell,
-            replicate=slot.replicate,
-            attempt=attempt.number,
-            outcome=outcome,
-            value=value,
-            cycles=cycles,
-            n_updates=n_updates,
-            hits=hits,
-            environment=environment,
-            curve_digest=digest_of_curve(connection, study, slot) if has_curve else None,
-        )
-    )
+    attempt: Attempt
+    outcome: str
+    value: float | None
+    cycles: int
+    n_updates: int
+    hits: bytes = b""  #: a bit for each validation image
+    environment: str = "{}"  #: JSON, of the process that trained it
+    has_curve: bool = True
 
 
-def values_at(connection: Connection, study: str, n_updates: int) -> dict[Slot, float | None]:
-    """Return the validation accuracies at one log point, of every slot that has got there."""
-    query = sa.select(curves.c.cell, curves.c.replicate, curves.c.validation_accuracy).where(
-        curves.c.study == study, curves.c.n_updates == n_updates
-    )
-    found = connection.execute(query)
-    return {Slot(row.cell, row.replicate): row.validation_accuracy for row in found}
+def count(connection: Connection, study: str, counted: Sequence[Counted]) -> None:
+    """Insert the results of slots, which are what counts from then on."""
+    curved = [one.attempt.slot for one in counted if one.has_curve]
+    sealed = curve_digests(connection, study, curved)
+    rows = [
+        {
+            "study": study,
+            "cell": one.attempt.slot.cell,
+            "replicate": one.attempt.slot.replicate,
+            "attempt": one.attempt.number,
+            "outcome": one.outcome,
+            "value": one.value,
+            "cycles": one.cycles,
+            "n_updates": one.n_updates,
+            "hits": one.hits,
+            "environment": one.environment,
+            "curve_digest": sealed.get(one.attempt.slot),
+        }
+        for one in counted
+    ]
+    batches.insert(connection, results, rows)
 
 
-def value_at(connection: Connection, study: str, slot: Slot, n_updates: int) -> float | None:
-    """Return the validation accuracy of a slot at one log point; None where there is none."""
-    value = sa.select(curves.c.validation_accuracy).where(
-        at(curves, study, slot), curves.c.n_updates == n_updates
-    )
-    found: float | None = connection.execute(value).scalar_one_or_none()
+def values_at(
+    connection: Connection, study: str, reached: Mapping[Slot, int]
+) -> dict[Slot, float | None]:
+    """Return the validation accuracies of slots, each at one log point; those that have got there."""
+    by_update: dict[int, list[Slot]] = {}
+    for slot, n_updates in reached.items():
+        by_update.setdefault(n_updates, []).append(slot)
+    found: dict[Slot, float | None] = {}
+    columns = (curves.c.cell, curves.c.replicate, curves.c.validation_accuracy)
+    for n_updates, slots in by_update.items():
+        for batch in batches.split(slots):
+            these = batches.at(curves, study, batch), curves.c.n_updates == n_updates
+            for row in connection.execute(sa.select(*columns).where(*these)):
+                found[Slot(row.cell, row.replicate)] = row.validation_accuracy
     return found
 
 
@@ -192,16 +191,24 @@ def accuracies_at(
     return found
 
 
-def append_curve(connection: Connection, study: str, slot: Slot, points: Iterable[Point]) -> None:
-    """Add points to the curves of a slot; what stood from the first of them on is replaced."""
+def append_curves(
+    connection: Connection, study: str, points: Mapping[Slot, Sequence[Point]]
+) -> None:
+    """Add points to the curves of slots; a point that is there already is the same one."""
     rows: list[dict[str, Any]] = [
         {"study": study, "cell": slot.cell, "replicate": slot.replicate, "n_updates": p.n_updates}
         | {name: number(value) for name, value in zip(CURVE_COLUMNS, p.values, strict=True)}
-        for p in points
+        for slot, of_slot in points.items()
+        for p in of_slot
     ]
-    if rows:
-        forget_curve(connection, study, slot, after=rows[0]["n_updates"] - 1)
-        connection.execute(curves.insert(), rows)
+    batches.insert_missing(connection, curves, rows)
+
+
+def forget_curves(connection: Connection, study: str, slots: Collection[Slot], after: int) -> None:
+    """Delete the points of some slots that come after so many updates."""
+    later = sa.and_(batches.at(curves, study, slots), curves.c.n_updates > after)
+    if slots:
+        connection.execute(curves.delete().where(later))
 
 
 def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> None:
@@ -230,5 +237,17 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
 
 def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
     """Return the digest of the curve of a slot as it stands, for its result."""
-    query = sa.select(curves.c.digest).where(at(curves, study, slot)).order_by(curves.c.n_updates)
-    return digests.of_curve(connection.execute(query).scalars())
+    return curve_digests(connection, study, [slot]).get(slot)
+
+
+def curve_digests(
+    connection: Connection, study: str, slots: Sequence[Slot]
+) -> dict[Slot, str | None]:
+    """Return the digests of the curves of some slots as they stand."""
+    points: dict[Slot, list[str | None]] = {}
+    columns = (curves.c.cell, curves.c.replicate, curves.c.digest)
+    for batch in batches.split(slots):
+        query = sa.select(*columns).where(batches.at(curves, study, batch))
+        for row in connection.execute(query.order_by(curves.c.n_updates)):
+            points.setdefault(Slot(row.cell, row.replicate), []).append(row.digest)
+    return {slot: digests.of_curve(found) for slot, found in points.items()}

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Row
 
 from hpo.database import damage, digests
 from hpo.database.tables import (
-    LIVE,
+    IS_UNSHOWN,
+    IS_WAITING,
     attempts,
     checkpoints,
-    results,
     studies,
 )
 from hpo.errors import DamagedRow, StudyUnreadable, reason_of
@@ -26,13 +26,22 @@ from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Attempt, Slot, State, StoredStudy, UnreadableStudy
 
 
+def clock(connection: Connection) -> sa.ColumnElement[float]:
+    """Return the time on the database's clock, in seconds, for a statement that needs it."""
+    if connection.dialect.name == "sqlite":
+        return sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Double)
+    return sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Double)
+
+
 def now(connection: Connection) -> float:
     """Return the time on the database's clock, in seconds; all workers share that one."""
-    if connection.dialect.name == "sqlite":
-        query = "select (julianday('now') - 2440587.5) * 86400.0"
-    else:
-        query = "select extract(epoch from clock_timestamp())::double precision"
-    return float(connection.execute(sa.text(query)).scalar_one())
+    return float(connection.execute(sa.select(clock(connection))).scalar_one())
+
+
+def held_for(connection: Connection) -> sa.ColumnElement[float]:
+    """Return for how long an attempt has been held in all, for the statement that lets it go."""
+    passed = clock(connection) - attempts.c.claimed_at
+    return sa.func.coalesce(attempts.c.seconds, 0.0) + sa.case((passed > 0, passed), else_=0.0)
 
 
 def number(value: float | None) -> float | None:
@@ -146,7 +155,8 @@ def attempts_of(
     if states:
         query = query.where(attempts.c.state.in_(states))
     if in_optuna is not None:
-        query = query.where(attempts.c.in_optuna == in_optuna)
+        is_shown = attempts.c.in_optuna == sa.true()
+        query = query.where(is_shown if in_optuna else IS_UNSHOWN)
     if token is not None:
         query = query.where(attempts.c.token == token)
     if without_trial:
@@ -168,10 +178,12 @@ def attempt_of(row: Row[Any]) -> Attempt:
         row.token,
         bool(row.alone),
         row.saved,
+        row.seconds if isinstance(row.seconds, float) else 0.0,
     )
 
 
-_LAST_CHECKPOINT = (
+#: The update of an attempt's last checkpoint, beside its columns in a query.
+LAST_CHECKPOINT = (
     sa.select(sa.func.coalesce(sa.func.max(checkpoints.c.n_updates), 0))
     .where(
         checkpoints.c.study == attempts.c.study,
@@ -188,7 +200,7 @@ def reached_of(
 ) -> list[tuple[Attempt, int]]:
     """Return the attempts in some states, with the update that their last checkpoint is at."""
     wanted = attempts.c.study == study, attempts.c.state.in_(states)
-    query = sa.select(attempts, _LAST_CHECKPOINT).where(*wanted)
+    query = sa.select(attempts, LAST_CHECKPOINT).where(*wanted)
     query = query.order_by(attempts.c.replicate, attempts.c.cell)
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
 
@@ -196,7 +208,7 @@ def reached_of(
 def running_by_study(connection: Connection) -> dict[str, list[tuple[Attempt, int]]]:
     """Return by study what `reached_of` does for the running ones."""
     query = (
-        sa.select(attempts, _LAST_CHECKPOINT)
+        sa.select(attempts, LAST_CHECKPOINT)
         .where(attempts.c.state == State.RUNNING)
         .order_by(attempts.c.study, attempts.c.replicate, attempts.c.cell)
     )
@@ -207,62 +219,14 @@ def running_by_study(connection: Connection) -> dict[str, list[tuple[Attempt, in
 
 
 def waiting_of(connection: Connection, study: str, limit: int) -> list[tuple[Attempt, int]]:
-    """Return the first waiting attempts, with the update that their last checkpoint is at.
-
-    Rows that another transaction is about to claim are passed over (where the database can).
-    """
+    """Return the first waiting attempts, with the update that their last checkpoint is at."""
     query = (
-        sa.select(attempts, _LAST_CHECKPOINT)
-        .where(attempts.c.study == study, attempts.c.state == State.WAITING)
+        sa.select(attempts, LAST_CHECKPOINT)
+        .where(attempts.c.study == study, IS_WAITING)
         .order_by(attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=attempts)
     )
     return [(attempt_of(row), int(row.last_checkpoint)) for row in connection.execute(query)]
-
-
-def progress_of(connection: Connection, study: str) -> tuple[int, int]:
-    """Return how many results there are, and the updates that unfinished trials have saved."""
-    query = (
-        sa.select(_LAST_CHECKPOINT)
-        .select_from(attempts)
-        .where(attempts.c.study == study, attempts.c.state.in_(LIVE))
-    )
-    n_updates = sum(connection.execute(query).scalars())
-    counted = sa.select(sa.func.count()).select_from(results).where(results.c.study == study)
-    return connection.execute(counted).scalar_one(), n_updates
-
-
-def count_attempts(connection: Connection, study: str) -> dict[str, int]:
-    """Return how many attempts are in each state."""
-    query = (
-        sa.select(attempts.c.state, sa.func.count())
-        .where(attempts.c.study == study)
-        .group_by(attempts.c.state)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def counts_by_study(connection: Connection) -> dict[str, dict[str, int]]:
-    """Return by study what `count_attempts` does."""
-    query = sa.select(attempts.c.study, attempts.c.state, sa.func.count()).group_by(
-        attempts.c.study, attempts.c.state
-    )
-    found: dict[str, dict[str, int]] = {}
-    for study, state, n in connection.execute(query):
-        found.setdefault(study, {})[state] = n
-    return found
-
-
-def ended_slots(connection: Connection, study: str) -> set[Slot]:
-    """Return the slots whose last attempt has ended, so that they must have a result."""
-    query = (
-        sa.select(attempts.c.cell, attempts.c.replicate, attempts.c.state)
-        .where(attempts.c.study == study)
-        .order_by(attempts.c.attempt)
-    )
-    last = {Slot(row.cell, row.replicate): row.state for row in connection.execute(query)}
-    return {slot for slot, state in last.items() if state == State.ENDED}
 
 
 def update_attempt(

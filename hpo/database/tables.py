@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hpo.database import digests
 from hpo.experiment.records import State
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = sa.MetaData()
 
@@ -68,8 +68,26 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text),  # why it failed
     sa.Column("saved", sa.Integer),  # the update of the slot's checkpoint when its worker died
     sa.Column("in_optuna", sa.Boolean, nullable=False),  # whether Optuna shows this state
+    sa.Column("seconds", sa.Double),  # that workers have held it, up to when it was let go last
+    sa.Column("worker_id", sa.String(36)),  # the row of who holds it, if a heart beats for it
     sa.Index("hpo_attempts_by_state", "study", "state"),
 )
+
+
+def _where(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
+    """Return what makes an index one of a few rows; queries use it that say the same literally."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+IS_WAITING = attempts.c.state == sa.literal_column("'waiting'")
+IS_RUNNING = attempts.c.state == sa.literal_column("'running'")
+IS_PAUSED = attempts.c.state == sa.literal_column("'paused'")
+IS_UNSHOWN = attempts.c.in_optuna == sa.false()
+_in_order = (attempts.c.study, attempts.c.replicate, attempts.c.cell, attempts.c.attempt)
+sa.Index("hpo_attempts_waiting", *_in_order, **_where(IS_WAITING))
+sa.Index("hpo_attempts_running", attempts.c.study, attempts.c.token, **_where(IS_RUNNING))
+sa.Index("hpo_attempts_paused", attempts.c.study, **_where(IS_PAUSED))
+sa.Index("hpo_attempts_unshown", attempts.c.study, **_where(IS_UNSHOWN))
 #: States of attempts that may still get a result.
 LIVE = (State.WAITING, State.RUNNING, State.PAUSED)
 results = sa.Table(
@@ -112,6 +130,7 @@ workers = sa.Table(
     sa.Column("heartbeat_at", sa.Double, nullable=False),
     sa.Column("grace", sa.Double, nullable=False),  # seconds of silence after which it is dead
     sa.Column("ended_at", sa.Double),
+    sa.Column("idle_at", sa.String(36)),  # the study that it has nothing to do for
 )
 leases = sa.Table(
     "hpo_leases",

@@ -75,6 +75,7 @@ class Attempt:
     token: str | None = None
     alone: bool = False
     saved: int | None = None
+    seconds: float = 0.0  #: that workers have held it, up to when it was let go last
 
 
 @dataclass(frozen=True)

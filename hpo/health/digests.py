@@ -7,7 +7,7 @@ by the next run.
 
 from typing import Any
 
-from hpo.database import damage, digests, looks, mending, rows, tables
+from hpo.database import damage, digests, looks, mending, rows, tables, tally
 from hpo.database.connections import Connection, Row, Table
 from hpo.database.tables import LIVE
 from hpo.experiment.records import Outcome, Slot, StoredStudy
@@ -71,7 +71,7 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
             found[slot] = "its result has an outcome that there is none of"
         elif digests.of_curve(points.get(slot, [])) != result.curve_digest:
             found.setdefault(slot, "points of its curve are missing")
-    for slot in rows.ended_slots(connection, study) - counted:
+    for slot in tally.ended_slots(connection, study) - counted:
         found[slot] = "its result is missing, although its trial has ended"
     return found
 

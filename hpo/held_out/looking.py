@@ -145,7 +145,9 @@ def final_network(connection: Connection, study: StoredStudy, slot: Slot) -> Net
     Raises:
         NoResult: They are not kept, or are damaged.
     """
-    found = checkpoints.load(connection, study.uuid, study.experiment, slot)
+    found = checkpoints.load(connection, study.uuid, study.experiment, [slot]).get(slot)
+    if isinstance(found, checkpoints.Damaged):
+        raise found
     if found is None or found.n_updates < study.experiment.recipe(slot.cell).n_updates:
         raise NoResult(
             f"The weights of cell {slot.cell}, replicate {slot.replicate}, are not stored: only those "

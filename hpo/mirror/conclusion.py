@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import batches, decisions, outcomes, rows, tables
+from hpo.database import batches, decisions, outcomes, rows, tables, tally
 from hpo.errors import is_of_one_study
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, Slot, State
@@ -79,7 +79,7 @@ def mark(text: str | None) -> Said | None:
 
 def conclude(connection: Connection, uuid: str, study_id: int) -> None:
     """Let the trials of a study say the means, if it is finished and all of it is shown."""
-    counts = rows.count_attempts(connection, uuid)
+    counts = tally.count_attempts(connection, uuid)
     if any(counts.get(state) for state in tables.LIVE) or not counts.get(State.ENDED):
         return
     if rows.attempts_of(connection, uuid, in_optuna=False, limit=1):

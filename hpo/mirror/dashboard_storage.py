@@ -20,7 +20,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
-from hpo.database import outcomes, rows
+from hpo.database import outcomes, rows, tally
 from hpo.database.reader import Reader
 from hpo.database.shown_storage import ShownStorage
 from hpo.errors import is_of_one_study, reason_of
@@ -163,7 +163,7 @@ class DashboardStorage(ShownStorage):
 
     def _all_remarks(self, connection: Connection) -> "dict[int, _Said]":
         """Return what is said of every study of ours, by Optuna's id."""
-        counts, numbers = rows.counts_by_study(connection), outcomes.numbers(connection)
+        counts, numbers = tally.counts_by_study(connection), outcomes.numbers(connection)
         found = {}
         for standing in identity.survey(connection):
             if standing.shown is None:

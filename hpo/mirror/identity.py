@@ -119,9 +119,9 @@ def shown_as(connection: Connection, uuid: str) -> int | None:
     been renamed or deleted, and its trials' ids may be somebody else's by now. None if Optuna has
     lost it.
     """
-    recorded = _recorded(connection, uuid)
-    if recorded is not None:
-        return recorded
+    known: int | None = connection.execute(sa.select(recorded(uuid))).scalar_one()
+    if known is not None:
+        return known
     connection.execute(sa.select(studies.c.uuid).where(studies.c.uuid == uuid).with_for_update())
     standing = of(connection, uuid)
     if standing is None or standing.shown is None:
@@ -157,8 +157,8 @@ def _rename(connection: Connection, standing: Standing) -> None:
         digests.seal(connection, studies, studies.select().where(mine))
 
 
-def _recorded(connection: Connection, uuid: str) -> int | None:
-    """Return the id of the study that our row names, if all is as it says."""
+def recorded(uuid: str) -> sa.ScalarSelect[int]:
+    """Return, for a statement, the id of the study that our row names; none if all is not as it says."""
     mark, theirs = optunas.study_attributes, optunas.studies
     as_recorded = sa.and_(
         studies.c.uuid == uuid,
@@ -168,7 +168,7 @@ def _recorded(connection: Connection, uuid: str) -> int | None:
         mark.c.key == UUID_ATTRIBUTE,
         mark.c.value_json == json.dumps(uuid),
     )
-    return connection.execute(sa.select(theirs.c.study_id).where(as_recorded)).scalar_one_or_none()
+    return sa.select(theirs.c.study_id).where(as_recorded).scalar_subquery()
 
 
 def _carriers(connection: Connection) -> dict[str, list[Carrier]]:

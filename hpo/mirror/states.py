@@ -2,8 +2,9 @@
 
 Many trials are shown in one transaction, with statements on Optuna's own tables: its storage
 spends 20 transactions on a trial, which a study of thousands cannot afford. What the
-transaction shows and that it is shown (``in_optuna``) commit together. A process may die between
-our commit and this one; the next planner finds the attempts whose state Optuna does not show yet.
+transaction shows and that it is shown (``in_optuna``) commit together. Workers show what they do in
+the transaction that does it (`hpo.mirror.moves`); what planners do, and what others have touched, is
+shown by this module, and the next planner finds the attempts whose state Optuna does not show yet.
 
 Others may make a trial of ours final before we do, or with another value: ``study.tell``, a
 dashboard, a script that fails what it takes for zombies. Optuna's processes keep a finished trial
@@ -54,13 +55,9 @@ def show(study: OpenStudy, attempts: Sequence[Attempt], *, with_steps: bool = Fa
         with_steps: Show the values at the cycle ends of those that are in training, too.
     """
     if attempts:
-        study.storage.write(lambda connection: _show(connection, study, attempts, with_steps))
-
-
-def report_cycle(study: OpenStudy, attempts: Sequence[Attempt], n_updates: int) -> None:
-    """Show the accuracies at the end of a cycle of each, after so many updates, as in the curves."""
-    if attempts:
-        study.storage.write(lambda connection: _report(connection, study, attempts, n_updates))
+        study.storage.write(
+            lambda connection: show_within(connection, study, attempts, with_steps=with_steps)
+        )
 
 
 def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -138,9 +135,14 @@ class _Change:
     result: Row[Any] | None  #: if it has ended
 
 
-def _show(
-    connection: Connection, study: OpenStudy, attempts: Sequence[Attempt], with_steps: bool
+def show_within(
+    connection: Connection,
+    study: OpenStudy,
+    attempts: Sequence[Attempt],
+    *,
+    with_steps: bool = False,
 ) -> None:
+    """Do the same in a transaction of the caller's."""
     study_id = identity.shown_as(connection, study.uuid)
     if study_id is None:  # deleted from Optuna; who plans next shows it all again
         return
@@ -205,11 +207,13 @@ def _set_aside(connection: Connection, trials: Collection[Shown]) -> None:
     set_states(connection, [t.trial_id for t in trials if t.state != "FAIL"], "FAIL")
 
 
-def _locked(connection: Connection, study_id: int, trial_ids: Iterable[int]) -> dict[int, Shown]:
+def _locked(connection: Connection, study_id: int, trial_ids: Collection[int]) -> dict[int, Shown]:
     """Return what Optuna shows of trials of this study, locked until the transaction ends.
 
     Of another study's there may be one with the id of a trial of ours that was deleted.
     """
+    if not trial_ids:
+        return {}
     mine = sa.and_(optunas.trials.c.trial_id.in_(trial_ids), optunas.trials.c.study_id == study_id)
     locked = connection.execute(optunas.trials.select().where(mine).with_for_update()).all()
     finished = [row.trial_id for row in locked if row.state in optunas.FINISHED]
@@ -270,20 +274,3 @@ def _delete_values(connection: Connection, trial_ids: Collection[int]) -> None:
     if trial_ids:
         table = optunas.values
         connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
-
-
-def _report(
-    connection: Connection, study: OpenStudy, attempts: Sequence[Attempt], n_updates: int
-) -> None:
-    study_id = identity.shown_as(connection, study.uuid)
-    if study_id is None:
-        return
-    for batch in batches.split(attempts):
-        known = {a.trial_id: a.slot for a in batch if a.trial_id is not None}
-        wanted = {}
-        for trial_id, trial in _locked(connection, study_id, known).items():
-            if trial.state not in optunas.FINISHED:
-                slot = known[trial_id]
-                cycle = n_updates // (2 * study.experiment.recipe(slot.cell).n_s)
-                wanted[trial_id] = Cycles(slot, first=cycle, last=cycle)
-        steps.add(connection, study, wanted)

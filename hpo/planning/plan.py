@@ -8,6 +8,7 @@ alone until ``hpo retry``.
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,11 +55,21 @@ class Plan:
 def plan(study: OpenStudy) -> Plan:
     """Make every missing attempt, and let Optuna show it as a WAITING trial."""
     with leases.held(study.storage, f"plan {study.uuid}") as renew:
+        return _planned(study, renew)
+
+
+def plan_unless_planned(study: OpenStudy) -> Plan | None:
+    """Do the same, or nothing if somebody else is at it, as when many workers see one death."""
+    with leases.tried(study.storage, f"plan {study.uuid}") as renew:
+        return None if renew is None else _planned(study, renew)
+
+
+def _planned(study: OpenStudy, renew: Callable[[], None]) -> Plan:
+    made = study.storage.write(lambda connection: _plan(connection, study))
+    while made.n_counted == made.n_slots and growth.extend(study):
+        renew()
         made = study.storage.write(lambda connection: _plan(connection, study))
-        while made.n_counted == made.n_slots and growth.extend(study):
-            renew()
-            made = study.storage.write(lambda connection: _plan(connection, study))
-        trials.make_trials(studies.present(study), renew)
+    trials.make_trials(studies.present(study), renew)
     return made
 
 

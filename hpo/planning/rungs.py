@@ -17,8 +17,9 @@ Hyperparameter Optimization" (2016), https://arxiv.org/abs/1502.07943.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from hpo.database import checkpoints, decisions, hits, outcomes, rows
+from hpo.database import batches, checkpoints, decisions, hits, outcomes, rows
 from hpo.database.connections import Connection
 from hpo.definition.pruning import Pruning, parse
 from hpo.experiment.experiment import Experiment
@@ -95,7 +96,7 @@ def catches_up(
     table = decisions.accuracies(connection, study.uuid)[rung]
     if table.get(slot.cell) is not None:
         return False
-    value = outcomes.value_at(connection, study.uuid, slot, n_updates)
+    value = outcomes.values_at(connection, study.uuid, {slot: n_updates}).get(slot)
     in_time, pruning = {**table, slot.cell: value}, parse(experiment.definition.pruner)
     return slot.cell in _survivors(connection, study, in_time, rung, pruning)  # a grid's: a cycle
 
@@ -139,10 +140,13 @@ def decide(
                 if table is None:
                     break
                 known[rung] = _survivors(connection, study, table, cycle, pruning, lived)
-                _record(connection, study, rung, table, known[rung])
+                told: dict[str, Any] = {"accuracies": {str(c): table[c] for c in table}}
+                told["survivors"] = known[rung]
+                decisions.record(connection, study.uuid, rung, told)
                 touched += _apply(connection, study, cycle, live, known[rung])
             live = tuple(c for c in known[rung] if _goes_on_after(experiment, c, cycle))
-    return touched
+    late = rows.reached_of(connection, study.uuid, [State.PAUSED])
+    return touched + end_late(connection, study, late, known)
 
 
 def _table(
@@ -154,11 +158,12 @@ def _table(
 ) -> dict[int, float | None] | None:
     """Return the values of the live cells, means over the replicates; None if one is missing."""
     experiment = study.experiment
-    values: dict[Slot, float | None] = {}
-    for n_updates in {2 * experiment.recipe(cell).n_s * cycle for cell in live}:
-        found = outcomes.values_at(connection, study.uuid, n_updates)
-        at_its_end = {c for c in live if 2 * experiment.recipe(c).n_s * cycle == n_updates}
-        values |= {slot: value for slot, value in found.items() if slot.cell in at_its_end}
+    reached = {
+        Slot(cell, replicate): 2 * experiment.recipe(cell).n_s * cycle
+        for cell in live
+        for replicate in range(experiment.replicates_at_rungs)
+    }
+    values = outcomes.values_at(connection, study.uuid, reached)
     out = set(given_up) | {
         result.slot
         for result in outcomes.results_of(connection, study.uuid)
@@ -205,17 +210,6 @@ def _survivors(
     return tuple(sorted(cell for cell in valued if cell in chosen or cell not in gone))
 
 
-def _record(
-    connection: Connection,
-    study: StoredStudy,
-    rung: int,
-    table: Table,
-    chosen: tuple[int, ...],
-) -> None:
-    decision = {"accuracies": {str(cell): table[cell] for cell in table}, "survivors": chosen}
-    decisions.record(connection, study.uuid, rung, decision)
-
-
 def _apply(
     connection: Connection,
     study: StoredStudy,
@@ -224,54 +218,77 @@ def _apply(
     chosen: tuple[int, ...],
 ) -> list[Attempt]:
     """Let the survivors go on, and end the others, as far as they wait at this rung."""
-    decided = []
-    paused = rows.attempts_of(connection, study.uuid, states=[State.PAUSED])
-    for attempt in (attempt for attempt in paused if attempt.slot.cell in live):
-        goes_on = attempt.slot.cell in chosen
-        if goes_on:
-            rows.update_attempt(
-                connection, study.uuid, attempt, state=State.WAITING, in_optuna=False
-            )
+    found = rows.attempts_of(connection, study.uuid, states=[State.PAUSED])
+    paused = [attempt for attempt in found if attempt.slot.cell in live]
+    cut = [attempt for attempt in paused if attempt.slot.cell not in chosen]
+    on = [attempt for attempt in paused if attempt.slot.cell in chosen]
+    _let_go_on(connection, study, on)
+    end_pruned(connection, study, cut, cycle)
+    waiting = [replace(attempt, state=State.WAITING) for attempt in on]
+    return waiting + [replace(attempt, state=State.ENDED) for attempt in cut]
+
+
+def _let_go_on(connection: Connection, study: StoredStudy, some: Sequence[Attempt]) -> None:
+    for batch in batches.split(some):  # Optuna shows them as before
+        batches.update(connection, study.uuid, batch, state=State.WAITING)
+
+
+def end_pruned(
+    connection: Connection, study: StoredStudy, some: Sequence[Attempt], cycle: int
+) -> None:
+    """Count attempts as pruned after ``cycle``, with their values there."""
+    reached = {a.slot: 2 * study.experiment.recipe(a.slot.cell).n_s * cycle for a in some}
+    values = outcomes.values_at(connection, study.uuid, reached)
+    made_in = checkpoints.environments_at(connection, study.uuid, reached)
+    counted = [
+        outcomes.Counted(
+            attempt,
+            outcome=Outcome.PRUNED,
+            value=values.get(attempt.slot),
+            cycles=cycle,
+            n_updates=reached[attempt.slot],
+            environment=made_in.get(attempt.slot, "{}"),
+        )
+        for attempt in some
+    ]
+    outcomes.count(connection, study.uuid, counted)
+    checkpoints.forget(connection, study.uuid, list(reached))
+    ended = {"state": State.ENDED, "ended_at": rows.clock(connection), "in_optuna": False}
+    for batch in batches.split(some):
+        batches.update(connection, study.uuid, batch, **ended)
+
+
+def end_late(
+    connection: Connection,
+    study: StoredStudy,
+    paused: Sequence[tuple[Attempt, int]],
+    known: Decisions,
+) -> list[Attempt]:
+    """End, or let go on, who waits at a rung that was decided without it; return those.
+
+    Args:
+        paused: Attempts, with how many updates each has.
+    """
+    touched = []
+    for attempt, n_updates in paused:
+        slot = attempt.slot
+        rung = reached(study.experiment, slot.cell, n_updates)
+        if rung is None or rung not in known:
+            continue
+        touched.append(attempt)
+        if slot.cell in known[rung] or catches_up(connection, study, rung, slot, n_updates):
+            _let_go_on(connection, study, [attempt])
         else:
-            end_pruned(connection, study, attempt, cycle)
-        decided.append(replace(attempt, state=State.WAITING if goes_on else State.ENDED))
-    return decided
-
-
-def end_pruned(connection: Connection, study: StoredStudy, attempt: Attempt, cycle: int) -> None:
-    """Count an attempt as pruned after ``cycle``, with its value there."""
-    slot = attempt.slot
-    n_updates = 2 * study.experiment.recipe(slot.cell).n_s * cycle
-    outcomes.count(
-        connection,
-        study.uuid,
-        attempt,
-        outcome=Outcome.PRUNED,
-        value=outcomes.value_at(connection, study.uuid, slot, n_updates),
-        cycles=cycle,
-        n_updates=n_updates,
-        environment=checkpoints.environment_at(connection, study.uuid, slot, n_updates) or "{}",
-    )
-    checkpoints.forget(connection, study.uuid, slot)
-    moment = rows.now(connection)
-    rows.update_attempt(
-        connection, study.uuid, attempt, state=State.ENDED, ended_at=moment, in_optuna=False
-    )
+            cycle = n_updates // (2 * study.experiment.recipe(slot.cell).n_s)
+            end_pruned(connection, study, [attempt], cycle)
+    return touched
 
 
 def count_cut(connection: Connection, study: StoredStudy, slot: Slot) -> None:
     """Count a slot that was never trained, because its cell had been cut before it was asked for."""
     never = Attempt(slot, 0, None, State.ENDED)
-    outcomes.count(
-        connection,
-        study.uuid,
-        never,
-        outcome=Outcome.PRUNED,
-        value=None,
-        cycles=0,
-        n_updates=0,
-        has_curve=False,
-    )
+    counted = outcomes.Counted(never, Outcome.PRUNED, None, cycles=0, n_updates=0, has_curve=False)
+    outcomes.count(connection, study.uuid, [counted])
 
 
 def _rank(value: float | None) -> float:

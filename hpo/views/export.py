@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import asdict
 from typing import Any
 
-from hpo.database import damage, digests, outcomes, rows, tables
+from hpo.database import damage, digests, outcomes, tables, tally
 from hpo.database.connections import Connection, Row
 from hpo.definition.ranges import Value
 from hpo.errors import DamagedRow
@@ -108,7 +108,7 @@ def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[
             what = damage.named(connection, tables.results, row)
             raise DamagedRow(what, "points of its curve are missing, or stand there twice")
         counted.add(slot)
-    lost = {(s.cell, s.replicate) for s in rows.ended_slots(connection, study.uuid) - counted}
+    lost = {(s.cell, s.replicate) for s in tally.ended_slots(connection, study.uuid) - counted}
     if lost:
         cell, replicate = min(lost)
         what = f"The result of {study.name!r}, cell {cell}, replicate {replicate}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from hpo.database import fleet, outcomes, rows
+from hpo.database import fleet, outcomes, tally
 from hpo.database.connections import Connection
 from hpo.errors import DamagedRow, is_of_one_study, reason_of
 from hpo.experiment import budgets
@@ -39,7 +39,7 @@ def best(connection: Connection, study: StoredStudy) -> str:
 
 def status(connection: Connection) -> str:
     """Return how far every study is, and which workers there are."""
-    results, states = outcomes.results_by_study(connection), rows.counts_by_study(connection)
+    results, states = outcomes.results_by_study(connection), tally.counts_by_study(connection)
 
     def one(study: StoredStudy) -> dict[str, Any]:
         counted = results.get(study.uuid, [])

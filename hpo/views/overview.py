@@ -5,7 +5,7 @@ A study that cannot be shown is a line that says why, and keeps no other from be
 
 from collections.abc import Callable, Sequence
 
-from hpo.database import fleet, outcomes, rows
+from hpo.database import fleet, outcomes, rows, tally
 from hpo.database.connections import Connection
 from hpo.errors import DamagedRow, is_of_one_study, reason_of
 from hpo.experiment import budgets
@@ -24,7 +24,7 @@ def status(connection: Connection) -> str:
         f"{'diverged':>9}  best"
     )
     found = shelf.look(connection)
-    results, states = outcomes.results_by_study(connection), rows.counts_by_study(connection)
+    results, states = outcomes.results_by_study(connection), tally.counts_by_study(connection)
 
     def line_of(study: StoredStudy) -> str:
         counted = results.get(study.uuid, [])

@@ -5,24 +5,28 @@ Whoever writes for an attempt checks the token in the same transaction.
 """
 
 import json
+import random
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo.database import checkpoints, damage, outcomes, rows
+from hpo.database import batches, checkpoints, damage, outcomes, rows
 from hpo.database.checkpoints import Checkpoint
 from hpo.database.connections import Connection
-from hpo.database.storage import Interrupted
-from hpo.errors import HpoError
 from hpo.experiment.experiment import Experiment
-from hpo.experiment.records import Attempt, Point, State
+from hpo.experiment.records import Attempt, Point, Slot, State
 from hpo.machine.environment import environment
-from hpo.mirror import states as record
+from hpo.mirror import moves
+from hpo.mirror.moves import Move
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import plan
 from hpo.training.progress import Progress
 from hpo.training.trainer import WIDTH
+
+WINDOW = 4 * WIDTH  #: waiting attempts that a stack is chosen from
+PAUSE = 0.1  #: seconds until another try at most, when others took what was chosen
 
 
 @dataclass
@@ -51,38 +55,45 @@ def claim(study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | Non
     """Take up to ``width`` waiting attempts that can stand in one stack; None if none waits."""
     token = str(uuid.uuid4())
     n_known = len(study.experiment.cells)  # another worker may have added some meanwhile
+    n_tries = 0
 
     def take(connection: Connection) -> tuple[list[Attempt], int, bool]:
-        mine = rows.attempts_of(connection, study.uuid, states=[State.RUNNING], token=token)
-        if mine:  # a commit that was thought lost
-            return mine, 0, False
+        nonlocal n_tries
+        n_tries += 1
+        if n_tries > 1:  # a commit may have been thought lost
+            mine = rows.attempts_of(connection, study.uuid, states=[State.RUNNING], token=token)
+            if mine:
+                return mine, 0, False
         waiting = [
             (attempt, update)
-            for attempt, update in rows.waiting_of(connection, study.uuid, 4 * WIDTH)
+            for attempt, update in rows.waiting_of(connection, study.uuid, WINDOW)
             if attempt.slot.cell < n_known
         ]
+        if n_tries > 1 and waiting:  # others take the first ones
+            first = random.randrange(len(waiting))  # results depend on no order
+            waiting = waiting[first:] + waiting[:first]
         chosen, start = _one_stack(study.experiment, waiting, width)
-        values = {
-            "state": State.RUNNING,
-            "token": token,
-            "worker": json.dumps(identity),
-            "claimed_at": rows.now(connection),
-            "in_optuna": False,
-        }
-        taken = [
-            attempt
-            for attempt in chosen
-            if rows.update_attempt(connection, study.uuid, attempt, was=State.WAITING, **values)
-        ]
+        taken = batches.take(
+            connection,
+            study.uuid,
+            chosen,
+            state=State.RUNNING,
+            token=token,
+            worker=json.dumps(identity),
+            worker_id=identity.get("id"),
+            claimed_at=rows.clock(connection),
+            in_optuna=True,
+        )
+        moves.show(connection, study, [Move(attempt, "RUNNING") for attempt in taken])
         return taken, start, bool(waiting)
 
     while True:
         taken, start, some_waited = study.storage.write(take)
         if taken:
-            record.show(study, taken)
             return Claim({attempt.slot.cell: attempt for attempt in taken}, token, start)
-        if not some_waited:
+        if not some_waited or study.storage.stop():
             return None
+        time.sleep(random.uniform(0.2, 1.0) * PAUSE)
 
 
 def resume(study: OpenStudy, held: Claim, progress: Progress) -> None:
@@ -91,21 +102,25 @@ def resume(study: OpenStudy, held: Claim, progress: Progress) -> None:
     A damaged checkpoint is deleted with a warning; the one before it, or the start, takes its
     place at the next claim.
     """
+    slots = {attempt.slot: cell for cell, attempt in held.attempts.items()}
 
     def load(connection: Connection) -> tuple[dict[int, Checkpoint | None], list[str]]:
-        found: dict[int, Checkpoint | None] = {}
+        found: dict[int, Checkpoint | None] = dict.fromkeys(held.attempts)  # None: from its start
         warnings = []
-        for cell, attempt in held.attempts.items():
-            try:
-                found[cell] = checkpoints.load(
-                    connection, study.uuid, study.experiment, attempt.slot
-                )
-            except checkpoints.Damaged as error:
-                checkpoints.drop_last(connection, study.uuid, attempt.slot)
-                warnings.append(f"Cell {cell} goes back to an earlier checkpoint. {error}")
-        for cell, checkpoint in found.items():
-            done = checkpoint.n_updates if checkpoint else 0
-            outcomes.forget_curve(connection, study.uuid, held.attempts[cell].slot, after=done)
+        stored = checkpoints.load(connection, study.uuid, study.experiment, list(slots))
+        for slot, checkpoint in stored.items():
+            if isinstance(checkpoint, Checkpoint):
+                found[slots[slot]] = checkpoint
+                continue
+            del found[slots[slot]]
+            checkpoints.drop_last(connection, study.uuid, slot)
+            warnings.append(f"Cell {slot.cell} goes back to an earlier checkpoint. {checkpoint}")
+        by_start: dict[int, list[Slot]] = {}
+        for cell, kept in found.items():
+            start = kept.n_updates if kept else 0
+            by_start.setdefault(start, []).append(held.attempts[cell].slot)
+        for start, some in by_start.items():
+            outcomes.forget_curves(connection, study.uuid, some, after=start)
         return found, warnings
 
     found, warnings = study.storage.write(load)
@@ -126,32 +141,22 @@ def give_some_back(study: OpenStudy, held: Claim, cells: Sequence[int]) -> None:
     study.storage.write(lambda connection: _release(connection, study, held.token, given))
     for cell in cells:
         del held.attempts[cell]
-    record.show(study, given)
 
 
 def give_back(study: OpenStudy, held: Claim) -> None:
     """Let others have what is still held; they go on from its last checkpoint."""
     given = list(held.attempts.values())
     held.attempts.clear()
-    if not given:
-        return
-
-    if study.storage.finish(lambda connection: _release(connection, study, held.token, given)):
-        try:
-            record.show(study, given)
-        except (HpoError, Interrupted):
-            return  # the next planner shows it
+    if given:
+        study.storage.finish(lambda connection: _release(connection, study, held.token, given))
 
 
 def _release(
     connection: Connection, study: OpenStudy, token: str, given: Sequence[Attempt]
 ) -> None:
-    for attempt in given:
-        present = rows.standing(connection, study.uuid, attempt)
-        if present and present.state == State.RUNNING and present.token == token:
-            rows.update_attempt(
-                connection, study.uuid, attempt, state=State.WAITING, token=None, in_optuna=False
-            )
+    let_go = {"seconds": rows.held_for(connection), "in_optuna": True, "token": None}
+    moved = batches.move(connection, study.uuid, given, token, state=State.WAITING, **let_go)
+    moves.show(connection, study, [Move(attempt, "WAITING") for attempt in moved])
 
 
 def fail(study: OpenStudy, held: Claim, reason: str) -> None:
@@ -160,19 +165,20 @@ def fail(study: OpenStudy, held: Claim, reason: str) -> None:
     held.attempts.clear()
 
     def action(connection: Connection) -> None:
-        for attempt in failed:
-            present = rows.standing(connection, study.uuid, attempt)
-            if present and present.state == State.RUNNING and present.token == held.token:
-                rows.update_attempt(
-                    connection,
-                    study.uuid,
-                    attempt,
-                    state=State.FAILED,
-                    reason=reason,
-                    ended_at=rows.now(connection),
-                    token=None,
-                    in_optuna=False,
-                )
+        moved = batches.move(
+            connection,
+            study.uuid,
+            failed,
+            held.token,
+            state=State.FAILED,
+            reason=reason,
+            ended_at=rows.clock(connection),
+            seconds=rows.held_for(connection),
+            token=None,
+            in_optuna=True,
+        )
+        said = {"reason": reason}
+        moves.show(connection, study, [Move(attempt, "FAIL", said=said) for attempt in moved])
 
     study.storage.write(action)
     plan(study)

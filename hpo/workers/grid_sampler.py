@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, load_study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.database import outcomes, rows
+from hpo.database import outcomes, rows, tally
 from hpo.database.connections import Connection
 from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.reader import read_once
@@ -249,6 +249,7 @@ class GridSampler(BaseSampler):
             "state": State.RUNNING,
             "token": token,
             "worker": json.dumps(identity),
+            "worker_id": identity["id"],
             "claimed_at": rows.now(connection),
         }
         for attempt in rows.attempts_of(connection, self._study.uuid, states=[State.WAITING]):
@@ -266,9 +267,7 @@ class GridSampler(BaseSampler):
         moment = rows.now(connection)
         if ending.outcome:
             here = environment()
-            outcomes.count(
-                connection,
-                study,
+            counted = outcomes.Counted(
                 attempt,
                 outcome=ending.outcome,
                 value=ending.value,
@@ -277,6 +276,7 @@ class GridSampler(BaseSampler):
                 environment=json.dumps(here, sort_keys=True),
                 has_curve=False,
             )
+            outcomes.count(connection, study, [counted])
             changes: dict[str, Any] = {"state": State.ENDED, "ended_at": moment}
             told = {"outcome": ending.outcome, "updates": 0, "environment": here}
         elif ending.reason:
@@ -294,4 +294,4 @@ class GridSampler(BaseSampler):
         return trials.n_waiting(connection, self._study.uuid) > 0
 
     def _unclaimed(self, connection: Connection) -> bool:
-        return bool(rows.count_attempts(connection, self._study.uuid).get(State.WAITING))
+        return bool(tally.count_attempts(connection, self._study.uuid).get(State.WAITING))

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import optuna
 from optuna.study import Study
 
-from hpo.database import rows
+from hpo.database import batches, rows
 from hpo.database.connections import Connection
 from hpo.definition.pruning import Pruning
-from hpo.experiment.records import Outcome, State
+from hpo.experiment.records import Attempt, Outcome
+from hpo.mirror import states
 from hpo.mirror.identity import optunas_name, shown_as
 from hpo.mirror.study import OpenStudy
 from hpo.planning import rungs
@@ -38,16 +39,18 @@ class OptunasPruner:
         chosen = [cell for cell in cells if self._is_cut(optunas, trial_ids[cell])]
 
         def write(connection: Connection) -> dict[int, Ending]:
-            ended = {}
-            for cell in chosen:
-                attempt = held.attempts[cell]
-                present = rows.standing(connection, self._study.uuid, attempt)
-                if present is None or present.token != held.token:
-                    continue  # lost meanwhile; whoever holds it asks for himself
-                if present.state == State.RUNNING:
-                    rungs.end_pruned(connection, self._study.stored, attempt, cycles[cell])
-                ended[cell] = Ending(Outcome.PRUNED, None)
-            return ended
+            study, some = self._study, [held.attempts[cell] for cell in chosen]
+            let_go = {"seconds": rows.held_for(connection)}
+            mine = batches.move(connection, study.uuid, some, held.token, **let_go)
+            by_cycle: dict[int, list[Attempt]] = {}
+            for attempt in mine:
+                by_cycle.setdefault(cycles[attempt.slot.cell], []).append(attempt)
+            for cycle, attempts in by_cycle.items():
+                rungs.end_pruned(connection, study.stored, attempts, cycle)
+            states.show_within(connection, study, mine)
+            there = batches.standing(connection, study.uuid, some)  # lost ones have another token
+            ours = [a.slot.cell for a in there if a.token == held.token]
+            return {cell: Ending(Outcome.PRUNED, None) for cell in ours}
 
         return self._storage.write(write) if chosen else {}
 

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from hpo.data.source import Source
-from hpo.database import rows
+from hpo.database import tally
 from hpo.errors import HpoError, StorageError, WorkersDie
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import plan
@@ -176,7 +176,7 @@ class _Crew:
 
 def _reached(study: OpenStudy) -> tuple[int, int]:
     """Return how far the study is: results, and updates that checkpoints of the rest are at."""
-    return study.storage.read(lambda connection: rows.progress_of(connection, study.uuid))
+    return study.storage.read(lambda connection: tally.progress_of(connection, study.uuid))
 
 
 def _cause(status: int) -> str:

@@ -2,25 +2,25 @@
 
 Every write checks the claim's token in its own transaction, so a worker that lost its claim
 cannot write. Curve rows and the checkpoint of a cycle are written when it ends, together with
-what ended there; Optuna is told afterwards.
+what ended there and with what Optuna shows of it.
 """
 
+import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpo.database import idle, rows, tables
+from hpo.database import idle, rows, tables, tally
 from hpo.database.connections import Connection
-from hpo.database.fleet import Holders, holders
+from hpo.database.fleet import holders
 from hpo.database.storage import Interrupted
 from hpo.definition.pruning import parse
-from hpo.errors import HpoError
-from hpo.experiment.records import Outcome, Point, State
-from hpo.mirror import states
+from hpo.errors import HpoError, StudyDeleted
+from hpo.experiment.records import Outcome, Point, State, StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.planning.plan import plan
+from hpo.planning.plan import plan_unless_planned
 from hpo.training.phases import Phases
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from hpo.workers.optuna_pruner import OptunasPruner
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
+LOOKS_A_SECOND = 64  #: at holders of claims, by all who wait: with more of these, looks are rarer
+MOST_WORKERS, ROUNDS = 1024, 2  #: that a fair share is reckoned for; beyond, stacks are full
 
 
 def work(
@@ -44,30 +46,28 @@ def work(
     identity: dict[str, Any],
     n_workers: int = 1,
     phases: Phases | None = None,
+    elsewhere: Sequence[str] = (),
 ) -> None:
     """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
 
-    What others hold is waited for, because it comes back here if they die.
+    What others hold is waited for, because it comes back here if they die; unless something waits
+    in a study of ``elsewhere``.
 
     Raises:
         StudyDeleted: Somebody deleted the study.
     """
     phases = phases or Phases(time.time())
     stop = study.storage.or_lost(stop)
-    width = _fair_width(study, trainer, n_workers)
-    is_search = study.experiment.search is not None
-    regroups = is_search or parse(study.experiment.definition.pruner).is_synchronous
-    if is_search:  # whoever watches may know fewer cells
+    if study.experiment.search is not None:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
+    desk = _Desk(study, trainer, progress, n_workers)
     phases.lap("start")
     while not stop():
-        study = _present(study, trainer, progress)
-        if regroups:  # after a rung or a generation, those who go on are shared out anew
-            width = _fair_width(study, trainer, n_workers)
+        study, width = desk.next()
         held = claim(study, width, identity)
         phases.lap("database")
         if held is None:
-            goes_on = _await_others(study, progress, stop, identity["id"])
+            goes_on = _await_others(study, progress, stop, identity["id"], list(elsewhere))
             phases.lap("waiting")
             if not goes_on:
                 return
@@ -92,25 +92,48 @@ def work(
     study.storage.check()
 
 
-def _present(study: OpenStudy, trainer: Trainer, progress: Progress) -> OpenStudy:
-    """Return the study with what it has grown by: cells of a search, or replicates."""
-    if study.experiment.search is None:
+class _Desk:
+    """Says before each claim what the study is by now, and how many slots to take."""
+
+    def __init__(
+        self, study: OpenStudy, trainer: Trainer, progress: Progress, n_workers: int
+    ) -> None:
+        self._study, self._trainer, self._progress = study, trainer, progress
+        self._n_workers = n_workers
+        self._digest: str | None = None  #: of the row that the study was read from
+
+    def next(self) -> tuple[OpenStudy, int]:
+        """Return the study with what it has grown by, and a fair number of slots.
+
+        Raises:
+            StudyDeleted: It is gone.
+        """
+        storage, uuid = self._study.storage, self._study.uuid
+        at_most = ROUNDS * MOST_WORKERS * self._trainer.width
+        pulse = storage.read(lambda connection: tally.pulse(connection, uuid, at_most))
+        if pulse is None:
+            raise StudyDeleted(self._study.stored.name)
+        if pulse.digest is None or pulse.digest != self._digest:
+            self._follow()
+            self._digest = pulse.digest
+        return self._study, self._width(pulse)
+
+    def _follow(self) -> None:
+        """Learn of what the study has grown by: cells of a search, or replicates."""
+        study = self._study
         stored = study.storage.read(lambda connection: studies.stored_now(connection, study))
+        self._trainer.follow(stored.experiment)  # which may know fewer cells than the study
         if stored.experiment == study.experiment:
-            return study
-    now = studies.present(study)
-    trainer.follow(now.experiment)
-    if now.experiment != study.experiment:
-        progress.grew(now.experiment)
-    return now
+            return
+        self._study = studies.present(study)
+        self._trainer.follow(self._study.experiment)
+        self._progress.grew(self._study.experiment)
 
-
-def _fair_width(study: OpenStudy, trainer: Trainer, n_workers: int) -> int:
-    """Return how many slots to claim so that all workers have equal stacks in every round."""
-    counts = study.storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
-    total = sum(counts.get(state, 0) for state in tables.LIVE)
-    rounds = max(1, -(-total // (n_workers * trainer.width)))
-    return max(1, min(trainer.width, -(-total // (n_workers * rounds))))
+    def _width(self, pulse: tally.Pulse) -> int:
+        """Return how many slots to claim so that all workers have equal stacks in every round."""
+        width, n_workers = self._trainer.width, max(self._n_workers, pulse.n_workers, 1)
+        rounds = max(1, -(-pulse.n_live // (n_workers * width)))
+        return max(1, min(width, -(-pulse.n_live // (n_workers * rounds))))
 
 
 def _await_others(
@@ -118,54 +141,68 @@ def _await_others(
     progress: Progress,
     stop: Callable[[], bool],
     worker: str,
+    elsewhere: list[str],
 ) -> bool:
-    """Wait until something is waiting again, then tell so; tell no when nothing is left."""
+    """Wait until something is waiting again, then tell so; tell no when nothing is left here.
 
-    def look(connection: Connection) -> tuple[Holders, dict[str, int], bool]:
-        counts = rows.count_attempts(connection, study.uuid)
-        is_said = idle.is_said_idle(connection, study.uuid, worker)
-        return holders(connection, study.uuid), counts, is_said
-
+    A look takes a statement, and one more for those who may be dead; the more there are, the rarer
+    it is.
+    """
     has_said = False
     pause = FIRST_PAUSE
     told: set[str] = set()
     try:
         while not stop():
-            others, counts, is_said = study.storage.read(look)
-            if others.some_died:
-                plan(study)
-                continue
-            if counts.get(State.WAITING):
+            sight = study.storage.read(lambda c: idle.look(c, study.uuid, worker, elsewhere))
+            if sight.some_wait:
                 return True
-            if not counts.get(State.RUNNING):
-                return _left_over(study, counts)
-            if not is_said:
-                has_said = True
-                study.storage.write(lambda c: idle.say_idle(c, study.uuid, worker))
-            for missed in others.missed:
-                if missed.id not in told:
-                    told.add(missed.id)
-                    progress.warn(wait_for(missed))
-            time.sleep(pause)
-            pause = min(1.5 * pause, LONGEST_PAUSE)
+            if sight.some_wait_elsewhere:
+                return False
+            if not sight.some_run:
+                goes_on = _left_over(study)
+                if goes_on is not None:
+                    return goes_on
+            else:
+                others = study.storage.read(lambda c: holders(c, study.uuid))
+                if others.some_died and plan_unless_planned(study) is not None:
+                    continue
+                pause = max(pause, others.n / LOOKS_A_SECOND)
+                for missed in others.missed:
+                    if missed.id not in told:
+                        told.add(missed.id)
+                        progress.warn(wait_for(missed))
+                if not sight.is_said:
+                    has_said = True
+                    study.storage.write(lambda c: idle.say_idle(c, study.uuid, worker))
+            time.sleep(pause * random.uniform(0.8, 1.2))  # so that not all look at once
+            pause = max(pause, min(1.5 * pause, LONGEST_PAUSE))
     finally:
         if has_said:
-            study.storage.finish(lambda c: idle.no_longer_idle(c, study.uuid, worker))
+            study.storage.finish(lambda c: idle.no_longer_idle(c, worker))
     return False
 
 
-def _left_over(study: OpenStudy, counts: dict[str, int]) -> bool:
-    """Plan again what a worker could not any more, or what a search wants next; tell if it waits."""
+def _left_over(study: OpenStudy) -> bool | None:
+    """Plan again what a worker could not any more, or what a search wants next; tell if it waits.
+
+    Nothing is told while somebody else plans.
+    """
+
+    def look(connection: Connection) -> tuple[dict[str, int], StoredStudy | None]:
+        found = rows.study_by_uuid(connection, study.uuid)
+        return tally.count_attempts(connection, study.uuid), found
+
+    counts, now = study.storage.read(look)
     if not counts:
         studies.present(study)  # unless it was deleted
     is_grid = study.experiment.search is None
     if is_grid and not counts.get(State.FAILED) and not counts.get(State.PAUSED):
-        now = study.storage.read(lambda connection: rows.study_by_uuid(connection, study.uuid))
         is_as_known = now is None or now.experiment == study.experiment
         if now is None or (is_as_known and now.experiment.began_with is None):
             return False  # else what it grew by may be due
-    plan(study)
-    after = study.storage.read(lambda connection: rows.count_attempts(connection, study.uuid))
+    if plan_unless_planned(study) is None:
+        return None
+    after = study.storage.read(lambda connection: tally.count_attempts(connection, study.uuid))
     # What another worker has claimed already is waited for.
     return bool(after.get(State.WAITING) or after.get(State.RUNNING))
 
@@ -199,16 +236,11 @@ def _train(
             studies.present(study)  # else it was deleted, and nobody has them
             progress.warn(f"Cells {lost} were given to another worker meanwhile; they are dropped.")
         going_on = [cell for cell in cycles if cell not in lost and cell not in endings]
-        if going_on:
-            attempts = [held.attempts[cell] for cell in going_on]
-            states.report_cycle(study, attempts, evaluation.update)
-            if pruner is not None:
-                endings |= pruner.cut(held, {cell: cycles[cell] for cell in going_on})
+        if going_on and pruner is not None:
+            endings |= pruner.cut(held, {cell: cycles[cell] for cell in going_on})
         over = list(dict.fromkeys([*lost, *endings, *written.paused]))
         ended = {cell: held.attempts.pop(cell) for cell in over}
         stack.drop(over)
-        shown = [ended[cell] for cell in over if cell not in lost]
-        states.show(study, [*shown, *written.decided])
         for cell, ending in endings.items():
             if cell not in lost:
                 progress.ended(ended[cell].slot, ending.outcome, ending.value)

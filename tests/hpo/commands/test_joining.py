@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from hpo.errors import StudyNotFound, StudyUnreadable
 from hpo.mirror import deleting
 from hpo.testing import Recorder
 from hpo.views import overview
+from hpo.workers.claims import claim, give_back
+from hpo.workers.membership import Membership
 from model.data import digits
 
 FOUR = StudyDefinition(
@@ -186,11 +189,11 @@ def test_a_study_whose_training_cannot_begin_is_passed_by_with_one_line_each_tim
     bad, good = submit(storage, "bad"), submit(storage, "good")
     real, tries = joining.work, []
 
-    def refusing(study: Any, *rest: Any) -> None:
+    def refusing(study: Any, *rest: Any, **more: Any) -> None:
         if study.uuid == bad:
             tries.append(study.stored.name)
             raise ZeroDivisionError("its pruner divides by zero")
-        real(study, *rest)
+        real(study, *rest, **more)
 
     monkeypatch.setattr(joining, "work", refusing)
 
@@ -267,3 +270,27 @@ def test_an_unknown_study_is_refused_with_the_known_ones(storage: Storage, work:
     submit(storage, "good")
     with pytest.raises(StudyNotFound, match="it holds: good"):
         work(storage, "good", "nothing")
+
+
+def test_a_worker_turns_to_another_study_where_the_first_one_has_nothing_left_to_take(
+    storage: Storage, work: Work
+) -> None:
+    first, _ = running.submit(Order(FOUR, digits()), storage)
+    running.submit(Order(replace(FOUR, name="later"), digits()), storage)
+    with Membership(storage) as other:
+        held = claim(first, 4, other.identity)
+        assert held is not None
+        n, said = work(storage, watch=3)
+        assert (n, said) == (4, [])
+        give_back(first, held)
+    assert work(storage)[0] == 4
+    assert [f.text for f in examine(storage.url) if f.is_wrong] == []
+
+
+def test_a_worker_that_starts_where_something_waits_does_not_plan(
+    storage: Storage, work: Work, statements: Callable[..., Any]
+) -> None:
+    running.submit(Order(FOUR, digits()), storage)
+    with statements(storage.engine) as found:
+        assert work(storage)[0] == 4
+    assert not any("INSERT INTO hpo_leases" in text for text in found)

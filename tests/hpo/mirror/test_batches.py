@@ -15,9 +15,10 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.records import Attempt, Outcome, Point, State
+from hpo.mirror import moves, states
 from hpo.mirror import optuna_tables as optunas
-from hpo.mirror import states
 from hpo.mirror.agreement import compare
+from hpo.mirror.moves import Move
 from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import plan
@@ -51,10 +52,10 @@ def end(
         for attempt in attempts:
             measured = (1.0, 1.0, 0.5, 1.0, 1.0, ACCURACY)
             points = [Point(n_updates, measured) for n_updates in range(5, 2 * LENGTH + 1, 5)]
-            outcomes.append_curve(connection, study.uuid, attempt.slot, points)
+            outcomes.append_curves(connection, study.uuid, {attempt.slot: points})
             value = None if outcome == Outcome.DIVERGED else ACCURACY
-            result: dict[str, Any] = {"outcome": outcome, "value": value, "n_updates": 2 * LENGTH}
-            outcomes.count(connection, study.uuid, attempt, cycles=2, **result)
+            result = outcomes.Counted(attempt, outcome, value, cycles=2, n_updates=2 * LENGTH)
+            outcomes.count(connection, study.uuid, [result])
             rows.update_attempt(connection, study.uuid, attempt, state=State.ENDED, in_optuna=False)
 
     storage.write(action)
@@ -172,19 +173,29 @@ def test_every_way_to_end_is_shown_in_as_many_statements_for_ten_trials_as_for_o
     assert counted[0] == counted[1]
 
 
-def test_the_ends_of_cycles_are_reported_in_as_many_statements_as_one(
-    storage: Storage, statements: Statements
+@pytest.mark.parametrize("others", ["untouched", "told", "deleted"])
+def test_the_trials_of_a_stack_move_in_as_many_statements_as_one(
+    storage: Storage, statements: Statements, others: str
 ) -> None:
     counted = []
-    for n_cells in (1, 16):
+    for n_cells in (2, 16):
         study, attempts = submitted(storage, n_cells)
         end(storage, study, attempts)
+        ended = storage.read(lambda c, s=study: rows.attempts_of(c, s.uuid))
+        if others != "untouched":
+            {"told": tell, "deleted": delete}[others](storage, attempts[1::2])
+        said = {"outcome": "complete", "updates": 2 * LENGTH, "environment": {}}
+        both = [Move(a, "COMPLETE", ACCURACY, said, {1: ACCURACY, 2: ACCURACY}) for a in ended]
         with statements(storage.engine) as found:
-            states.report_cycle(study, attempts, LENGTH)
+            storage.write(lambda c, s=study, m=both: moves.show(c, s, m))
         counted.append(len(found))
 
-        assert shown(storage, attempts[-1])[2] == {1: ACCURACY}
+        assert shown(storage, ended[0]) == ("COMPLETE", ACCURACY, {1: ACCURACY, 2: ACCURACY})
+        plan(study)  # which gives those of the others new ones
+        assert storage.read(lambda c, s=study: agrees(c, s))
     assert counted[0] == counted[1]
+    if others == "untouched":
+        assert counted[0] <= 8 + 2 * (storage.engine.dialect.name == "postgresql")
 
 
 def test_trials_are_made_in_as_many_statements_as_one(

@@ -1,6 +1,8 @@
 """The trials that Optuna shows: one for every attempt, with its parameters and its ends of cycles."""
 
 import json
+import time
+from typing import Any
 
 import optuna
 import pytest
@@ -8,8 +10,10 @@ from optuna.trial import TrialState
 
 from hpo.database import rows, tables
 from hpo.database.storage import Storage
-from hpo.mirror import states as record
+from hpo.machine.process import this_worker
+from hpo.mirror import moves
 from hpo.planning.plan import plan
+from hpo.workers.claims import claim, give_back
 from tests.hpo.reading import exported
 from tests.hpo.small_grid import LAMBDAS, RunGrid, created, trials
 from tests.hpo.small_search import RunSearch
@@ -54,13 +58,25 @@ def test_a_planner_that_died_before_it_noted_its_trials_leaves_no_second_ones(
     assert len(trials(storage, "small-digits")) == 4
 
 
-def test_the_record_catches_up_after_a_kill_between_the_two_commits(
-    storage: Storage, run_grid: RunGrid, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["_moved", "_add_steps", "_add_attributes", "_add_values"])
+def test_a_result_and_what_optuna_shows_of_it_commit_together(
+    storage: Storage, run_grid: RunGrid, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    real = getattr(moves, step)
+
+    def killed(connection: Any, *arguments: object) -> Any:
+        if connection.execute(tables.results.select()).first():
+            raise KeyboardInterrupt
+        return real(connection, *arguments)
+
     with monkeypatch.context() as patched:
-        patched.setattr(record, "_show_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(moves, step, killed)
         with pytest.raises(KeyboardInterrupt):
             run_grid()
+    shown = {t.state for t in trials(storage, "small-digits")}
+    assert shown <= {TrialState.WAITING, TrialState.RUNNING}
+    assert storage.read(lambda c: c.execute(tables.results.select()).all()) == []
+
     assert run_grid().n_missing == 0
     assert [t.state for t in trials(storage, "small-digits")] == [TrialState.COMPLETE] * 4
 
@@ -86,3 +102,25 @@ def test_optuna_shows_the_parameters_of_every_trial(
     assert distributions["normalisation"] == optuna.distributions.CategoricalDistribution(
         ("image", "feature")
     )
+
+
+def test_a_duration_is_the_time_that_workers_held_a_trial(
+    storage: Storage, run_grid: RunGrid
+) -> None:
+    made = created(storage)
+    plan(made)
+    held = claim(made, 4, this_worker())
+    assert held is not None
+    time.sleep(0.5)
+    give_back(made, held)
+    time.sleep(2.0)  # as at a rung
+
+    run_grid()
+
+    seconds = [a.seconds for a in storage.read(lambda c: rows.attempts_of(c, made.uuid))]
+    shown = trials(storage, "small-digits")
+    assert [t.duration and t.duration.total_seconds() for t in shown] == pytest.approx(
+        seconds, abs=0.1
+    )
+    assert min(seconds) > 0.5
+    assert max(seconds) < 2.0

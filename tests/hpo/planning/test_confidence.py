@@ -39,7 +39,8 @@ def test_the_bits_of_a_rung_are_kept_of_who_is_cut_and_of_who_goes_on(
     assert len(kept[2]) == 5
     for cycle, found in kept.items():
         n_updates = 2 * HALVED.n_s * cycle  # type: ignore[operator]
-        values = read(url, lambda c, n=n_updates: outcomes.values_at(c, study.uuid, n))
+        at = dict.fromkeys(found, n_updates)
+        values = read(url, lambda c, at=at: outcomes.values_at(c, study.uuid, at))
         for slot, bits in found.items():
             assert bits.mean() == pytest.approx(values[slot])
 
@@ -103,7 +104,7 @@ def test_a_slot_that_gets_to_a_rung_again_has_its_last_bits(halved: tuple[str, A
     slot, n_updates = Slot(0, 0), 20
     with engine.connect() as connection, connection.begin() as transaction:
         for packed in (b"\xff" * 38, b"\x00" * 38):
-            hits.keep_at_rung(connection, study.uuid, slot, n_updates, packed)
+            hits.keep_at_rung(connection, study.uuid, n_updates, {slot: packed})
         found = hits.at_rungs(connection, study.stored, 1)[1][slot]
         transaction.rollback()
     engine.dispose()

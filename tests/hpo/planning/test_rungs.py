@@ -83,7 +83,7 @@ def arrive(connection: sa.Connection, slot: Slot, cycle: int) -> None:
     n_updates = 2 * EXPERIMENT.n_s * cycle
     (attempt,) = [a for a in rows.attempts_of(connection, "some") if a.slot == slot]
     values = (0.0, 0.0, 0.0, 0.0, 0.0, accuracy(slot, cycle))
-    outcomes.append_curve(connection, "some", slot, [Point(n_updates, values)])
+    outcomes.append_curves(connection, "some", {slot: [Point(n_updates, values)]})
     rows.update_attempt(connection, "some", attempt, state=State.PAUSED)
     decisions.lock(connection, "some")
     rungs.decide(connection, STORED)

@@ -223,7 +223,7 @@ def best_slots(storage: Storage, study: StoredStudy) -> list[Slot]:
 
 
 def forget(storage: Storage, study: StoredStudy, slot: Slot) -> None:
-    storage.write(lambda connection: checkpoints.forget(connection, study.uuid, slot))
+    storage.write(lambda connection: checkpoints.forget(connection, study.uuid, [slot]))
 
 
 @pytest.mark.long

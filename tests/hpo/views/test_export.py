@@ -232,7 +232,7 @@ def test_what_is_not_finite_is_stored_as_nothing(tmp_path: Path) -> None:
     values = (math.nan, math.inf, -math.inf, 0.1 + 0.2, 5e-324, 1.0)
 
     def spoil(connection: sa.Connection) -> None:
-        outcomes.append_curve(connection, study.uuid, Slot(0, 0), [Point(41, values)])
+        outcomes.append_curves(connection, study.uuid, {Slot(0, 0): [Point(41, values)]})
         curve = outcomes.digest_of_curve(connection, study.uuid, Slot(0, 0))
         first = rows.at(tables.results, study.uuid, Slot(0, 0))
         connection.execute(tables.results.update().where(first).values(curve_digest=curve))
