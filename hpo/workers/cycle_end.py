@@ -73,7 +73,7 @@ def write(
     Args:
         cycles: Cells whose cycle ends here, with its number.
     """
-    end = _End(study, held, evaluation, endings, cycles)
+    end = _End(study, held, evaluation, endings, sorted({*endings, *cycles}))
     contents = end.contents(stack)
     written = study.storage.write(lambda connection: end.write(connection, contents))
     for cell in end.cells:
@@ -81,8 +81,18 @@ def write(
     return written
 
 
+def save(study: OpenStudy, held: Claim, stack: Stack, evaluation: Evaluation) -> None:
+    """Write how far the networks are that are at a log point, for who is told to stop there.
+
+    Training goes on from every log point with the same bits.
+    """
+    end = _End(study, held, evaluation, {}, sorted(evaluation.keys))
+    contents = end.contents(stack)
+    study.storage.finish(lambda connection: end.write(connection, contents))
+
+
 class _End:
-    """What a stack has at a log point where something of it ends."""
+    """What a stack has at a log point where something of it ends, or where its worker is stopped."""
 
     def __init__(
         self,
@@ -90,10 +100,10 @@ class _End:
         held: Claim,
         evaluation: Evaluation,
         endings: dict[int, Ending],
-        cycles: Mapping[int, int],
+        cells: list[int],
     ) -> None:
-        self.cells = sorted({*endings, *cycles})
-        self._study, self._held, self._endings, self._cycles = study, held, endings, cycles
+        self.cells = cells
+        self._study, self._held, self._endings = study, held, endings
         self._n_updates = evaluation.update
         self._bits = packed(evaluation)
         self._accuracies = {

@@ -16,7 +16,7 @@ from hpo.database.connections import Connection
 from hpo.database.fleet import holders
 from hpo.database.storage import Interrupted
 from hpo.definition.pruning import parse
-from hpo.errors import HpoError, StudyDeleted
+from hpo.errors import HpoError
 from hpo.experiment.records import Outcome, Point, State, StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
@@ -26,7 +26,8 @@ from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
 from hpo.workers import pace as sharing
 from hpo.workers.claims import Claim, claim, fail, give_back, give_some_back, resume
-from hpo.workers.cycle_end import endings_of, write
+from hpo.workers.cycle_end import endings_of, save, write
+from hpo.workers.outlook import Outlook
 from hpo.workers.silence import wait_for
 from model.training import Evaluation
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from hpo.workers.optuna_pruner import OptunasPruner
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
+TO_A_LOG_POINT = 2.0  #: seconds that who is told to stop trains on at most, to lose less
 LOOKS_A_SECOND = 64  #: at holders of claims, by all who wait: with more of these, looks are rarer
-MOST_WORKERS, ROUNDS = 1024, 2  #: that a fair share is reckoned for; beyond, stacks are full
 
 
 def work(
@@ -60,10 +61,10 @@ def work(
     stop = study.storage.or_lost(stop)
     if study.experiment.search is not None:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
-    desk = _Desk(study, trainer, progress, n_workers)
+    outlook = Outlook(study, trainer, progress, n_workers)
     phases.lap("start")
     while not stop():
-        study, width = desk.next()
+        study, width = outlook.next()
         held = claim(study, width, identity)
         phases.lap("database")
         if held is None:
@@ -90,50 +91,6 @@ def work(
             give_back(study, held)
             phases.lap("database")
     study.storage.check()
-
-
-class _Desk:
-    """Says before each claim what the study is by now, and how many slots to take."""
-
-    def __init__(
-        self, study: OpenStudy, trainer: Trainer, progress: Progress, n_workers: int
-    ) -> None:
-        self._study, self._trainer, self._progress = study, trainer, progress
-        self._n_workers = n_workers
-        self._digest: str | None = None  #: of the row that the study was read from
-
-    def next(self) -> tuple[OpenStudy, int]:
-        """Return the study with what it has grown by, and a fair number of slots.
-
-        Raises:
-            StudyDeleted: It is gone.
-        """
-        storage, uuid = self._study.storage, self._study.uuid
-        at_most = ROUNDS * MOST_WORKERS * self._trainer.width
-        pulse = storage.read(lambda connection: tally.pulse(connection, uuid, at_most))
-        if pulse is None:
-            raise StudyDeleted(self._study.stored.name)
-        if pulse.digest is None or pulse.digest != self._digest:
-            self._follow()
-            self._digest = pulse.digest
-        return self._study, self._width(pulse)
-
-    def _follow(self) -> None:
-        """Learn of what the study has grown by: cells of a search, or replicates."""
-        study = self._study
-        stored = study.storage.read(lambda connection: studies.stored_now(connection, study))
-        self._trainer.follow(stored.experiment)  # which may know fewer cells than the study
-        if stored.experiment == study.experiment:
-            return
-        self._study = studies.present(study)
-        self._trainer.follow(self._study.experiment)
-        self._progress.grew(self._study.experiment)
-
-    def _width(self, pulse: tally.Pulse) -> int:
-        """Return how many slots to claim so that all workers have equal stacks in every round."""
-        width, n_workers = self._trainer.width, max(self._n_workers, pulse.n_workers, 1)
-        rounds = max(1, -(-pulse.n_live // (n_workers * width)))
-        return max(1, min(width, -(-pulse.n_live // (n_workers * rounds))))
 
 
 def _await_others(
@@ -223,11 +180,15 @@ def _train(
     pace = sharing.Pace(held.n_updates)
     pruner = _pruner(study)
     phases.lap("prepare")
-    for evaluation in go(stop, phases.lap):
+    for evaluation in go(_Patience(stop), phases.lap):
         endings = endings_of(study, evaluation)
         _remember(held, evaluation, progress)
         cycles = _cycles_ended(study, evaluation)
         if not endings and not cycles:
+            if stop():
+                trainer.check()
+                save(study, held, stack, evaluation)
+                return
             continue
         trainer.check()
         written = write(study, held, stack, evaluation, endings, cycles)
@@ -252,6 +213,23 @@ def _train(
             stack.drop(shared)
             give_some_back(study, held, shared)
         phases.lap("database")
+        if stop():
+            return
+
+
+class _Patience:
+    """Says to stop a while after ``stop`` does, so that a log point may be reached, and saved."""
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self._stop = stop
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        if not self._stop():
+            return False
+        if self._since is None:
+            self._since = time.monotonic()
+        return time.monotonic() - self._since > TO_A_LOG_POINT
 
 
 def _pruner(study: OpenStudy) -> "OptunasPruner | None":

@@ -1,10 +1,13 @@
 """A worker trains what is claimed, writes nothing that it lost, and goes on with what was left."""
 
 import time
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from hpo.commands import joining, running
+from hpo.commands.doctor import examine
 from hpo.commands.request import Order
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
@@ -21,7 +24,8 @@ from hpo.workers import worker
 from hpo.workers.claims import claim, resume
 from hpo.workers.worker import work
 from model.data import digits
-from tests.hpo.small_grid import RunGrid, created, opened
+from tests.hpo.reading import exported
+from tests.hpo.small_grid import SMALL, RunGrid, created, opened, run
 from tests.hpo.small_search import JOINT, RunSearch, Watcher, exported_search, opened_search
 
 
@@ -152,3 +156,38 @@ def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run_grid:
     )
     assert watcher.n_points == 0
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("stop_after", [6, 10, 50])
+def test_who_is_told_to_stop_saves_the_last_log_point_and_the_bits_stay(
+    storage: Storage, run_grid: RunGrid, tmp_path: Path, stop_after: int
+) -> None:
+    told: dict[int, int] = {}
+
+    class Watching(Recorder):
+        def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
+            super().advanced(slot, n_updates, accuracy)
+            told[slot.cell] = n_updates
+
+    study = run_grid(watcher=Watching(stop_after=stop_after)).study
+    saved = sa.select(tables.checkpoints.c.cell, sa.func.max(tables.checkpoints.c.n_updates))
+    reached = storage.read(lambda c: c.execute(saved.group_by(tables.checkpoints.c.cell)).all())
+    assert dict(map(tuple, reached)) == told
+    assert any(n_updates % (2 * SMALL.n_s) for n_updates in told.values())
+
+    run_grid()
+    with Storage(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert exported(storage, study) == exported(other, run(other).study)
+    assert [f.text for f in examine(storage.url) if f.is_wrong] == []
+
+
+def test_a_log_point_that_is_far_away_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TO_A_LOG_POINT", 0.2)
+    is_told = False
+    patience = worker._Patience(lambda: is_told)
+    time.sleep(0.3)
+    assert not patience()
+    is_told = True
+    assert not patience()
+    time.sleep(0.3)
+    assert patience()
