@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORAGE ?= sqlite:///hpo.db
 
 .PHONY: help install dev run test test-browser test-elsewhere test-exhaustive test-long bench bench-full bench-peers bench-search \
-	bench-search-full bench-search-peers check docs format lock clean
+	bench-search-full bench-search-peers bench-storage check docs format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench-search: install bench-search-peers  ## searches side by side on a table of
 
 bench-search-full: install bench-search-peers  ## the same with every budget and repetition, in hours
 	$(BIN)/python -m tests.benchmarks.regret.compare --full
+
+bench-storage: dev  ## a fleet of 64 workers on PostgreSQL, with made-up training, in a minute
+	$(BIN)/python -m tests.benchmarks.fleet --workers 64 --cells 1000 --seconds 5 --delay 2
 
 bench-search-peers: .venv-search-peers/installed  ## make .venv-search-peers (SMAC3 needs swig: apt install swig)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database.rows import clock
-from hpo.database.tables import IS_RUNNING, IS_WAITING, attempts, workers
+from hpo.database.tables import IS_RUNNING, IS_WAITING, attempts, leases, workers
 from hpo.database.tally import HEARD
 
 
@@ -21,6 +21,7 @@ class Sight:
     some_run: bool
     is_said: bool  #: whether it is noted as idle; its row may be swept while it is silent
     some_wait_elsewhere: bool
+    is_planned: bool  #: whether somebody plans the study just now, or died while doing so
 
 
 def look(connection: Connection, study: str, worker: str, elsewhere: list[str]) -> Sight:
@@ -30,10 +31,14 @@ def look(connection: Connection, study: str, worker: str, elsewhere: list[str]) 
         elsewhere: Other studies that the worker could turn to.
     """
     mine = attempts.c.study == study
-    found = [sa.exists().where(mine, condition) for condition in (IS_WAITING, IS_RUNNING)]
+    found: list[sa.ColumnElement[bool]] = [
+        sa.exists().where(mine, condition) for condition in (IS_WAITING, IS_RUNNING)
+    ]
     said = sa.exists().where(workers.c.id == worker, workers.c.idle_at == study)
     others = sa.exists().where(attempts.c.study.in_(elsewhere), IS_WAITING)
-    row = connection.execute(sa.select(*found, said, others if elsewhere else sa.false())).one()
+    planned = sa.exists().where(leases.c.name == f"plan {study}")
+    found += [said, others if elsewhere else sa.false(), planned]
+    row = connection.execute(sa.select(*found)).one()
     return Sight(*map(bool, row))
 
 

@@ -26,6 +26,8 @@ from hpo.training.progress import Progress
 from hpo.training.trainer import WIDTH
 
 WINDOW = 4 * WIDTH  #: waiting attempts that a stack is chosen from
+WIDEST = 1024  #: the same where many workers choose
+FEW = 4  #: workers that get out of each other's way by themselves
 PAUSE = 0.1  #: seconds until another try at most, when others took what was chosen
 
 
@@ -51,11 +53,18 @@ class Claim:
         return json.dumps(here, sort_keys=True)
 
 
-def claim(study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | None:
-    """Take up to ``width`` waiting attempts that can stand in one stack; None if none waits."""
+def claim(
+    study: OpenStudy, width: int, identity: dict[str, Any], n_workers: int = 1
+) -> Claim | None:
+    """Take up to ``width`` waiting attempts that can stand in one stack; None if none waits.
+
+    Args:
+        n_workers: That may claim at the same time: of many, not all try for the first stack.
+    """
     token = str(uuid.uuid4())
     n_known = len(study.experiment.cells)  # another worker may have added some meanwhile
     n_tries = 0
+    window = max(WINDOW, min(n_workers * width, WIDEST))
 
     def take(connection: Connection) -> tuple[list[Attempt], int, bool]:
         nonlocal n_tries
@@ -66,11 +75,13 @@ def claim(study: OpenStudy, width: int, identity: dict[str, Any]) -> Claim | Non
                 return mine, 0, False
         waiting = [
             (attempt, update)
-            for attempt, update in rows.waiting_of(connection, study.uuid, WINDOW)
+            for attempt, update in rows.waiting_of(connection, study.uuid, window)
             if attempt.slot.cell < n_known
         ]
-        if n_tries > 1 and waiting:  # others take the first ones
-            first = random.randrange(len(waiting))  # results depend on no order
+        if waiting and (n_tries > 1 or n_workers > FEW):
+            first = width * random.randrange(
+                -(-len(waiting) // width)
+            )  # results depend on no order
             waiting = waiting[first:] + waiting[:first]
         chosen, start = _one_stack(study.experiment, waiting, width)
         taken = batches.take(

@@ -20,8 +20,8 @@ class Outlook:
         self._n_workers = n_workers
         self._digest: str | None = None  #: of the row that the study was read from
 
-    def next(self) -> tuple[OpenStudy, int]:
-        """Return the study with what it has grown by, and a fair number of slots.
+    def next(self) -> tuple[OpenStudy, int, int]:
+        """Return the study with what it has grown by, a fair number of slots, and of workers.
 
         Raises:
             StudyDeleted: It is gone.
@@ -34,7 +34,8 @@ class Outlook:
         if pulse.digest is None or pulse.digest != self._digest:
             self._follow()
             self._digest = pulse.digest
-        return self._study, self._width(pulse)
+        n_workers = max(self._n_workers, pulse.n_workers, 1)
+        return self._study, self._width(pulse.n_live, n_workers), n_workers
 
     def _follow(self) -> None:
         """Learn of what the study has grown by: cells of a search, or replicates."""
@@ -47,8 +48,8 @@ class Outlook:
         self._trainer.follow(self._study.experiment)
         self._progress.grew(self._study.experiment)
 
-    def _width(self, pulse: tally.Pulse) -> int:
+    def _width(self, n_live: int, n_workers: int) -> int:
         """Return how many slots to claim so that all workers have equal stacks in every round."""
-        width, n_workers = self._trainer.width, max(self._n_workers, pulse.n_workers, 1)
-        rounds = max(1, -(-pulse.n_live // (n_workers * width)))
-        return max(1, min(width, -(-pulse.n_live // (n_workers * rounds))))
+        width = self._trainer.width
+        rounds = max(1, -(-n_live // (n_workers * width)))
+        return max(1, min(width, -(-n_live // (n_workers * rounds))))

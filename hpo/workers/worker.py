@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hpo.workers.optuna_pruner import OptunasPruner
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
+FOR_A_PLAN = 2.0  #: seconds that somebody else's plan is waited for before it is tried again
 TO_A_LOG_POINT = 2.0  #: seconds that who is told to stop trains on at most, to lose less
 LOOKS_A_SECOND = 64  #: at holders of claims, by all who wait: with more of these, looks are rarer
 
@@ -64,8 +65,8 @@ def work(
     outlook = Outlook(study, trainer, progress, n_workers)
     phases.lap("start")
     while not stop():
-        study, width = outlook.next()
-        held = claim(study, width, identity)
+        study, width, n_workers = outlook.next()
+        held = claim(study, width, identity, n_workers)
         phases.lap("database")
         if held is None:
             goes_on = _await_others(study, progress, stop, identity["id"], list(elsewhere))
@@ -106,7 +107,7 @@ def _await_others(
     it is.
     """
     has_said = False
-    pause = FIRST_PAUSE
+    pause, planned_until = FIRST_PAUSE, 0.0
     told: set[str] = set()
     try:
         while not stop():
@@ -115,7 +116,10 @@ def _await_others(
                 return True
             if sight.some_wait_elsewhere:
                 return False
-            if not sight.some_run:
+            if not sight.some_run and sight.is_planned and time.monotonic() < planned_until:
+                pass  # a rung is decided, or a generation is planned
+            elif not sight.some_run:
+                planned_until = time.monotonic() + FOR_A_PLAN
                 goes_on = _left_over(study)
                 if goes_on is not None:
                     return goes_on

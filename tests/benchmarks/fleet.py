@@ -37,6 +37,7 @@ from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Slot
+from hpo.machine.environment import environment
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.testing import Recorder
@@ -230,6 +231,7 @@ def main() -> None:
     )
     parser.add_argument("--url", help="an empty database, or sqlite")
     asked = parser.parse_args()
+    environment()  # imports what a real worker has imported by then
     with database(asked.url) as url, tempfile.TemporaryDirectory() as folder:
         names = submitted(url, asked.cells, asked.studies, asked.pruner)
         began, pids = time.monotonic(), []

@@ -204,7 +204,7 @@ def test_a_write_that_fails_ends_in_a_sentence_and_the_next_run_finishes(
     endings = each_disturbance(new_sqlite, fault, step, whole)
 
     assert REFUSED in endings
-    assert len(endings) >= 120 / step
+    assert len(endings) >= 60 / step
 
 
 @every(17)
@@ -247,7 +247,7 @@ def test_a_lost_connection_is_survived_by_the_run_itself(
     endings = each_disturbance(new_postgresql, ConnectionLost, step, whole)
 
     assert set(endings) == {SURVIVED}
-    assert len(endings) >= 120 / step
+    assert len(endings) >= 60 / step
 
 
 @pytest.mark.long
