@@ -1,4 +1,4 @@
-"""Commands for many processes and machines: ``worker``, ``submit``, ``retry`` and ``doctor``."""
+"""Commands for many processes and machines: ``worker``, ``submit``, ``retry``, ``doctor``, ``copy``."""
 
 import os
 from typing import Annotated
@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.command()(submit)
     app.command()(retry)
     app.command()(doctor)
+    app.command()(copy)
 
 
 def worker(
@@ -140,3 +141,23 @@ def doctor(
         findings = examination.examine(storage)
     tell(examination.report(findings, format_), format_)
     return 1 if any(finding.is_open for finding in findings) else 0
+
+
+def copy(
+    studies: Annotated[list[str], typer.Argument(help="Studies to copy.", metavar="STUDY...")],
+    to: Annotated[str, typer.Option("--to", help="The other database; made if it is not there.")],
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Copy studies into another database, whole and compared, from SQLite to PostgreSQL or back.
+
+    Workers there go on with what is not done. A study that is in training is not copied.
+
+    Example: hpo copy coarse-cifar10 --to postgresql://server/hpo
+    """
+    from hpo.commands import copying
+    from hpo.machine.signals import StopRequest
+
+    with StopRequest() as stop:
+        found = copying.copy(studies, to, storage=storage, stop=stop, notify=say)
+    for name, n_rows in found.items():
+        tell(f"{name}: {n_rows} rows copied." if n_rows else f"{name}: the same is there already.")

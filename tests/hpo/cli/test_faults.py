@@ -79,6 +79,7 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("done", ("doctor",)),
     ("damaged", ("doctor", "--repair")),
     ("done", ("best", "tiny-digits")),
+    ("done", ("copy", "tiny-digits", "--to", "sqlite:///copy.db")),
     ("done", ("status",)),
     ("done", ("list",)),
     ("done", ("export", "tiny-digits")),

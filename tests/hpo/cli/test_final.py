@@ -238,6 +238,7 @@ BLIND: dict[str, list[list[str]]] = {
     "worker": [["worker", "last-it", "--data", "it.npz"]],
     "retry": [["retry", "broad-it"]],
     "doctor": [["doctor"]],
+    "copy": [["copy", "broad-it", "--to", "sqlite:///copy.db"]],
     "train": [["train", "--data", "it.npz", "--cycles", "1", "--n-s", "10", "--batch-size", "10"]],
     "check-gradients": [["check-gradients", "--data", "it.npz"]],
     "best": [["best", "broad-it"]],

@@ -100,6 +100,7 @@ COMMANDS: list[Sequence[str]] = [
     ("delete", "tiny-digits", "--yes"),
     ("doctor",),
     ("doctor", "--repair"),
+    ("copy", "tiny-digits", "--to", "sqlite:///copy.db"),
     ("status",),
     ("list",),
     ("best", "tiny-digits"),

@@ -29,6 +29,7 @@ COMMANDS = [
     ("retry", "tiny"),
     ("doctor",),
     ("doctor", "--repair"),
+    ("copy", "tiny", "--to", "sqlite:///there.db"),
 ]
 
 

@@ -1,0 +1,144 @@
+"""A study copied whole into another database: our rows, and what users noted in Optuna's record.
+
+The study's own row comes last, in the transaction that has compared all others, so a copy that was
+interrupted is no study, and the next one begins anew. Optuna's trials are made from our rows by the
+planner, as always; they get their times here.
+"""
+
+import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.database import carrying, fleet, leases, rows, tables
+from hpo.database.storage import Storage
+from hpo.errors import HpoError
+from hpo.experiment.records import State, StoredStudy
+from hpo.mirror import identity
+from hpo.mirror import optuna_tables as optunas
+from hpo.mirror.study import opened, refuse_others
+
+NOTED = (optunas.study_attributes, optunas.study_system_attributes)
+
+
+def copy(source: Connection, study: StoredStudy, target: Storage) -> int:
+    """Copy a study as ``source`` sees it; return how many rows, 0 if the same is there already.
+
+    Raises:
+        HpoError: It is in training, or the other database has another study of that name, or the
+            same one which went another way, or changed under the copy.
+    """
+    _refuse_trained(source, study)
+    row = carrying.study_row(source, study.uuid)
+    if row is None:
+        raise HpoError(f"The study {study.name!r} was deleted meanwhile.")
+    there = target.read(lambda connection: carrying.study_row(connection, study.uuid))
+    if there is not None:
+        _refuse_other(source, target, study)
+        return 0
+    target.write(lambda connection: _refuse_name(connection, study.name))
+    with leases.held(target, f"copy {study.uuid}") as keep_going:
+        target.write(lambda connection: carrying.forget(connection, study.uuid))
+        told = carrying.Sum()
+        for batch in carrying.batches_of(source, study.uuid):
+            told.add(batch)
+            target.write(partial(carrying.write, batch=batch))
+            keep_going()
+        noted = _notes(source, study.uuid)
+        with leases.held(target, "open studies"):
+            target.write(lambda connection: _finish(connection, target, study, row, told, noted))
+    return told.n_rows
+
+
+def set_times(connection: Connection, study: str) -> None:
+    """Let Optuna's trials have ended when our attempts did, and have lasted for as long as these."""
+    mine = tables.attempts
+    query = mine.select().where(mine.c.study == study, mine.c.ended_at.is_not(None))
+    told = []
+    for row in connection.execute(query).all():
+        if row.trial_id is not None:
+            end = datetime.datetime.fromtimestamp(row.ended_at, datetime.UTC).replace(tzinfo=None)
+            lasted = datetime.timedelta(seconds=row.seconds or 0.0)
+            told.append({"t": row.trial_id, "start": end - lasted, "end": end})
+    this: Any = sa.bindparam("t")
+    times = optunas.trials.update().where(optunas.trials.c.trial_id == this)
+    values: dict[str, Any] = {
+        "datetime_start": sa.bindparam("start"),
+        "datetime_complete": sa.bindparam("end"),
+    }
+    if told:
+        connection.execute(times.values(values), told)
+
+
+def _refuse_trained(source: Connection, study: StoredStudy) -> None:
+    alive = {worker.id for worker in fleet.living(source) if worker.is_alive}
+    running = rows.attempts_of(source, study.uuid, states=[State.RUNNING])
+    held = [attempt for attempt in running if (attempt.worker or {}).get("id") in alive]
+    if held:
+        raise HpoError(
+            f"{len(held)} trials of {study.name!r} are being trained, and would be trained twice. Stop "
+            "its workers, or wait until it is done; then copy it."
+        )
+
+
+def _refuse_other(source: Connection, target: Storage, study: StoredStudy) -> None:
+    mine = carrying.study_row(source, study.uuid), carrying.digest(source, study.uuid)
+    theirs = target.read(
+        lambda connection: (
+            carrying.study_row(connection, study.uuid),
+            carrying.digest(connection, study.uuid),
+        )
+    )
+    if mine != theirs:
+        raise HpoError(
+            f"The other database has {study.name!r} already, and the two went different ways since. "
+            "Delete one of them, `hpo delete` with its --storage, and copy the other."
+        )
+
+
+def _refuse_name(connection: Connection, name: str) -> None:
+    if identity.named(identity.survey(connection), name) is not None:
+        raise HpoError(
+            f"The other database has another study named {name!r}. Delete that one, or copy into a "
+            "database without it."
+        )
+    refuse_others(connection, name)
+
+
+def _notes(source: Connection, uuid: str) -> list[list[dict[str, Any]]]:
+    """Return what Optuna's record says of the study itself, a list a table."""
+    standing = identity.of(source, uuid)
+    if standing is None or standing.shown is None:
+        return [[] for _ in NOTED]
+    mine = standing.shown.study_id
+    found = (source.execute(t.select().where(t.c.study_id == mine)).all() for t in NOTED)
+    return [[{"key": row.key, "value_json": row.value_json} for row in told] for told in found]
+
+
+def _finish(
+    connection: Connection,
+    target: Storage,
+    study: StoredStudy,
+    row: dict[str, Any],
+    told: carrying.Sum,
+    noted: list[list[dict[str, Any]]],
+) -> None:
+    """Let the study be there, if all of it is."""
+    if carrying.study_row(connection, study.uuid) is not None:  # a commit was thought lost
+        return
+    if carrying.digest(connection, study.uuid) != (told.digest, told.n_rows):
+        raise HpoError(
+            f"The copy of {study.name!r} is not what was copied: somebody changed its rows meanwhile. "
+            "Run the same command again."
+        )
+    _refuse_name(connection, study.name)
+    carrying.add_study(connection, row)
+    study_id = opened(target, connection, study).study_id
+    for table, notes in zip(NOTED, noted, strict=True):
+        known = sa.select(table.c.key).where(table.c.study_id == study_id)
+        keys = set(connection.execute(known).scalars())
+        new = [{"study_id": study_id, **note} for note in notes if note["key"] not in keys]
+        if new:
+            connection.execute(table.insert(), new)
