@@ -53,7 +53,13 @@ print(fused)
 """
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        k if k in ("Haswell", "SkylakeX") else pytest.param(k, marks=pytest.mark.long)
+        for k in KERNELS
+    ],
+)
 def test_on_every_processor_a_network_has_the_same_bits_in_every_stack(kernels: str) -> None:
     environment = os.environ | {"OPENBLAS_CORETYPE": kernels, "OPENBLAS_NUM_THREADS": "1"}
 

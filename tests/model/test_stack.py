@@ -74,7 +74,9 @@ SCHEDULES = tuple(
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [
-        (np.float64, 1e-10),  # only the order of summation differs
+        pytest.param(
+            np.float64, 1e-10, marks=pytest.mark.long
+        ),  # only the order of summation differs
         (np.float32, 2e-4),  # 200 updates of a few units in the last place each
     ],
 )

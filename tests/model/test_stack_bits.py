@@ -227,8 +227,8 @@ def test_on_digits_networks_that_log_and_end_at_other_updates_have_the_same_bits
 @pytest.mark.parametrize(
     "dropped_at",
     [
-        {0: 20},  # the first
-        {4: 20},  # the last
+        pytest.param({0: 20}, marks=pytest.mark.long),  # the first
+        pytest.param({4: 20}, marks=pytest.mark.long),  # the last
         {1: 10, 3: 30},  # two from the middle, at different updates
         {0: 20, 1: 20, 3: 20, 4: 20},  # all but one
     ],

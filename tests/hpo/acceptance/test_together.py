@@ -290,7 +290,7 @@ def interleave(
 
 
 def test_commands_kills_and_strangers_on_one_database(nursery: Nursery) -> None:
-    interleave(nursery, lambda: "", 6, ["cut"])
+    interleave(nursery, lambda: "", 4, ["cut"])
 
 
 @pytest.mark.long

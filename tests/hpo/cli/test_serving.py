@@ -14,7 +14,10 @@ pytest.importorskip("optuna_dashboard")
 SCRIPT = Path(sys.executable).with_name("hpo")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
+)
 def test_a_signal_ends_the_dashboard_without_a_word(
     workplace: Path, storage: Any, run_grid: Callable[..., Any], number: int, status: int
 ) -> None:

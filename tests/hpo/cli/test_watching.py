@@ -144,6 +144,7 @@ def test_another_study_of_the_same_name_is_not_taken_for_the_deleted_one(left: P
     assert faults == "hpo: The study 'slow-digits' was deleted while it was being watched.\n"
 
 
+@pytest.mark.long
 def test_a_study_that_is_renamed_is_watched_on_and_its_new_name_told(running: Path) -> None:
     frames, status, _ = on_terminal(
         running,

@@ -56,6 +56,7 @@ def listed(storage: DashboardStorage, name: str) -> dict[str, str]:
     return {meta.filename: meta.artifact_id for meta in found}
 
 
+@pytest.mark.long
 def test_a_search_offers_its_report_and_its_pictures(url: str, opened: Any) -> None:
     study = hpo.run(MINE, storage=url)
     storage, store = opened()

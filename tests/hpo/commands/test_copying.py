@@ -62,6 +62,7 @@ def wrong(url: str) -> list[str]:
     return [finding.text for finding in examine(url) if finding.is_wrong]
 
 
+@pytest.mark.sqlite_first
 def test_studies_come_there_and_back_with_the_same_bytes(
     source: str, url: str, tmp_path: Path
 ) -> None:

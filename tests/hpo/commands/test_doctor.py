@@ -53,8 +53,8 @@ def study(storage: Storage) -> OpenStudy:
 
 @pytest.fixture
 def half(storage: Storage) -> OpenStudy:
-    """A study whose trials were given back in the second cycle."""
-    return run(storage, Recorder(stop_after=100))
+    """A study whose trials were given back after the first cycle."""
+    return run(storage, Recorder(stop_after=80))
 
 
 def execute(storage: Storage, statement: sa.Executable) -> None:
@@ -296,7 +296,7 @@ def test_the_command_says_what_it_found_and_exits_accordingly(
 ) -> None:
     url = "sqlite:///hpo.db"
     opened = Storage(url)
-    study = run(opened, Recorder(stop_after=100))
+    study = run(opened, Recorder(stop_after=80))
 
     sound = command("doctor")
     execute(opened, tables.checkpoints.update().values(sha256="0" * 64))

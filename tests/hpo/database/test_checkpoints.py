@@ -66,7 +66,7 @@ class Watcher(Recorder):
             self.starts.setdefault(slot, []).append(n_updates)
 
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
-        self.stopped = self.stopped or n_updates > self.stop_at
+        self.stopped = self.stopped or n_updates >= self.stop_at
 
 
 def run(storage: Storage, watcher: Watcher, definition: StudyDefinition = FOUR) -> OpenStudy:
@@ -280,7 +280,7 @@ def test_a_checkpoint_of_another_environment_marks_the_result_as_mixed(storage: 
 
 
 def go_on(url: str, recipe: str, stop_at: float, width: int) -> None:
-    """Train every cell in this process until past ``stop_at``, in stacks of ``width``."""
+    """Train every cell in this process up to ``stop_at``, in stacks of ``width``."""
     storage = Storage(url)
     study, _ = running.submit(Order(RECIPES[recipe], digits()), storage)
     trainer = Trainer(study.experiment, digits())

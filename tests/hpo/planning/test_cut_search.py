@@ -107,6 +107,7 @@ def test_optuna_shows_what_was_cut_and_nothing_is_wrong(
     assert [f.text for f in examine(storage.url) if f.is_wrong] == []
 
 
+@pytest.mark.long
 def test_more_replicates_are_for_the_best_few_cells(
     storage: Storage, run_search: RunSearch
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_budget_never_gets_smaller_and_nothing_changes(tmp_path: Path) -> None
     assert export(url) == before
 
 
+@pytest.mark.long
 def test_the_budget_of_a_file_lets_no_stored_search_grow(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hpo.db"
     run(url, SMALL)
@@ -142,6 +143,7 @@ def test_minutes_that_were_given_are_not_measured_again(
         in_updates(1, 60)
 
 
+@pytest.mark.long
 def test_status_and_best_say_what_the_budget_was(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hpo.db"
     run(url, SMALL)

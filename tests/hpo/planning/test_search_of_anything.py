@@ -105,6 +105,7 @@ def test_one_network_at_a_time_gives_the_same_bits(
     assert exported_search(storage) == undisturbed
 
 
+@pytest.mark.long
 def test_final_takes_over_everything(storage: Storage, run_search: RunSearch) -> None:
     parent = run_search(ANYTHING).study
     best = storage.read(lambda c: parents.finished_best(c, parent.stored)).slot.cell
@@ -116,6 +117,7 @@ def test_final_takes_over_everything(storage: Storage, run_search: RunSearch) ->
     run_search(final)  # goes on with what is stored
 
 
+@pytest.mark.long
 def test_optuna_shows_every_parameter(storage: Storage, run_search: RunSearch) -> None:
     study = run_search(NUMBERS).study
     shown = optuna.load_study(study_name="mine-digits", storage=storage.optuna).trials

@@ -51,6 +51,7 @@ def test_a_search_that_is_not_over_gets_none() -> None:
         seeds.seeded("mine", early, [], 2)
 
 
+@pytest.mark.long
 def test_a_dry_run_says_what_they_cost_and_so_does_the_advice_of_best(
     storage: Storage, run_search: RunSearch
 ) -> None:

@@ -80,6 +80,7 @@ def test_without_two_cells_that_ended_there_is_no_race() -> None:
 
 
 @given(st.integers(2000, 20_000), st.integers(0, 3))
+@pytest.mark.long
 def test_a_search_that_cuts_ends_when_the_shortest_cell_costs_too_much(
     budget: int, finalists: int
 ) -> None:

@@ -34,6 +34,7 @@ def n_for_status(url: str, statements: Statements) -> int:
     return len(found)
 
 
+@pytest.mark.sqlite_first
 def test_status_asks_as_much_of_many_studies_as_of_one(filled: str, statements: Statements) -> None:
     before = n_for_status(filled, statements)
     for number in range(8):
@@ -41,6 +42,7 @@ def test_status_asks_as_much_of_many_studies_as_of_one(filled: str, statements: 
     assert n_for_status(filled, statements) == before
 
 
+@pytest.mark.sqlite_first
 def test_an_idle_look_for_work_asks_as_much_of_many_studies_as_of_one(
     filled: str, statements: Statements
 ) -> None:

@@ -256,7 +256,7 @@ def test_incomplete_searches_are_drawn_without_a_warning(
     assert np.std(imread(tmp_path / "a.png")) > 0
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("n", [1, 5, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3, 4))])
 def test_the_legend_and_the_names_stay_on_the_page(n: int) -> None:
     search = search_of(
         [0.520, 0.510, 0.505, 0.525, 0.530, 0.515, 0.200, None],

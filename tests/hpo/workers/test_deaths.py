@@ -30,7 +30,7 @@ from tests.hpo.workers.lost import (
     states,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_beats")
+pytestmark = [pytest.mark.usefixtures("quick_beats"), pytest.mark.sqlite_first]
 
 
 BEARABLE = 0.8  #: seconds between beats of a thread that has to come in time on a busy machine

@@ -30,6 +30,8 @@ from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import digits
 
+pytestmark = pytest.mark.sqlite_first
+
 TWO = hpo.StudyDefinition(name="two", grid=hpo.Values((1e-3, 1e-2)), n_s=5, n_cycles=2)
 ELSEWHERE = this_worker() | {"pid": 2**22 + 7, "boot": "of another machine", "host": "far-away"}
 Statements = Callable[..., Any]
