@@ -37,8 +37,8 @@ def batches_of(connection: Connection, study: str) -> Iterator[Batch]:
 
 
 def write(connection: Connection, batch: Batch) -> None:
-    """Insert some of the rows."""
-    batches.insert(connection, *batch)
+    """Insert those of the rows that are not there: a copy that lost its lease may meet another's."""
+    batches.insert_missing(connection, *batch)
 
 
 def digest(connection: Connection, study: str) -> tuple[str, int]:

@@ -177,7 +177,8 @@ def drop_last(connection: Connection, study: str, slot: Slot) -> None:
     present = sorted(connection.execute(query).scalars())
     if present:
         connection.execute(checkpoints.delete().where(mine, checkpoints.c.n_updates == present[-1]))
-    outcomes.forget_curve(connection, study, slot, after=present[-2] if len(present) > 1 else 0)
+    before = present[-2] if len(present) > 1 else 0
+    outcomes.forget_curves(connection, study, [slot], after=before)
 
 
 def forget(connection: Connection, study: str, slots: Sequence[Slot]) -> None:

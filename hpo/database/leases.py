@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import fleet, rows
+from hpo.database import batches, fleet, rows
 from hpo.database.storage import Interrupted, Storage
 from hpo.database.tables import leases
 from hpo.errors import HpoError
@@ -158,7 +158,7 @@ def _take(connection: Connection, name: str, token: str) -> Row[Any] | None:
         "expires_at": moment + DURATION,
     }
     if row is None:
-        connection.execute(_insert_unless_there(connection, name, values))
+        batches.insert_missing(connection, leases, [{"name": name, **values}])
     elif row.token == token or _is_free(row, moment):
         connection.execute(leases.update().where(leases.c.name == name).values(**values))
     return connection.execute(leases.select().where(leases.c.name == name)).one_or_none()
@@ -176,14 +176,6 @@ def _is_free(row: Row[Any], moment: float) -> bool:
     is_in_time = moment <= expires_at <= moment + DURATION + 1.0
     seems_free = process.is_gone(holder) or not is_in_time
     return unheard > (fleet.patience_of(fleet.GRACE) if seems_free else DURATION)
-
-
-def _insert_unless_there(connection: Connection, name: str, values: dict[str, object]):  # type: ignore[no-untyped-def]
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    return insert(leases).values(name=name, **values).on_conflict_do_nothing()
 
 
 def _release(connection: Connection, name: str, token: str) -> None:

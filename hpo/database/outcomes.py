@@ -211,12 +211,6 @@ def forget_curves(connection: Connection, study: str, slots: Collection[Slot], a
         connection.execute(curves.delete().where(later))
 
 
-def forget_curve(connection: Connection, study: str, slot: Slot, after: int) -> None:
-    """Delete the points of a slot that come after so many updates."""
-    later = sa.and_(at(curves, study, slot), curves.c.n_updates > after)
-    connection.execute(curves.delete().where(later))
-
-
 def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
     """Return the rows of every curve of a study, in the order of updates.
 
@@ -233,11 +227,6 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
         damage.check(connection, curves, row)
         found.setdefault(Slot(row.cell, row.replicate), []).append(row)
     return found
-
-
-def digest_of_curve(connection: Connection, study: str, slot: Slot) -> str | None:
-    """Return the digest of the curve of a slot as it stands, for its result."""
-    return curve_digests(connection, study, [slot]).get(slot)
 
 
 def curve_digests(

@@ -34,17 +34,14 @@ def copy(source: Connection, study: StoredStudy, target: Storage) -> int:
     row = carrying.study_row(source, study.uuid)
     if row is None:
         raise HpoError(f"The study {study.name!r} was deleted meanwhile.")
-    there = target.read(lambda connection: carrying.study_row(connection, study.uuid))
-    if there is not None:
-        _refuse_other(source, target, study)
-        return 0
-    target.write(lambda connection: _refuse_name(connection, study.name))
-    with leases.held(target, f"copy {study.uuid}") as keep_going:
-        target.write(lambda connection: carrying.forget(connection, study.uuid))
+    with leases.held(target, f"copy {study.uuid}") as keep_going:  # another may be at it
+        if not target.write(partial(_begin, study=study)):
+            _refuse_other(source, target, study)
+            return 0
         told = carrying.Sum()
         for batch in carrying.batches_of(source, study.uuid):
             told.add(batch)
-            target.write(partial(carrying.write, batch=batch))
+            target.write(partial(_add, study=study, batch=batch))
             keep_going()
         noted = _notes(source, study.uuid)
         with leases.held(target, "open studies"):
@@ -70,6 +67,23 @@ def set_times(connection: Connection, study: str) -> None:
     }
     if told:
         connection.execute(times.values(values), told)
+
+
+def _begin(connection: Connection, study: StoredStudy) -> bool:
+    """Make room for the rows of a study; tell no if it is there, of which nothing is touched."""
+    if carrying.study_row(connection, study.uuid) is not None:
+        return False
+    _refuse_name(connection, study.name)
+    carrying.forget(connection, study.uuid)
+    return True
+
+
+def _add(connection: Connection, study: StoredStudy, batch: carrying.Batch) -> None:
+    if carrying.study_row(connection, study.uuid) is not None:  # our lease was lost meanwhile
+        raise HpoError(
+            f"Another process copied {study.name!r} meanwhile. Run the same command again."
+        )
+    carrying.write(connection, batch)
 
 
 def _refuse_trained(source: Connection, study: StoredStudy) -> None:

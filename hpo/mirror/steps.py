@@ -19,7 +19,6 @@ class Cycles:
     """The cycles of a slot whose ends a trial shall show."""
 
     slot: Slot
-    first: int = 1
     last: int | None = None  #: None: as many as there are
 
 
@@ -61,7 +60,7 @@ def _reached(
         study.uuid,
         lengths,
         every=math.gcd(*lengths.values()),
-        first=min(c.first * lengths[c.slot] for c in wanted.values()),
+        first=min(lengths.values()),
         last=None if None in ends else max(end for end in ends if end is not None),
     )
     found = {}
@@ -69,7 +68,7 @@ def _reached(
         for n_updates, accuracy in points.get(cycles.slot, {}).items():
             cycle, rest = divmod(n_updates, lengths[cycles.slot])
             is_late = cycles.last is not None and cycle > cycles.last
-            if not rest and cycle >= cycles.first and not is_late:
+            if not rest and not is_late:
                 found[trial_id, cycle] = accuracy
     return found
 

@@ -79,9 +79,8 @@ def claim(
             if attempt.slot.cell < n_known
         ]
         if waiting and (n_tries > 1 or n_workers > FEW):
-            first = width * random.randrange(
-                -(-len(waiting) // width)
-            )  # results depend on no order
+            n_stacks = -(-len(waiting) // width)
+            first = width * random.randrange(n_stacks)  # results depend on no order
             waiting = waiting[first:] + waiting[:first]
         chosen, start = _one_stack(study.experiment, waiting, width)
         taken = batches.take(

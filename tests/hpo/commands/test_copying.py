@@ -13,7 +13,7 @@ import hpo
 from hpo.commands import copying, running
 from hpo.commands.doctor import examine
 from hpo.commands.request import Order
-from hpo.database import carrying, rows, tables
+from hpo.database import carrying, leases, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
@@ -152,6 +152,28 @@ def test_an_unknown_study_makes_no_database(source: str, tmp_path: Path) -> None
     with pytest.raises(StudyNotFound):
         copying.copy([BOTH[0], "nothing"], f"sqlite:///{tmp_path / 'there.db'}", storage=source)
     assert not (tmp_path / "there.db").exists()
+
+
+def test_a_study_that_another_copy_has_just_brought_is_not_touched(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, held = f"sqlite:///{tmp_path / 'there.db'}", leases.held
+    mark = tables.attempts.update().values(reason="trained there")
+
+    def after_another(storage: Storage, name: str) -> Any:
+        if name.startswith("copy "):
+            with monkeypatch.context() as patched:
+                patched.setattr(leases, "held", held)
+                copying.copy(BOTH[:1], there, storage=source)
+            storage.write(lambda c: c.execute(mark))
+        return held(storage, name)
+
+    monkeypatch.setattr(leases, "held", after_another)
+    with pytest.raises(HpoError, match="went different ways"):
+        copying.copy(BOTH[:1], there, storage=source)
+    with Storage(there) as storage:
+        told = storage.read(lambda c: c.execute(tables.attempts.select()).all())
+    assert {row.reason for row in told} == {"trained there"}
 
 
 class Power(BaseException):

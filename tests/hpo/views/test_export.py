@@ -233,7 +233,7 @@ def test_what_is_not_finite_is_stored_as_nothing(tmp_path: Path) -> None:
 
     def spoil(connection: sa.Connection) -> None:
         outcomes.append_curves(connection, study.uuid, {Slot(0, 0): [Point(41, values)]})
-        curve = outcomes.digest_of_curve(connection, study.uuid, Slot(0, 0))
+        (curve,) = outcomes.curve_digests(connection, study.uuid, [Slot(0, 0)]).values()
         first = rows.at(tables.results, study.uuid, Slot(0, 0))
         connection.execute(tables.results.update().where(first).values(curve_digest=curve))
         digests.seal(connection, tables.results, tables.results.select())
