@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time each is found by its place
     from hpo import errors as errors
     from hpo import testing as testing
+    from hpo.commands.backup import backup as backup
+    from hpo.commands.mending import cancel as cancel
     from hpo.commands.mending import delete as delete
     from hpo.commands.mending import examine as examine
     from hpo.commands.mending import retry as retry
@@ -83,6 +85,8 @@ _PLACES = {
     "Verdict": "hpo.held_out.verdict",
     "Whole": "hpo.definition.ranges",
     "WholeEpochs": "hpo.definition.ranges",
+    "backup": "hpo.commands.backup",
+    "cancel": "hpo.commands.mending",
     "delete": "hpo.commands.mending",
     "examine": "hpo.commands.mending",
     "load": "hpo.commands.studies",

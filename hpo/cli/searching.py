@@ -77,6 +77,10 @@ def run(
             help="Folder for weights and model card (final); default: <study>-model.",
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Train on a Dask cluster: address or file of its scheduler, or local."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
     ] = False,
@@ -99,7 +103,7 @@ def run(
             tell(_described(request, storage, stop, workers, format_), format_)
             return 0
         story = Story()
-        status = _carried_out(request, storage, story, stop, workers, grace, again, out)
+        status = _carried_out(request, storage, story, stop, workers, grace, again, out, dask)
         if profile:
             say(story.profile())
     return status
@@ -114,12 +118,13 @@ def _carried_out(
     grace: float,
     again: bool,
     out: Path | None,
+    dask: str | None,
 ) -> int:
     """Run the study, say what came of it, and return the exit status."""
     from hpo.commands import early
     from hpo.machine.signals import Interrupted
 
-    with early.reserve(request, storage, workers) as reserve:
+    with early.reserve(request, storage, workers if dask is None else 1) as reserve:
         from hpo.commands import ending, images, running, watching  # while they import theirs
 
         with closing(watching.Onlooker(storage, stop)) as story.look, story:
@@ -136,6 +141,7 @@ def _carried_out(
                     reserve=reserve,
                     again=again,
                     announce=story.warn,
+                    dask=dask,
                 ) as outcome:
                     story.close()
                     status = _tell(outcome, stop)

@@ -1,6 +1,7 @@
-"""Commands for many processes and machines: ``worker``, ``submit``, ``retry``, ``doctor``, ``copy``."""
+"""Commands for many processes and machines: ``worker``, ``submit``, ``queue``, ``doctor``, ``copy`` ..."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,9 +35,12 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(worker)
     app.command()(submit)
+    app.command()(cancel)
+    app.command()(queue)
     app.command()(retry)
     app.command()(doctor)
     app.command()(copy)
+    app.command()(backup)
 
 
 def worker(
@@ -48,6 +52,14 @@ def worker(
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for new work until told to stop.")
     ] = False,
+    idle_exit: Annotated[
+        float | None,
+        typer.Option(min=0, max=86_400, help="Wait for new work for so many seconds at most."),
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(min=0, max=8760, help="Stop after so many hours, as if told to; status 0."),
+    ] = None,
     grace: Grace = 60.0,
 ) -> int:
     """Join in: train what is waiting in a storage until nothing is left.
@@ -62,9 +74,10 @@ def worker(
     from hpo.machine.signals import StopRequest
 
     looking.check(storage, say)  # a worker makes no database
-    with StopRequest() as stop, watching.story(storage, stop) as story:
+    with StopRequest(max_hours) as stop, watching.story(storage, stop) as story:
         dataset = images.training(data, os.environ, say, stop)
-        n_trained = work_on(dataset, studies or [], storage, watch, story, stop, grace)
+        more = (story, stop, grace, idle_exit)
+        n_trained = work_on(dataset, studies or [], storage, watch, *more)
     if stop():
         say(f"Stopped; {n_trained} trials were trained here, what was begun is given back.")
         return stop.exit_status
@@ -89,10 +102,14 @@ def submit(
     budget_minutes: BudgetMinutes = None,
     cell: Cell = None,
     train_metrics: TrainMetrics = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(min=-1000, max=1000, help="Workers serve higher ones first; 0 by default."),
+    ] = None,
 ) -> None:
     """Put a study's trials into the queue for workers that are running, and train nothing here.
 
-    Example: hpo submit coarse
+    Example: hpo submit coarse --priority 5
     """
     from hpo.commands import images
     from hpo.commands.studies import queue
@@ -101,9 +118,34 @@ def submit(
     with StopRequest() as stop:
         find = images.finder(os.environ, say, stop)
         order = request_of(context).order(find, os.environ, say)
-        name, plan = queue(order, storage, stop, say)
+        name, plan = queue(order, storage, stop, say, priority)
     waiting = plan.n_slots - plan.n_counted - len(plan.failed)
     tell(f"{name}: {waiting} of {plan.n_slots} trials are waiting or running.")
+
+
+def cancel(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Call a study off: nobody trains it any further until it is run or submitted again.
+
+    Who trains it gives it back within seconds. Nothing is lost.
+
+    Example: hpo cancel coarse
+    """
+    from hpo.commands import mending
+    from hpo.machine.signals import StopRequest
+
+    with StopRequest() as stop:
+        mending.cancel(study, storage=storage, stop=stop, notify=say)
+    tell(f"{study} is called off; `hpo run` and `hpo submit` go on with it.")
+
+
+def queue(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> None:
+    """Print which studies wait, in the order in which workers serve them, and what for.
+
+    Example: hpo queue
+    """
+    from hpo.commands import looking
+
+    tell(looking.waiting(storage, say, format_), format_)
 
 
 def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -141,6 +183,26 @@ def doctor(
         findings = examination.examine(storage)
     tell(examination.report(findings, format_), format_)
     return 1 if any(finding.is_open for finding in findings) else 0
+
+
+def backup(
+    file: Annotated[
+        Path, typer.Argument(help="A new SQLite file.", metavar="FILE", show_default=False)
+    ],
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Copy a whole database of one moment into an SQLite file, also while workers go on.
+
+    Example: hpo backup hpo-2026-11-28.db
+    """
+    from hpo.commands import backup as backing
+    from hpo.machine.signals import StopRequest
+
+    with StopRequest() as stop:
+        n = backing.backup(file, storage=storage, stop=stop, notify=say)
+    tell(
+        f"Wrote {file}: {n} {'study' if n == 1 else 'studies'}. --storage sqlite:///{file} uses it."
+    )
 
 
 def copy(

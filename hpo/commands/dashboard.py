@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from hpo.commands.gate import App, Gate
+from hpo.commands.gate import SAFE, App, Environ, Gate, Respond
 from hpo.database.connections import Connection
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  #: nobody else can reach it; another machine gets there through ssh -L
 LONGEST_WAIT = 30  #: seconds for a request to arrive
+MOST_TRIALS = 20_000  #: of a study that is shown; 100,000 take 39 s and 900 MB
 Notify = Callable[[str], None]
 
 
@@ -82,9 +83,10 @@ def serving(
             if allow_edit:
                 with Storage(url, notify=notify) as storage:
                     app = wsgi(storage.optuna)
-                    yield _showing(server, app, storage.optuna, notify, allow_edit=True)
+                    yield _showing(server, app, storage.optuna, notify)
             else:
-                yield _showing(server, *_shown(reader, wsgi, environ or {}), notify)
+                server.set_app(gated(reader, server.server_port, notify, environ or {}))
+                yield server
         finally:
             server.server_close()
     finally:
@@ -138,6 +140,36 @@ def _shown(
     return wsgi(storage, artifact_store=Artifacts(storage, reader, environ)), storage
 
 
+def gated(reader: Reader, port: int, notify: Notify, environ: Mapping[str, str]) -> App:
+    """Return the page with its gate for somebody else's server; without the extra, what says so."""
+    try:
+        app, storage = _shown(reader, _dashboard(), environ)
+    except MissingExtra as error:
+        told = str(error)
+
+        def unavailable(_: Environ, respond: Respond) -> list[bytes]:
+            respond("404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), *SAFE])
+            return [told.encode()]
+
+        return Gate(unavailable, port)
+    return Gate(
+        app,
+        port,
+        notify=notify,
+        after=storage.remove_session,
+        too_large=lambda study_id: _too_large(storage.n_trials(study_id)),
+    )
+
+
+def _too_large(n_trials: int) -> str | None:
+    if n_trials <= MOST_TRIALS:
+        return None
+    return (
+        f"This study has {n_trials:,} trials; more than {MOST_TRIALS:,} take a browser too long. "
+        "`hpo report`, `hpo plot` and `hpo export` show it."
+    )
+
+
 def _bound(port: int) -> Server:
     try:
         return Server((HOST, port), Handler)
@@ -150,16 +182,7 @@ def _showing(
     app: App,
     storage: Any,
     notify: Notify,
-    *,
-    allow_edit: bool = False,
 ) -> Server:
-    server.set_app(
-        Gate(
-            app,
-            server.server_port,
-            allow_edit=allow_edit,
-            notify=notify,
-            after=storage.remove_session,
-        )
-    )
+    after = storage.remove_session
+    server.set_app(Gate(app, server.server_port, allow_edit=True, notify=notify, after=after))
     return server

@@ -21,6 +21,7 @@ PAGES = re.compile(
     r"|/csv/\d+|/favicon\.ico|/static/.*|/artifacts/.*",
     re.DOTALL,
 )
+ABOUT_ONE = re.compile(r"/(?:api/studies|csv)/(\d{1,9})(?:/|$)")  #: with all its trials
 READ_ONLY = (
     "This dashboard only shows studies, so nothing was changed. `hpo dashboard --allow-edit` lets "
     "it write."
@@ -46,6 +47,13 @@ def _nothing() -> None:
     pass
 
 
+def hosts_of(port: int) -> set[str]:
+    """Return the names under which this machine alone reaches a port of its own."""
+    names = ("127.0.0.1", "localhost", "[::1]")
+    hosts = {f"{name}:{port}" for name in names}
+    return hosts | (set(names) if port == 80 else set())  # which browsers leave out
+
+
 class Gate:
     """A WSGI application in front of another one, which refuses what must not reach it."""
 
@@ -57,6 +65,7 @@ class Gate:
         allow_edit: bool = False,
         notify: Callable[[str], None] = lambda _: None,
         after: Callable[[], None] = _nothing,
+        too_large: Callable[[int], str | None] = lambda _: None,
     ) -> None:
         """Stand before ``app``.
 
@@ -65,12 +74,12 @@ class Gate:
             allow_edit: Let through what changes something.
             notify: Is told once what failed inside.
             after: Is called after every answer, in the thread that gave it.
+            too_large: Says why a study is not shown, by its number; None for one that is.
         """
         self._app, self._after, self._notify = app, after, notify
         self._allow_edit = allow_edit
-        names = ("127.0.0.1", "localhost", "[::1]")
-        self._hosts = {f"{name}:{port}" for name in names}
-        self._hosts |= set(names) if port == 80 else set()  # which browsers leave out
+        self._hosts = hosts_of(port)
+        self._too_large = too_large
         self._address = f"http://127.0.0.1:{port}/"
         self._told: set[str] = set()
 
@@ -97,7 +106,9 @@ class Gate:
             return "421 Misdirected Request", STRANGE_HOST.format(self._address)
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         if method in LOOKING and PAGES.fullmatch(path.rstrip("/") or "/"):
-            return None
+            study = ABOUT_ONE.match(path)
+            reason = self._too_large(int(study[1])) if study else None
+            return None if reason is None else ("413 Content Too Large", reason)
         if method in LOOKING:
             return "404 Not Found", NO_PAGE
         if not self._allow_edit:

@@ -4,27 +4,22 @@ A study that cannot be worked on, or is deleted meanwhile, costs this worker a l
 study anything.
 """
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from hpo.database import outcomes, rows, tally
+from hpo.commands.desk import Desk
+from hpo.database import damage, queue, tally
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
-from hpo.errors import (
-    DataUnavailable,
-    StudyDeleted,
-    StudyUnreadable,
-    is_of_one_study,
-    reason_of,
-)
-from hpo.experiment.records import Slot, State, StoredStudy
-from hpo.mirror import shelf
+from hpo.errors import DataUnavailable, HpoError, StudyDeleted, is_of_one_study
+from hpo.experiment.records import Slot, StoredStudy
+from hpo.machine.environment import versions
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction
-from hpo.planning.plan import Plan, plan, slots_of, stands
+from hpo.planning.plan import Plan, plan, stands
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
 from hpo.workers.membership import Membership
@@ -32,7 +27,6 @@ from hpo.workers.worker import work
 from model.data import Dataset
 
 PAUSE = 1.0  #: seconds between two looks for new work
-TRY_AGAIN = 60.0  #: seconds after which a study that could not be worked on is tried again
 
 
 def join(
@@ -43,8 +37,13 @@ def join(
     stop: Callable[[], bool],
     watch: bool,
     grace: float,
+    idle_exit: float | None = None,
 ) -> int:
     """Train what is waiting in ``wanted`` studies, or in all on these images; return how much.
+
+    Args:
+        watch: Wait for more when there is nothing left.
+        idle_exit: Wait for so many seconds at most.
 
     Raises:
         StudyNotFound: A wanted study is not there.
@@ -54,8 +53,9 @@ def join(
     counter = _Counter(progress)
     trainers: dict[str, Trainer] = {}
     uuids = _found(storage, dataset, wanted)
-    with Membership(storage, grace) as member:
-        desk = _Desk(storage, dataset, wanted, uuids, progress)
+    with Membership(storage, grace, dataset.fingerprint) as member:
+        desk = Desk(storage, dataset, wanted, uuids, progress)
+        idle_since, watch = time.monotonic(), watch or idle_exit is not None
         while not stop():
             n_before = counter.n_ended
             busy = desk.with_work()
@@ -64,9 +64,7 @@ def join(
             for stored in busy:
                 others = sorted(present - {stored.uuid})
                 try:
-                    _work_for(
-                        storage, stored, dataset, trainers, counter, stop, member.identity, others
-                    )
+                    _work_for(storage, stored, dataset, trainers, counter, stop, member, others)
                 except Interrupted:
                     return counter.n_ended
                 except Exception as error:
@@ -74,7 +72,13 @@ def join(
                         raise
                     desk.pass_by(stored, error)
                     present.discard(stored.uuid)
+                if counter.n_ended > n_before:
+                    break  # whoever has come meanwhile may be served first
+            if present:
+                idle_since = time.monotonic()
             if not present and not watch:
+                break
+            if idle_exit is not None and time.monotonic() - idle_since > idle_exit:
                 break
             if counter.n_ended == n_before:
                 time.sleep(PAUSE * random.uniform(0.5, 1.0))  # so that not all look at once
@@ -88,7 +92,7 @@ def _work_for(
     trainers: dict[str, Trainer],
     counter: "_Counter",
     stop: Callable[[], bool],
-    identity: dict[str, Any],
+    member: Membership,
     others: Sequence[str],
 ) -> None:
     """Train what is waiting in a study, which is planned first if nothing is.
@@ -99,6 +103,7 @@ def _work_for(
     study = studies.by_uuid(storage, stored.uuid)
     if study is None:
         raise StudyDeleted(stored.name)
+    _begin(study)
     trainer = trainers.setdefault(study.uuid, Trainer(study.experiment, dataset))
     before = _standing(study)
     if before is None:
@@ -106,9 +111,37 @@ def _work_for(
         before = plan(study)
         study = studies.present(study)
     counter.began(study.stored.name, study.experiment, before.n_updates + before.n_unplanned)
-    work(study, trainer, counter, stop, identity, elsewhere=others)
+    work(study, trainer, counter, stop, member, elsewhere=others)
     if not stop() and not storage.read(lambda connection: tally.any_left(connection, study.uuid)):
         correction.settle(studies.present(study), counter.warn)
+
+
+def _begin(study: OpenStudy) -> None:
+    """Refuse a study that is trained with other versions than those here; else note these.
+
+    Raises:
+        HpoError: Its results would be mixed.
+    """
+    here = versions()
+    place = study.storage.read(lambda connection: queue.place(connection, study.uuid))
+    if place.versions is None:
+        told = json.dumps(here, sort_keys=True)
+        study.storage.write(lambda connection: queue.begin(connection, study.uuid, told))
+        return
+    there = damage.parsed(place.versions, "What the queue says of versions")
+    if isinstance(there, dict) and there != here:
+        raise HpoError(_differ(there, here))
+
+
+def _differ(there: dict[str, str], here: dict[str, str]) -> str:
+    theirs, ours = (
+        ", ".join(f"{what} {told.get(what)}" for what in here if there.get(what) != here[what])
+        for told in (there, here)
+    )
+    return (
+        f"it is trained with {theirs}, and here is {ours}. `hpo run` goes on with it all the same, and "
+        "its results say that they are mixed."
+    )
 
 
 def _standing(study: OpenStudy) -> Plan | None:
@@ -135,86 +168,6 @@ class _Counter:
         self._progress.ended(slot, outcome, value)
 
 
-class _Desk:
-    """Says which studies are worth a try, and once why one is not."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        dataset: Dataset,
-        wanted: Sequence[str],
-        uuids: Sequence[str],
-        progress: Progress,
-    ) -> None:
-        self._storage, self._progress = storage, progress
-        self._wanted = {*wanted, *uuids}  # one may be renamed, or deleted and made again
-        self._fingerprint = dataset.fingerprint
-        self._told: dict[str, str] = {}  # by uuid, what was said of a study
-        self._over: dict[str, StoredStudy] = {}  # by uuid, as it was when it wanted no more
-        self._put_off: dict[
-            str, tuple[StoredStudy, float]
-        ] = {}  # by uuid, with the time until when
-
-    def with_work(self) -> list[StoredStudy]:
-        """Return the studies on these images in which something waits or runs."""
-        found = self._storage.read(shelf.look)
-        for damaged in found.unreadable:
-            if not self._wanted or self._wanted & {damaged.name, damaged.uuid}:
-                self._say(damaged.uuid, str(StudyUnreadable(damaged.name, damaged.reason)))
-        here = {study.uuid for study in found.studies} | {s.uuid for s in found.unreadable}
-        for known in (self._told, self._put_off, self._over):
-            for uuid in known.keys() - here:
-                del known[uuid]
-        wanted = [study for study in found.studies if self._is_wanted(study)]
-        if not wanted:
-            return []
-        live = self._storage.read(tally.live_by_study)
-        busy = self._storage.read(
-            lambda c: [study for study in wanted if self._is_busy(c, study, live)]
-        )
-        # Where something waits there is work; else there are others to wait for.
-        return sorted(busy, key=lambda study: State.WAITING not in live.get(study.uuid, {}))
-
-    def pass_by(self, study: StoredStudy, error: Exception) -> None:
-        """Leave a study alone until its row changes, or for a while."""
-        self._put_off[study.uuid] = study, time.monotonic() + TRY_AGAIN
-        if isinstance(error, StudyDeleted):
-            self._say(study.uuid, str(error))
-        else:
-            self._say(study.uuid, f"{study.name!r} is passed by: {reason_of(error)}")
-
-    def _say(self, uuid: str, text: str) -> None:
-        if self._told.get(uuid) != text:
-            self._told[uuid] = text
-            self._progress.warn(text)
-
-    def _is_wanted(self, study: StoredStudy) -> bool:
-        if study.experiment.data.fingerprint != self._fingerprint:
-            return False
-        if self._wanted and not self._wanted & {study.name, study.uuid}:
-            return False
-        before, until = self._put_off.get(study.uuid, (None, 0.0))
-        return study != before or time.monotonic() > until
-
-    def _is_busy(
-        self, connection: Connection, study: StoredStudy, live: dict[str, dict[str, int]]
-    ) -> bool:
-        if study.uuid in live:
-            return True
-        if self._over.get(study.uuid) == study:
-            return False
-        try:
-            wants_more = _wants_more(connection, study)
-        except Exception as error:
-            if not is_of_one_study(error):
-                raise
-            self.pass_by(study, error)
-            return False
-        if not wants_more:  # nor will it, until its row changes or somebody plans it
-            self._over[study.uuid] = study
-        return wants_more
-
-
 def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[str]:
     """Return the uuids of wanted studies; refuse names that mean nothing here."""
 
@@ -231,14 +184,3 @@ def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[st
         return uuids
 
     return storage.read(read)
-
-
-def _wants_more(connection: Connection, study: StoredStudy) -> bool:
-    """Tell whether nobody has planned what comes next, as between two generations of a search."""
-    results = {result.slot for result in outcomes.results_of(connection, study.uuid)}
-    missing = [slot for slot in slots_of(study.experiment) if slot not in results]
-    if not missing:
-        search = study.experiment.search
-        return search is not None and not search.is_over
-    planned = {attempt.slot for attempt in rows.attempts_of(connection, study.uuid)}
-    return any(slot not in planned for slot in missing)

@@ -41,6 +41,17 @@ def status(url: str, notify: Notify, form: str = "text") -> str:
     return read_once(url, overview.status, notify=notify)
 
 
+def waiting(url: str, notify: Notify, form: str = "text") -> str:
+    """Return which studies wait, in the order in which workers serve them, in one of `TOLD_IN`.
+
+    Raises:
+        StorageError: As `check`.
+    """
+    from hpo.views import waiting
+
+    return read_once(url, waiting.as_json if form == "json" else waiting.table, notify=notify)
+
+
 def listing(url: str, notify: Notify, form: str = "text") -> str:
     """Return the stored studies and what they are about, in one of `TOLD_IN`.
 

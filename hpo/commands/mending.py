@@ -2,6 +2,7 @@
 
 from hpo.commands import doctor
 from hpo.commands.studies import Notify, Stop, look, never, unheard
+from hpo.database import queue
 from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.storage import Storage
 from hpo.errors import StudyNotFound
@@ -37,6 +38,36 @@ def retry(
         if found is None:
             raise StudyNotFound(name, stored_studies.names(opened))
         return forgive(found)
+
+
+def cancel(
+    name: str,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    stop: Stop = never,
+    notify: Notify = unheard,
+) -> None:
+    """Call a study off: nobody trains it any further until it is run or submitted again.
+
+    Who trains it gives it back within seconds, saved at its last log point; nothing is lost.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+
+    >>> import hpo, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = hpo.submit("coarse", data="digits", storage=f"sqlite:///{folder}/hpo.db")
+    ...     hpo.cancel("coarse-digits", storage=study.storage)
+    ...     hpo.work(data="digits", storage=study.storage)
+    0
+    """
+    check_name(name)
+    look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
+    with Storage(storage, stop, notify=notify) as opened:
+        found = stored_studies.find(opened, name)
+        if found is None:
+            raise StudyNotFound(name, stored_studies.names(opened))
+        opened.write(lambda connection: queue.cancel(connection, found.uuid))
 
 
 def delete(

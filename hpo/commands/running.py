@@ -1,24 +1,27 @@
 """How a run flows: settle the experiment, open the study, plan, work."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from hpo.commands import budgets, speed
+from hpo.commands import budgets, elsewhere, speed
 from hpo.commands.request import Order
 from hpo.data import parts, prepared
-from hpo.database import housekeeping, leases
+from hpo.database import housekeeping, leases, queue
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE
 from hpo.database.locations import checked_url, sqlite_path
 from hpo.database.reader import read_once
 from hpo.database.storage import Interrupted, Storage
 from hpo.definition.study import check_name
+from hpo.errors import HpoError
 from hpo.experiment.budgets import largest
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.machine.console import say
+from hpo.machine.environment import versions
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction, parents, seeds, warm_start
@@ -31,6 +34,7 @@ from hpo.training.trainer import Trainer, facts
 from hpo.workers import pool
 from hpo.workers.member import Reserve
 from hpo.workers.membership import Membership
+from hpo.workers.outlook import CANCELLED
 from hpo.workers.worker import work
 from model.data import split
 
@@ -139,6 +143,7 @@ def submit(
         study = seeds.give(study, order.definition.replicates)
         if order.definition.space is not None:
             study = studies.enlarge(study, order.definition.space.budget, minutes)
+        storage.write(lambda connection: queue.renew(connection, study.uuid))
     correction.correct(study)
     return study, plan(study)
 
@@ -155,6 +160,7 @@ def to_the_end(
     reserve: Reserve | None = None,
     again: bool = False,
     announce: Callable[[str], None] | None = None,
+    dask: str | None = None,
 ) -> Iterator[Outcome]:
     """Run a study in the database at ``url``, which is open until the block ends.
 
@@ -163,6 +169,7 @@ def to_the_end(
     Args:
         again: Look also where a look was taken before.
         announce: Is told how long a search will take, which is measured for it.
+        dask: The scheduler of a cluster whose workers train, see `hpo.commands.elsewhere`.
 
     Raises:
         HpoError: As `run`.
@@ -179,6 +186,7 @@ def to_the_end(
             grace=grace,
             reserve=reserve,
             announce=announce,
+            dask=dask,
         )
         if outcome.looks_at_test_images and order.source is not None:
             from hpo.held_out import final
@@ -197,6 +205,7 @@ def run(
     grace: float = GRACE,
     reserve: Reserve | None = None,
     announce: Callable[[str], None] | None = None,
+    dask: str | None = None,
 ) -> Outcome:
     """Bring a study to its end, whatever of it exists, or as far as ``stop`` lets it.
 
@@ -204,7 +213,7 @@ def run(
         n_workers: Processes that train, or None for as many as are worth it; a single worker is
             this process. More than one need the order's ``source``.
         reserve: Processes that were started early.
-        announce: As for `to_the_end`.
+        announce, dask: As for `to_the_end`.
     """
     study, before = submit(order, storage, progress.warn)
     if before.n_slots - before.n_counted - len(before.failed):
@@ -214,7 +223,14 @@ def run(
             n_workers = n_workers or worth(study.experiment, n_updates)
             if announce is not None and study.experiment.search is not None:
                 announce(speed.told(study.experiment, order.dataset, n_updates, n_workers))
-            _train(order, study, before, progress, stop, n_workers, grace, reserve)
+            _begin(study)
+            if dask is not None and order.source is not None:
+                progress.began(study.stored.name, study.experiment, _to_make(study, before))
+                elsewhere.train(study, order.source, dask, stop, grace)
+            else:
+                _train(order, study, before, progress, stop, n_workers, grace, reserve)
+    if not stop() and storage.read(lambda c: queue.place(c, study.uuid)).is_cancelled:
+        raise HpoError(CANCELLED.format(study.stored.name))
     if not stop():
         with suppress(Interrupted):
             correction.settle(studies.present(study), progress.warn)
@@ -232,6 +248,12 @@ def run(
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
     return Outcome(replace(study, stored=stored), before, after)
+
+
+def _begin(study: OpenStudy) -> None:
+    """Note with which versions a study is trained from now on, whatever it was before."""
+    told = json.dumps(versions(), sort_keys=True)
+    study.storage.write(lambda connection: queue.begin(connection, study.uuid, told))
 
 
 def _to_make(study: OpenStudy, before: Plan) -> int:
@@ -263,6 +285,6 @@ def _train(
     phases = Phases(reserve.began)
     with Membership(study.storage, grace) as member:
         trainer = Trainer(study.experiment, order.dataset)
-        work(study, trainer, progress, stop, member.identity, phases=phases)
+        work(study, trainer, progress, stop, member, phases=phases)
     phases.lap("database")
     progress.spent(phases)

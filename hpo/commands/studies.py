@@ -15,6 +15,7 @@ from hpo.commands.request import Asked, Order, Request
 from hpo.commands.results import Study
 from hpo.data import prepared, sources
 from hpo.data.source import Source
+from hpo.database import queue as places
 from hpo.database.connections import Connection
 from hpo.database.fleet import GRACE, LONGEST_GRACE
 from hpo.database.locations import DEFAULT_STORAGE
@@ -33,6 +34,7 @@ from hpo.planning.plan import Plan
 from hpo.training.progress import Progress
 from model.data import Dataset
 
+MOST_URGENT = 1000  #: priority
 Stop = Callable[[], bool]
 Notify = Callable[[str], None]
 T = TypeVar("T")
@@ -112,6 +114,7 @@ def submit(
     study: str | Path | StudyDefinition | Request,
     *,
     storage: str = DEFAULT_STORAGE,
+    priority: int | None = None,
     stop: Stop = never,
     notify: Notify = unheard,
     **asked: Unpack[Asked],
@@ -120,6 +123,7 @@ def submit(
 
     Args:
         study, asked: As for `run`.
+        priority: Workers serve higher ones first; 0 unless it was given before.
         notify: Is told what a user should know, as whom a wait is for.
 
     >>> import hpo, tempfile
@@ -128,14 +132,21 @@ def submit(
     ...     study.name, study.is_complete
     ('coarse-digits', False)
     """
-    return Study(queue(_order(study, asked, stop, notify), storage, stop, notify)[0], storage)
+    if priority is not None:
+        whole("priority", priority, -MOST_URGENT, MOST_URGENT)
+    order = _order(study, asked, stop, notify)
+    return Study(queue(order, storage, stop, notify, priority)[0], storage)
 
 
-def queue(order: Order, storage: str, stop: Stop, notify: Notify) -> tuple[str, Plan]:
+def queue(
+    order: Order, storage: str, stop: Stop, notify: Notify, priority: int | None = None
+) -> tuple[str, Plan]:
     """Create or open a study and plan it; return its name in the storage, and how it stands."""
     order = budgets.in_updates(order, storage, None, notify)
     with running.open_for(order, storage, stop, notify) as opened:
         made, standing = running.submit(order, opened, notify)
+        if priority is not None:
+            opened.write(lambda connection: places.prefer(connection, made.uuid, priority))
     return made.stored.name, standing
 
 
@@ -145,6 +156,7 @@ def work(
     data: str | Path = "digits",
     storage: str = DEFAULT_STORAGE,
     watch: bool = False,
+    idle_exit: float | None = None,
     progress: Progress | None = None,
     stop: Stop = never,
     grace: float = GRACE,
@@ -153,6 +165,7 @@ def work(
 
     Args:
         watch: Wait for more when there is nothing left, until ``stop``.
+        idle_exit: Wait for so many seconds at most.
         grace: Seconds of silence after which others count us as dead.
 
     >>> import hpo, tempfile
@@ -164,13 +177,17 @@ def work(
     (2, True)
     """
     _check_numbers(1, grace)
+    if idle_exit is not None:
+        if not is_number(idle_exit):
+            raise HpoError(f"idle_exit must be a number of seconds, {came('idle_exit', idle_exit)}")
+        within("idle_exit", idle_exit, 0, LONGEST_GRACE)
     names = [studies] if isinstance(studies, str) else list(studies)
     for name in names:
         check_name(name)
     look(storage, lambda _: None, stop)  # a database that is not there is not made
     with Callbacks(progress, stop) as told, one_thread():
         dataset = prepared.training(_found(data, told.stop, told.warn), {}, told.warn)
-        return work_on(dataset, names, storage, watch, told, told.stop, grace)
+        return work_on(dataset, names, storage, watch, told, told.stop, grace, idle_exit)
 
 
 def work_on(
@@ -181,10 +198,11 @@ def work_on(
     progress: Progress,
     stop: Stop,
     grace: float,
+    idle_exit: float | None = None,
 ) -> int:
     """As `work`, with the images at hand."""
     with Storage(storage, stop, notify=progress.warn) as opened:
-        return joining.join(opened, dataset, studies, progress, stop, watch, grace)
+        return joining.join(opened, dataset, studies, progress, stop, watch, grace, idle_exit)
 
 
 def load(name: str, *, storage: str = DEFAULT_STORAGE) -> Study:

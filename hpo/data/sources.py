@@ -178,12 +178,13 @@ def _cifar10(
 
     from hpo.data.download import fetch
 
+    url = environ.get("HPO_DATA_URL", "") or archive.url
     notify(
         f"CIFAR-10 is not on this machine yet: downloading {archive.size / 1e6:.0f} MB from "
-        f"{archive.url} to {cache}. If interrupted, it goes on next time."
+        f"{url} to {cache}. If interrupted, it goes on next time."
     )
     fetch(
-        archive.url,
+        url,
         cache / ARCHIVE_NAME,
         md5=archive.md5,
         size=archive.size,

@@ -76,6 +76,16 @@ def forget(connection: Connection, study: str) -> None:
         connection.execute(table.delete().where(table.c.study == study))
 
 
+def free(connection: Connection) -> None:
+    """Let what is running wait, and no worker be known: in a copy, where nobody holds anything."""
+    running = tables.attempts.c.state == State.RUNNING
+    let_go = {"token": None, "worker": None, "worker_id": None, "in_optuna": False}
+    waits = tables.attempts.update().where(running)
+    connection.execute(waits.values(state=str(State.WAITING), **let_go))
+    for table in (tables.workers, tables.leases):
+        connection.execute(table.delete())
+
+
 def add_study(connection: Connection, row: dict[str, Any]) -> None:
     """Insert the row of a study, from which on it is there."""
     connection.execute(tables.studies.insert().values(row))

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hpo.database import damage, rows
+from hpo.database import rows
 from hpo.database.tables import IS_RUNNING, attempts, workers
 from hpo.experiment.records import Attempt, State
 from hpo.machine import process
@@ -37,7 +37,7 @@ MISSED = 2.5  #: beats in whose time one must be seen, or it is missed
 DIED = "its process died"
 SILENT = "its worker fell silent"
 _heard = Sightings()
-_OF_WORKER = (
+OF_WORKER = (
     workers.c.id,
     workers.c.identity,
     workers.c.heartbeat_at,
@@ -87,36 +87,14 @@ class WorkerRow:
         return late or not self.is_timely or process.is_gone(self.identity)
 
 
-@dataclass(frozen=True)
-class Holders:
-    """Those who hold running attempts of a study."""
+def register(
+    connection: Connection, identity: dict[str, Any], grace: float, **more: str | None
+) -> None:
+    """Store the row of a worker, which is heard now.
 
-    n: int  #: claims that they hold
-    some_died: bool
-    missed: list[WorkerRow]  #: who are not known to be dead, but have not been heard as they should
-
-
-def holders(connection: Connection, study: str) -> Holders:
-    """Look at those who hold running attempts of a study; several looks tell who is dead."""
-    claim = (attempts.c.token, attempts.c.worker)
-    query = (
-        sa.select(*claim, *_OF_WORKER, _moment(connection))
-        .distinct()
-        .select_from(attempts.outerjoin(workers, workers.c.id == attempts.c.worker_id))
-        .where(attempts.c.study == study, IS_RUNNING)
-    )
-    some_died, missed = False, dict[str, WorkerRow]()
-    found = connection.execute(query).all()
-    for row in found:
-        known = {} if row.id is None else {row.id: _worker(row, row.moment)}
-        who = damage.parsed_or_none(row.worker)
-        some_died |= _cause_of_death(who, row.token, known) is not None
-        missed |= {name: worker for name, worker in known.items() if worker.is_missed}
-    return Holders(len(found), some_died, list(missed.values()))
-
-
-def register(connection: Connection, identity: dict[str, Any], grace: float) -> None:
-    """Store the row of a worker, which is heard now."""
+    Args:
+        more: Other columns of it: its study, images and versions.
+    """
     moment = rows.now(connection)
     connection.execute(workers.delete().where(workers.c.id == identity["id"]))
     connection.execute(
@@ -126,15 +104,38 @@ def register(connection: Connection, identity: dict[str, Any], grace: float) -> 
             started_at=moment,
             heartbeat_at=moment,
             grace=grace,
+            **more,
         )
     )
 
 
-def beat(connection: Connection, worker: str) -> bool:
-    """Note that a worker lives; tell whether it has a row."""
+def beat(
+    connection: Connection,
+    worker: str,
+    *,
+    pace: float | None = None,
+    work_left: int = 0,
+    moves: bool | None = None,
+) -> bool:
+    """Note that a worker lives, and how it gets on; tell whether it has a row.
+
+    Args:
+        pace: Seconds that an update of a network takes it.
+        work_left: Updates of networks that are left of what it holds.
+        moves: Whether its training has moved since the last time; None if it trains nothing.
+    """
+    moment = rows.now(connection)
+    told = {"heartbeat_at": moment, "ended_at": None, "pace": pace, "work_left": float(work_left)}
+    if moves is not False:
+        told["moved_at"] = moment if moves else None
     mine = workers.update().where(workers.c.id == worker)
-    heard = mine.values(heartbeat_at=rows.now(connection), ended_at=None)
-    return connection.execute(heard).rowcount > 0
+    return connection.execute(mine.values(**told)).rowcount > 0
+
+
+def turn(connection: Connection, worker: str, study: str | None) -> None:
+    """Note which study a worker works for from now on."""
+    mine = workers.update().where(workers.c.id == worker)
+    connection.execute(mine.values(study=study, idle_at=None, pace=None, moved_at=None))
 
 
 def leave(connection: Connection, worker: str) -> None:
@@ -152,7 +153,7 @@ def n_dead_holders(connection: Connection) -> int:
     """Return how many workers are known to be dead and still hold something."""
     known = {row.id: row for row in _all(connection)}
     held = _held(connection)
-    return len({str(who.get("id")) for who, token in held if _cause_of_death(who, token, known)})
+    return len({str(who.get("id")) for who, token in held if cause_of_death(who, token, known)})
 
 
 def settle(
@@ -174,7 +175,7 @@ def bury(connection: Connection, study: str) -> list[Attempt]:
     known = {row.id: row for row in _all(connection)}  # second: who claims is registered
     buried = []
     for attempt, saved in running:
-        reason = _cause_of_death(attempt.worker, attempt.token, known)
+        reason = cause_of_death(attempt.worker, attempt.token, known)
         if reason is not None and rows.update_attempt(
             connection,
             study,
@@ -201,17 +202,18 @@ def sweep(connection: Connection) -> None:
 
 
 def _all(connection: Connection) -> list[WorkerRow]:
-    query = sa.select(*_OF_WORKER, _moment(connection))
+    query = sa.select(*OF_WORKER, moment_of(connection))
     found = connection.execute(query.order_by(workers.c.started_at))
-    return [_worker(row, row.moment) for row in found]
+    return [worker_of(row, row.moment) for row in found]
 
 
-def _moment(connection: Connection) -> sa.ColumnElement[float]:
+def moment_of(connection: Connection) -> sa.ColumnElement[float]:
     """Return the time on the database's clock, once for all rows of a statement."""
     return sa.select(rows.clock(connection)).scalar_subquery().label("moment")
 
 
-def _worker(row: Row[Any], moment: float) -> WorkerRow:
+def worker_of(row: Row[Any], moment: float) -> WorkerRow:
+    """Return what a row says of its worker, at a moment of the database's clock."""
     beat = number(row.heartbeat_at)
     return WorkerRow(
         row.id,
@@ -233,7 +235,7 @@ def _is_undecided(connection: Connection) -> bool:
     known = {row.id: row for row in _all(connection)}
     for who, token in _held(connection):
         row = known.get(who.get("id", ""))
-        if _cause_of_death(who, token, known):
+        if cause_of_death(who, token, known):
             continue
         if row is None and "id" in who:
             return True
@@ -242,9 +244,10 @@ def _is_undecided(connection: Connection) -> bool:
     return False
 
 
-def _cause_of_death(
+def cause_of_death(
     identity: dict[str, Any] | None, token: str | None, known: dict[str, WorkerRow]
 ) -> str | None:
+    """Return why who holds a claim is dead, or None if it lives as far as we know."""
     if identity is None or process.is_surely_gone(identity):
         return DIED
     if "id" not in identity:  # an objective of a user's own, which no heart beats for

@@ -148,6 +148,19 @@ def _add_what_a_fleet_needs(connection: Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
+def _add_a_queue(connection: Connection) -> None:
+    """6 to 7: studies have a place in a queue, a new table; workers say what they do, and how fast."""
+    if not sa.inspect(connection).has_table(tables.workers.name):  # schema 1 had none
+        return
+    there = {column["name"] for column in sa.inspect(connection).get_columns("hpo_workers")}
+    for name in ("study", "data", "versions", "pace", "work_left", "moved_at"):
+        kind = tables.workers.c[name].type.compile(connection.dialect)
+        if name not in there:
+            connection.execute(sa.text(f"ALTER TABLE hpo_workers ADD COLUMN {name} {kind}"))
+    for index in tables.workers.indexes:
+        index.create(connection, checkfirst=True)
+
+
 def _name_the_workers(connection: Connection) -> None:
     """Note whose row belongs to what is running, which only its JSON said."""
     running = tables.attempts.update().where(tables.attempts.c.state == State.RUNNING)
@@ -186,4 +199,5 @@ _STEPS: dict[int, Callable[[Connection], None]] = {
     3: _add_identity_and_digests,
     4: _add_bits_at_rungs,
     5: _add_what_a_fleet_needs,
+    6: _add_a_queue,
 }

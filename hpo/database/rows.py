@@ -87,16 +87,28 @@ def _experiment(text: str, what: str) -> Experiment:
 
 def all_studies(connection: Connection) -> list[StoredStudy]:
     """Return every study that can be read, oldest first."""
-    return [study for study in _each(connection) if isinstance(study, StoredStudy)]
+    return [study for study in each_study(connection) if isinstance(study, StoredStudy)]
 
 
 def unreadable_studies(connection: Connection) -> list[UnreadableStudy]:
     """Return every study that cannot be read, oldest first."""
-    return [study for study in _each(connection) if isinstance(study, UnreadableStudy)]
+    return [study for study in each_study(connection) if isinstance(study, UnreadableStudy)]
 
 
-def _each(connection: Connection) -> list[StoredStudy | UnreadableStudy]:
+def editions(connection: Connection) -> dict[str, str | None]:
+    """Return the digest of each study's row by uuid, oldest first: another one, if it is another."""
+    query = sa.select(studies.c.uuid, studies.c.digest)
+    found = connection.execute(query.order_by(studies.c.created_at, studies.c.uuid))
+    return {row.uuid: row.digest for row in found}
+
+
+def each_study(
+    connection: Connection, among: Sequence[str] | None = None
+) -> list[StoredStudy | UnreadableStudy]:
+    """Return every study, or those of some uuids, oldest first: as it is read, or why it is not."""
     query = studies.select().order_by(studies.c.created_at, studies.c.uuid)
+    if among is not None:
+        query = query.where(studies.c.uuid.in_(among))
     found: list[StoredStudy | UnreadableStudy] = []
     for row in connection.execute(query):
         try:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hpo.database import digests
 from hpo.experiment.records import State
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 metadata = sa.MetaData()
 
@@ -131,6 +131,25 @@ workers = sa.Table(
     sa.Column("grace", sa.Double, nullable=False),  # seconds of silence after which it is dead
     sa.Column("ended_at", sa.Double),
     sa.Column("idle_at", sa.String(36)),  # the study that it has nothing to do for
+    sa.Column("study", sa.String(36)),  # that it works for
+    sa.Column(
+        "data", sa.String(64)
+    ),  # fingerprint of the images that it has, if it takes any study
+    sa.Column("versions", sa.Text),  # JSON: of hpo, NumPy and BLAS
+    sa.Column("pace", sa.Double),  # seconds for an update of a network in that study
+    sa.Column("work_left", sa.Double),  # updates of networks that are left of what it holds
+    sa.Column(
+        "moved_at", sa.Double
+    ),  # when its training was last seen to move; none if it has none
+    sa.Index("hpo_workers_study", "study"),
+)
+queue = sa.Table(
+    "hpo_queue",
+    metadata,
+    sa.Column("study", sa.String(36), primary_key=True),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),  # higher ones first
+    sa.Column("cancelled_at", sa.Double),  # since when nobody is to train it
+    sa.Column("versions", sa.Text),  # JSON: with which its training began
 )
 leases = sa.Table(
     "hpo_leases",

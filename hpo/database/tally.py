@@ -12,6 +12,7 @@ from hpo.database.tables import (
     IS_WAITING,
     LIVE,
     attempts,
+    queue,
     results,
     studies,
     workers,
@@ -27,33 +28,87 @@ class Pulse:
 
     digest: str | None  #: of the study's row: another one, if the study is another
     n_live: int  #: attempts that wait, run or are paused; of many only so many as asked for
-    n_workers: int  #: that beat, and hold nothing of other studies
+    n_workers: float  #: that beat, and are not busy elsewhere; one far faster or slower counts so
+    is_cancelled: bool  #: whether nobody is to train it
 
 
-def pulse(connection: Connection, study: str, at_most: int) -> Pulse | None:
+UNEQUAL = 2.0  #: how many times faster or slower a worker must be to count as more or less than one
+
+
+def pulse(
+    connection: Connection, study: str, at_most: int, pace: float | None = None
+) -> Pulse | None:
     """Return how a study stands for who is about to claim; None if it is gone.
 
     Args:
         at_most: How many live attempts are counted.
+        pace: Seconds that an update of a network takes there, if that is known.
     """
     mine = attempts.c.study == study, attempts.c.state.in_(LIVE)
     live = sa.select(sa.literal(1).label("one")).where(*mine)
     n_live = sa.select(sa.func.count()).select_from(live.limit(at_most).subquery())
-    alive = sa.select(sa.func.count()).where(
-        workers.c.ended_at.is_(None),
-        workers.c.heartbeat_at.between(clock(connection) - HEARD, clock(connection) + 1.0),
-    )
-    elsewhere = sa.select(sa.func.count(attempts.c.token.distinct()))
-    elsewhere = elsewhere.where(IS_RUNNING, attempts.c.study != study)
+    here = sa.func.coalesce(workers.c.study, study) == study
+    free = sa.select(sa.func.sum(_worth(study, pace))).where(here, *is_heard(connection))
+    cancelled = sa.select(queue.c.cancelled_at.is_not(None)).where(queue.c.study == study)
     row = connection.execute(
         sa.select(
             studies.c.digest,
             n_live.scalar_subquery(),
-            alive.scalar_subquery(),
-            elsewhere.scalar_subquery(),
+            free.scalar_subquery(),
+            cancelled.scalar_subquery(),
         ).where(studies.c.uuid == study)
     ).one_or_none()
-    return None if row is None else Pulse(row[0], row[1], row[2] - row[3])
+    return None if row is None else Pulse(row[0], row[1], float(row[2] or 0), bool(row[3]))
+
+
+def is_heard(connection: Connection) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Return the condition for workers whose heart beats."""
+    moment = clock(connection)
+    return workers.c.ended_at.is_(None), workers.c.heartbeat_at.between(
+        moment - HEARD,
+        moment + 1.0,  # later: a clock was set
+    )
+
+
+def _worth(study: str, pace: float | None) -> sa.ColumnElement[float]:
+    """Return as how many workers each one counts for one with a pace: 1 unless they differ much."""
+    if pace is None:
+        return sa.literal(1.0)
+    theirs = workers.c.pace
+    ratio = pace / sa.func.nullif(theirs, 0.0)
+    differs = sa.or_(theirs > UNEQUAL * pace, theirs < pace / UNEQUAL)
+    return sa.case((sa.and_(workers.c.study == study, theirs > 0, differs), ratio), else_=1.0)
+
+
+def is_neglected_elsewhere(connection: Connection, study: str) -> bool:
+    """Tell whether a worker should rather serve another study.
+
+    So it is if one of higher priority waits, or one that nobody serves while this one has several.
+    """
+    mine = sa.select(queue.c.priority).where(queue.c.study == study).scalar_subquery()
+    theirs = sa.select(queue.c.priority).where(queue.c.study == studies.c.uuid).scalar_subquery()
+    heard = is_heard(connection)
+    served = sa.exists().where(workers.c.study == studies.c.uuid, *heard)
+    cancelled = sa.exists().where(
+        queue.c.study == studies.c.uuid, queue.c.cancelled_at.is_not(None)
+    )
+    n_here = sa.select(sa.func.count()).where(workers.c.study == study, *heard).scalar_subquery()
+    gap = sa.func.coalesce(theirs, 0) - sa.func.coalesce(mine, 0)
+    others = sa.exists().where(
+        studies.c.uuid != study,
+        sa.or_(gap > 0, sa.and_(gap == 0, ~served, n_here > 1)),
+        ~cancelled,
+        sa.exists().where(attempts.c.study == studies.c.uuid, IS_WAITING),
+    )
+    return bool(connection.execute(sa.select(others)).scalar_one())
+
+
+def of_claim(connection: Connection, study: str, token: str | None) -> tuple[bool, bool]:
+    """Return whether a study is cancelled, and whether a claim in it holds something still."""
+    cancelled = sa.exists().where(queue.c.study == study, queue.c.cancelled_at.is_not(None))
+    held = sa.exists().where(attempts.c.study == study, attempts.c.token == token, IS_RUNNING)
+    row = connection.execute(sa.select(cancelled, held)).one()
+    return bool(row[0]), bool(row[1])
 
 
 def live_by_study(connection: Connection) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ Commands that train listen with a `StopRequest`; of the others the first signal 
 import os
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -76,18 +77,29 @@ class StopRequest:
     `Interrupted`, where nobody else has something to say about it, ends the program.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hours: float | None = None) -> None:
+        """Listen to nobody yet.
+
+        Args:
+            hours: Time after which to stop without a signal, too.
+        """
         self.signal: int | None = None
         self._previous: dict[int, Any] = {}
+        self._ends = None if hours is None else time.monotonic() + 3600 * hours
 
     def __call__(self) -> bool:
-        """Tell whether a signal has come."""
-        return self.signal is not None
+        """Tell whether a signal has come, or the time is up."""
+        return self.signal is not None or self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up."""
+        return self._ends is not None and time.monotonic() > self._ends
 
     @property
     def exit_status(self) -> int:
-        """The status that shells expect of a process ended by the signal."""
-        return 128 + (self.signal or 0)
+        """The status that shells expect of a process ended by the signal; 0 if the time was up."""
+        return 0 if self.signal is None and self.is_late else 128 + (self.signal or 0)
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -102,7 +114,7 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        if isinstance(error, Interrupted) and self.signal is not None:
+        if isinstance(error, Interrupted) and self():
             say("Interrupted; the same command goes on from here.")
             raise SystemExit(self.exit_status) from None
 

@@ -23,14 +23,20 @@ from hpo.mirror.study import opened, refuse_others
 NOTED = (optunas.study_attributes, optunas.study_system_attributes)
 
 
-def copy(source: Connection, study: StoredStudy, target: Storage) -> int:
+def copy(
+    source: Connection, study: StoredStudy, target: Storage, *, is_backup: bool = False
+) -> int:
     """Copy a study as ``source`` sees it; return how many rows, 0 if the same is there already.
+
+    Args:
+        is_backup: It may be in training, as the copy is not for going on beside the original.
 
     Raises:
         HpoError: It is in training, or the other database has another study of that name, or the
             same one which went another way, or changed under the copy.
     """
-    _refuse_trained(source, study)
+    if not is_backup:
+        _refuse_trained(source, study)
     row = carrying.study_row(source, study.uuid)
     if row is None:
         raise HpoError(f"The study {study.name!r} was deleted meanwhile.")

@@ -27,6 +27,7 @@ from hpo.errors import is_of_one_study, reason_of
 from hpo.experiment.records import Attempt, Outcome, Result, Slot, StoredStudy
 from hpo.judging import ranking
 from hpo.mirror import identity
+from hpo.mirror import optuna_tables as optunas
 
 KEPT_FOR = 2.0  #: seconds that trials are not read again, as a page asks for them several times
 PIECE = 2045  #: characters of a note in one attribute, as the dashboard cuts it
@@ -107,6 +108,10 @@ class DashboardStorage(ShownStorage):
                 noted = _with_note(study.system_attrs, ours.remarks.note)
                 study.system_attrs = {**noted, **ours.artifacts()}
         return found
+
+    def n_trials(self, study_id: int) -> int:
+        """Return how many trials Optuna has of a study."""
+        return self._reader.read(lambda connection: optunas.n_trials(connection, study_id))
 
     def file(self, artifact: str) -> tuple[str, str] | None:
         """Return the uuid of the study and the name of the file that an artifact is; None if of none."""

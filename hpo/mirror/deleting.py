@@ -7,7 +7,7 @@ everything or nothing. Its looks at the test images stay, as nothing makes them 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import housekeeping, leases, tables
+from hpo.database import housekeeping, leases, queue, tables
 from hpo.database.storage import Storage
 from hpo.errors import HpoError, StudyNotFound
 from hpo.mirror import identity, optuna_study
@@ -64,6 +64,7 @@ def _delete(connection: Connection, uuid: str, looks: bool) -> None:
         _delete_from_optuna(connection, standing.shown.study_id)
     for table in tables.OF_STUDY if looks else tables.OF_SEARCH:
         connection.execute(table.delete().where(table.c.study == uuid))
+    queue.forget(connection, uuid)
     connection.execute(ours.delete().where(ours.c.uuid == uuid))
 
 

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 metadata = sa.MetaData()
 
@@ -123,3 +124,9 @@ def number(row: sa.Row[Any], column: str = "value") -> float | None:
         value = getattr(row, column)
         return None if value is None else float(value)
     return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind, math.nan)
+
+
+def n_trials(connection: Connection, study_id: int) -> int:
+    """Return how many trials a study has."""
+    query = sa.select(sa.func.count()).select_from(trials).where(trials.c.study_id == study_id)
+    return int(connection.execute(query).scalar_one())

@@ -3,6 +3,7 @@
 A study that cannot be read harms itself alone: it is named, and the rest is looked at.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -29,16 +30,21 @@ class Shelf:
         )
 
 
-def look(connection: Connection) -> Shelf:
-    """Return all studies, and what there is to say about them; changes nothing."""
+def look(connection: Connection, among: Sequence[str] | None = None) -> Shelf:
+    """Return all studies, and what there is to say about them; changes nothing.
+
+    Args:
+        among: Uuids of those that are looked at; None for all.
+    """
     standings = {standing.uuid: standing for standing in identity.survey(connection)}
+    each = rows.each_study(connection, among)
     studies = [
         replace(stored, name=standings[stored.uuid].name)
-        for stored in rows.all_studies(connection)
-        if stored.uuid in standings
+        for stored in each
+        if isinstance(stored, StoredStudy) and stored.uuid in standings
     ]
     notes = [told for standing in standings.values() for told in _notes(standing)]
-    return Shelf(studies, rows.unreadable_studies(connection), notes)
+    return Shelf(studies, [study for study in each if isinstance(study, UnreadableStudy)], notes)
 
 
 def _notes(standing: Standing) -> list[str]:

@@ -12,7 +12,7 @@ from hpo.experiment import budgets
 from hpo.experiment.records import Outcome, Result, State, StoredStudy
 from hpo.machine.printable import printable
 from hpo.mirror import shelf
-from hpo.views import report
+from hpo.views import report, waiting
 
 NONE_YET = "No studies yet. `hpo run coarse` starts one."
 
@@ -36,7 +36,8 @@ def status(connection: Connection) -> str:
     if not lines:
         return NONE_YET
     workers = working(connection, found.studies)
-    return "\n".join([header, *lines, "", workers] if workers else [header, *lines])
+    unserved = [printable(line) for line in waiting.unserved(connection)] if workers else []
+    return "\n".join([header, *lines, "", workers, *unserved] if workers else [header, *lines])
 
 
 def listing(connection: Connection) -> str:
@@ -63,7 +64,7 @@ def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]
         sum(r.outcome == outcome for r in told.results)
         for outcome in (Outcome.PRUNED, Outcome.DIVERGED)
     )
-    waiting = states.get(State.WAITING, 0) + states.get(State.PAUSED, 0)
+    n_waiting = states.get(State.WAITING, 0) + states.get(State.PAUSED, 0)
     best = "-"
     if told.best is not None:
         cell = told.best.slot.cell
@@ -73,7 +74,7 @@ def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]
     best += f"; {grew}" if grew else ""
     return (
         f"{study.name:<24} {told.n_slots:>6} {len(told.results):>6} "
-        f"{states.get('running', 0):>8} {waiting:>8} {pruned:>7} {diverged:>9}  {best}"
+        f"{states.get('running', 0):>8} {n_waiting:>8} {pruned:>7} {diverged:>9}  {best}"
     )
 
 

@@ -148,7 +148,7 @@ def give_some_back(study: OpenStudy, held: Claim, cells: Sequence[int]) -> None:
     if not cells:
         return
     given = [held.attempts[cell] for cell in cells]
-    study.storage.write(lambda connection: _release(connection, study, held.token, given))
+    study.storage.write(lambda connection: release(connection, study, held.token, given))
     for cell in cells:
         del held.attempts[cell]
 
@@ -158,15 +158,17 @@ def give_back(study: OpenStudy, held: Claim) -> None:
     given = list(held.attempts.values())
     held.attempts.clear()
     if given:
-        study.storage.finish(lambda connection: _release(connection, study, held.token, given))
+        study.storage.finish(lambda connection: release(connection, study, held.token, given))
 
 
-def _release(
+def release(
     connection: Connection, study: OpenStudy, token: str, given: Sequence[Attempt]
-) -> None:
+) -> list[Attempt]:
+    """Let attempts that run under a token wait again; return which did."""
     let_go = {"seconds": rows.held_for(connection), "in_optuna": True, "token": None}
     moved = batches.move(connection, study.uuid, given, token, state=State.WAITING, **let_go)
     moves.show(connection, study, [Move(attempt, "WAITING") for attempt in moved])
+    return moved
 
 
 def fail(study: OpenStudy, held: Claim, reason: str) -> None:

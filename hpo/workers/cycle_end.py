@@ -1,7 +1,7 @@
 """What a stack has reached, written in one transaction: curves, checkpoints, results, rungs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,15 @@ def save(study: OpenStudy, held: Claim, stack: Stack, evaluation: Evaluation) ->
     end = _End(study, held, evaluation, {}, sorted(evaluation.keys))
     contents = end.contents(stack)
     study.storage.finish(lambda connection: end.write(connection, contents))
+
+
+def save_some(
+    study: OpenStudy, held: Claim, stack: Stack, evaluation: Evaluation, cells: Sequence[int]
+) -> list[int]:
+    """Do the same for some of them, which others shall have; return those that were lost already."""
+    end = _End(study, held, evaluation, {}, sorted(cells))
+    contents = end.contents(stack)
+    return study.storage.write(lambda connection: end.write(connection, contents)).lost
 
 
 class _End:

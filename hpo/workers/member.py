@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hpo.errors import HpoError, StorageError, SystemFault
 from hpo.machine import marks
@@ -46,6 +46,21 @@ class Job:
     began: float  #: when the run began, in seconds of `time.time`
     environ: dict[str, str]  #: where the cache is
 
+    def carry_out(self, teller: "Teller", stop: Callable[[], bool], phases: Phases) -> None:
+        """Do it, in the worker's own process."""
+        _work(self, teller, stop, phases)
+
+
+class Task(Protocol):
+    """Something that a process is started for; it travels through a pipe."""
+
+    @property
+    def began(self) -> float:
+        """When the whole of it began, in seconds of `time.time`."""
+
+    def carry_out(self, teller: "Teller", stop: Callable[[], bool], phases: Phases) -> None:
+        """Do it, in the worker's own process."""
+
 
 class Reserve:
     """Worker processes that wait for a job; those that get none are ended with the block."""
@@ -54,7 +69,7 @@ class Reserve:
         self.began = began()
         self._idle = [_start() for _ in range(n)]
 
-    def employ(self, job: Job) -> Member:
+    def employ(self, job: Task) -> Member:
         """Give a process its job and return it."""
         process, pipe = self._idle.pop() if self._idle else _start()
         tell(pipe, job)
@@ -98,14 +113,14 @@ def main(descriptor: int) -> None:
     for name in WHAT_TAKES_LONG:  # while the parent settles the job
         importlib.import_module(name)
     job = receive(pipe)
-    if not isinstance(job, Job):  # told to stop, or the parent is gone
+    if job is None or isinstance(job, str):  # the parent is gone, or told us to stop
         os._exit(0)
     threading.Thread(target=_listen, args=(pipe, stopped), daemon=True).start()
-    teller = _Teller(pipe, stopped)
+    teller = Teller(pipe, stopped)
     phases = Phases(job.began)
     status = 0
     try:
-        _work(job, teller, stopped.is_set, phases)
+        job.carry_out(teller, stopped.is_set, phases)
     except HpoError as error:
         status = STUMBLED if type(error) in (StorageError, SystemFault) else 0
         teller.send("stumbled" if status else "error", str(error))
@@ -124,7 +139,7 @@ def main(descriptor: int) -> None:
     os._exit(status)  # the daemon threads of this process hold nothing that must be closed
 
 
-def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases) -> None:
+def _work(job: Job, teller: "Teller", stop: Callable[[], bool], phases: Phases) -> None:
     from hpo.data import prepared
     from hpo.database import rows
     from hpo.database.storage import Interrupted, Storage
@@ -141,14 +156,14 @@ def _work(job: Job, teller: "_Teller", stop: Callable[[], bool], phases: Phases)
         study = OpenStudy(stored, job.study_id, storage)
         trainer = Trainer(study.experiment, prepared.again(job.data, job.environ))
         with Membership(storage, job.grace) as member:
-            worker.work(study, trainer, teller, stop, member.identity, job.n_workers, phases)
+            worker.work(study, trainer, teller, stop, member, job.n_workers, phases)
         if not stop():
             teller.send("done")
     except Interrupted:
         return
 
 
-class _Teller:
+class Teller:
     """A Progress at the other end of a pipe."""
 
     def __init__(self, pipe: Pipe, stopped: threading.Event) -> None:

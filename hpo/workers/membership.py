@@ -1,22 +1,38 @@
 """A process as a worker of a database, from entering to leaving (`hpo.database.fleet`)."""
 
+import json
 import threading
 import uuid
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from hpo.database import fleet, housekeeping
+from hpo.database import fleet, housekeeping, tally
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
+from hpo.machine.environment import versions
 from hpo.machine.process import this_worker
+from hpo.workers.gauge import Gauge
 
 
 class Membership:
     """A process as a worker, from entering to leaving; a thread keeps its heart beating."""
 
-    def __init__(self, storage: Storage, grace: float = fleet.GRACE) -> None:
+    def __init__(
+        self, storage: Storage, grace: float = fleet.GRACE, data: str | None = None
+    ) -> None:
+        """Prepare to be one.
+
+        Args:
+            data: Fingerprint of the images of who takes any study about them.
+        """
         self.id = str(uuid.uuid4())
+        self.gauge = Gauge()
+        #: Whether the study was called off, or what is held was given to others, by the last beat.
+        self.is_in_vain = False
+        self._study: str | None = None
+        self._data = data
+        self._n_steps = 0  #: of the gauge, at the last beat
         self.identity = this_worker() | {"id": self.id}
         self._storage = storage
         self._grace = grace
@@ -40,12 +56,20 @@ class Membership:
         self._storage.finish(self._leave)
         fleet.present.discard(self.id)
 
+    def turn_to(self, study: str | None) -> None:
+        """Work for a study from now on, or for none."""
+        self._study, self.is_in_vain = study, False
+        self.gauge.turn()
+        self._storage.finish(lambda connection: fleet.turn(connection, self.id, study))
+
     def _enter(self, connection: Connection) -> None:
         self._register(connection)
         housekeeping.sweep(connection)
 
     def _register(self, connection: Connection) -> None:
-        fleet.register(connection, self.identity, self._grace)
+        told = json.dumps(versions()) if self._data is not None else None
+        more = {"data": self._data, "versions": told, "study": self._study}
+        fleet.register(connection, self.identity, self._grace, **more)
 
     def _beat(self) -> None:
         while not self._over.wait(fleet.beat_of(self._grace)):
@@ -57,8 +81,17 @@ class Membership:
     def _touch(self, connection: Connection) -> None:
         if self._over.is_set():
             return
-        if not fleet.beat(connection, self.id):  # we were silent, and were swept
-            self._register(connection)
+        gauge, study = self.gauge, self._study
+        token, n_steps = gauge.token, gauge.n_steps
+        moves = None if token is None else n_steps != self._n_steps
+        progress: dict[str, Any] = {"pace": gauge.pace, "work_left": gauge.work_left}
+        if not fleet.beat(connection, self.id, moves=moves, **progress):
+            self._register(connection)  # we were silent, and were swept
+        self._n_steps = n_steps
+        if study is not None:
+            is_cancelled, holds = tally.of_claim(connection, study, token)
+            was_lost = token is not None and token == gauge.token and not holds
+            self.is_in_vain = study == self._study and (is_cancelled or was_lost)
 
     def _leave(self, connection: Connection) -> None:
         fleet.leave(connection, self.id)

@@ -1,7 +1,7 @@
 """Work for idle workers: who holds a stack gives half of it back when somebody has none.
 
-An idle worker says so in a row, once (in the table of leases), and each holder looks for such rows
-when it writes the end of a cycle, where trials can change hands without a loss.
+An idle worker says so in its row, once, and each holder looks for such rows at log points, now and
+then: from every one of them training goes on elsewhere with the same bits.
 """
 
 import time
@@ -11,6 +11,7 @@ from hpo.database import idle
 from hpo.mirror.study import OpenStudy
 
 WORTH_SHARING = 1.0  #: seconds of training left from which another worker's start pays
+LOOK_EVERY = 1.0  #: seconds between two looks for idle workers at log points within a cycle
 
 
 class Pace:
@@ -19,27 +20,33 @@ class Pace:
     def __init__(self, n_updates: int) -> None:
         self._measured_at = time.monotonic()
         self._n_updates = n_updates
+        self._looked = time.monotonic()
 
     def surplus(
         self,
         study: OpenStudy,
         held: Collection[int],
-        saved: Collection[int],
+        can_go: Collection[int],
         n_updates: int,
+        *,
+        is_cycle_end: bool = True,
     ) -> list[int]:
         """Return the cells to give back: an equal share for each idle worker.
 
         Args:
             held: Cells that are trained here.
-            saved: Those with a checkpoint after just these ``n_updates``: nothing is lost by them.
+            can_go: Those that are at a log point after just these ``n_updates``.
+            is_cycle_end: Look in any case; else only now and then.
         """
         now = time.monotonic()
+        if not is_cycle_end and now - self._looked < LOOK_EVERY:
+            return []
         pace = (now - self._measured_at) / max(1, n_updates - self._n_updates)
-        self._measured_at, self._n_updates = now, n_updates
+        self._measured_at, self._n_updates, self._looked = now, n_updates, now
         left = {cell: study.experiment.recipe(cell).n_updates - n_updates for cell in held}
         if len(left) < 2 or pace * max(left.values()) < WORTH_SHARING:
             return []
         n = study.storage.read(lambda connection: idle.n_idle(connection, study.uuid))
         n_given = len(left) - -(-len(left) // (n + 1))
-        can_go = [cell for cell in held if cell in saved]
-        return can_go[len(can_go) - min(n_given, len(can_go)) :]
+        free = [cell for cell in held if cell in can_go]
+        return free[len(free) - min(n_given, len(free)) :]

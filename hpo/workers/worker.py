@@ -5,39 +5,34 @@ cannot write. Curve rows and the checkpoint of a cycle are written when it ends,
 what ended there and with what Optuna shows of it.
 """
 
-import random
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hpo.database import idle, rows, tables, tally
-from hpo.database.connections import Connection
-from hpo.database.fleet import holders
+from hpo.database import tables
 from hpo.database.storage import Interrupted
 from hpo.definition.pruning import parse
 from hpo.errors import HpoError
-from hpo.experiment.records import Outcome, Point, State, StoredStudy
+from hpo.experiment.records import Outcome, Point, State
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
-from hpo.planning.plan import plan_unless_planned
 from hpo.training.phases import Phases
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
 from hpo.workers import pace as sharing
 from hpo.workers.claims import Claim, claim, fail, give_back, give_some_back, resume
-from hpo.workers.cycle_end import endings_of, save, write
+from hpo.workers.cycle_end import endings_of, save, save_some, write
+from hpo.workers.gauge import Gauge
+from hpo.workers.idling import await_others
+from hpo.workers.membership import Membership
 from hpo.workers.outlook import Outlook
-from hpo.workers.silence import wait_for
 from model.training import Evaluation
 
 if TYPE_CHECKING:
     from hpo.workers.optuna_pruner import OptunasPruner
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  #: seconds between two looks at what others left
-FOR_A_PLAN = 2.0  #: seconds that somebody else's plan is waited for before it is tried again
 TO_A_LOG_POINT = 2.0  #: seconds that who is told to stop trains on at most, to lose less
-LOOKS_A_SECOND = 64  #: at holders of claims, by all who wait: with more of these, looks are rarer
 
 
 def work(
@@ -45,31 +40,56 @@ def work(
     trainer: Trainer,
     progress: Progress,
     stop: Callable[[], bool],
-    identity: dict[str, Any],
+    member: Membership,
     n_workers: int = 1,
     phases: Phases | None = None,
-    elsewhere: Sequence[str] = (),
+    elsewhere: Sequence[str] | None = None,
 ) -> None:
     """Train what is waiting until nothing is left, or until told to stop; then give back the rest.
 
     What others hold is waited for, because it comes back here if they die; unless something waits
     in a study of ``elsewhere``.
 
+    Args:
+        member: This process as a worker.
+        elsewhere: Studies that it may turn to; None of one that works for this study alone.
+
     Raises:
         StudyDeleted: Somebody deleted the study.
     """
     phases = phases or Phases(time.time())
+    member.turn_to(study.uuid)
+    try:
+        _work(study, trainer, progress, stop, member, n_workers, phases, elsewhere)
+    finally:
+        member.turn_to(None)
+
+
+def _work(
+    study: OpenStudy,
+    trainer: Trainer,
+    progress: Progress,
+    stop: Callable[[], bool],
+    member: Membership,
+    n_workers: int,
+    phases: Phases,
+    elsewhere: Sequence[str] | None,
+) -> None:
     stop = study.storage.or_lost(stop)
     if study.experiment.search is not None:  # whoever watches may know fewer cells
         progress.grew(study.experiment)
-    outlook = Outlook(study, trainer, progress, n_workers)
+    may_turn = elsewhere is not None
+    outlook = Outlook(study, trainer, progress, n_workers, member.gauge, may_turn)
     phases.lap("start")
     while not stop():
-        study, width, n_workers = outlook.next()
-        held = claim(study, width, identity, n_workers)
+        turn = outlook.next()
+        if not turn.goes_on:
+            return
+        study = turn.study
+        held = claim(study, turn.width, member.identity, turn.n_workers)
         phases.lap("database")
         if held is None:
-            goes_on = _await_others(study, progress, stop, identity["id"], list(elsewhere))
+            goes_on = await_others(study, progress, stop, member, list(elsewhere or ()))
             phases.lap("waiting")
             if not goes_on:
                 return
@@ -78,7 +98,7 @@ def work(
             resume(study, held, progress)
             phases.lap("database")
             if held.attempts:
-                _train(study, trainer, held, progress, stop, phases)
+                _train(study, trainer, held, progress, stop, member, phases)
         except Interrupted:
             pass
         except HpoError:  # the database, which every other cell would meet too
@@ -89,83 +109,11 @@ def work(
             progress.warn(needs if is_short else traceback.format_exc().rstrip())
             fail(study, held, f"{type(error).__name__}: {error}")
         finally:
+            member.gauge.end()
+            member.is_in_vain = False
             give_back(study, held)
             phases.lap("database")
     study.storage.check()
-
-
-def _await_others(
-    study: OpenStudy,
-    progress: Progress,
-    stop: Callable[[], bool],
-    worker: str,
-    elsewhere: list[str],
-) -> bool:
-    """Wait until something is waiting again, then tell so; tell no when nothing is left here.
-
-    A look takes a statement, and one more for those who may be dead; the more there are, the rarer
-    it is.
-    """
-    has_said = False
-    pause, planned_until = FIRST_PAUSE, 0.0
-    told: set[str] = set()
-    try:
-        while not stop():
-            sight = study.storage.read(lambda c: idle.look(c, study.uuid, worker, elsewhere))
-            if sight.some_wait:
-                return True
-            if sight.some_wait_elsewhere:
-                return False
-            if not sight.some_run and sight.is_planned and time.monotonic() < planned_until:
-                pass  # a rung is decided, or a generation is planned
-            elif not sight.some_run:
-                planned_until = time.monotonic() + FOR_A_PLAN
-                goes_on = _left_over(study)
-                if goes_on is not None:
-                    return goes_on
-            else:
-                others = study.storage.read(lambda c: holders(c, study.uuid))
-                if others.some_died and plan_unless_planned(study) is not None:
-                    continue
-                pause = max(pause, others.n / LOOKS_A_SECOND)
-                for missed in others.missed:
-                    if missed.id not in told:
-                        told.add(missed.id)
-                        progress.warn(wait_for(missed))
-                if not sight.is_said:
-                    has_said = True
-                    study.storage.write(lambda c: idle.say_idle(c, study.uuid, worker))
-            time.sleep(pause * random.uniform(0.8, 1.2))  # so that not all look at once
-            pause = max(pause, min(1.5 * pause, LONGEST_PAUSE))
-    finally:
-        if has_said:
-            study.storage.finish(lambda c: idle.no_longer_idle(c, worker))
-    return False
-
-
-def _left_over(study: OpenStudy) -> bool | None:
-    """Plan again what a worker could not any more, or what a search wants next; tell if it waits.
-
-    Nothing is told while somebody else plans.
-    """
-
-    def look(connection: Connection) -> tuple[dict[str, int], StoredStudy | None]:
-        found = rows.study_by_uuid(connection, study.uuid)
-        return tally.count_attempts(connection, study.uuid), found
-
-    counts, now = study.storage.read(look)
-    if not counts:
-        studies.present(study)  # unless it was deleted
-    is_grid = study.experiment.search is None
-    if is_grid and not counts.get(State.FAILED) and not counts.get(State.PAUSED):
-        is_as_known = now is None or now.experiment == study.experiment
-        if now is None or (is_as_known and now.experiment.began_with is None):
-            return False  # else what it grew by may be due
-    if plan_unless_planned(study) is None:
-        return None
-    after = study.storage.read(lambda connection: tally.count_attempts(connection, study.uuid))
-    # What another worker has claimed already is waited for.
-    return bool(after.get(State.WAITING) or after.get(State.RUNNING))
 
 
 def _train(
@@ -174,6 +122,7 @@ def _train(
     held: Claim,
     progress: Progress,
     stop: Callable[[], bool],
+    member: Membership,
     phases: Phases,
 ) -> None:
     slots = [attempt.slot for attempt in held.attempts.values()]
@@ -181,10 +130,15 @@ def _train(
     starts = {cell: checkpoint.network for cell, checkpoint in held.starts.items()}
     stack, go = trainer.start(slots, starts, held.n_updates)
     progress.claimed(slots, held.n_updates)
-    pace = sharing.Pace(held.n_updates)
+    pace, reached = sharing.Pace(held.n_updates), held.n_updates
     pruner = _pruner(study)
     phases.lap("prepare")
-    for evaluation in go(_Patience(stop), phases.lap):
+    member.is_in_vain = False
+    member.gauge.begin(held.token, len(slots), _left(study, held, reached))
+    stop = _Stop(stop, member)
+    for evaluation in go(_Patience(stop, member.gauge), phases.lap):
+        n_done = (evaluation.update - reached) * len(held.attempts)
+        reached = evaluation.update
         endings = endings_of(study, evaluation)
         _remember(held, evaluation, progress)
         cycles = _cycles_ended(study, evaluation)
@@ -193,6 +147,13 @@ def _train(
                 trainer.check()
                 save(study, held, stack, evaluation)
                 return
+            can_go = set(evaluation.keys)
+            shared = pace.surplus(study, held.attempts, can_go, reached, is_cycle_end=False)
+            if shared:
+                save_some(study, held, stack, evaluation, shared)
+                stack.drop(shared)
+                give_some_back(study, held, shared)
+            member.gauge.reached(n_done, len(held.attempts), _left(study, held, reached))
             continue
         trainer.check()
         written = write(study, held, stack, evaluation, endings, cycles)
@@ -216,19 +177,36 @@ def _train(
             shared = pace.surplus(study, held.attempts, set(cycles), evaluation.update)
             stack.drop(shared)
             give_some_back(study, held, shared)
+        member.gauge.reached(n_done, len(held.attempts), _left(study, held, reached))
         phases.lap("database")
         if stop():
             return
 
 
+def _left(study: OpenStudy, held: Claim, n_updates: int) -> int:
+    """Return how many updates of a network are left of what is held."""
+    return sum(study.experiment.recipe(cell).n_updates - n_updates for cell in held.attempts)
+
+
+class _Stop:
+    """Says to stop also where a study was called off, or its cells were given to others."""
+
+    def __init__(self, stop: Callable[[], bool], member: Membership) -> None:
+        self._stop, self._member = stop, member
+
+    def __call__(self) -> bool:
+        return self._stop() or self._member.is_in_vain
+
+
 class _Patience:
     """Says to stop a while after ``stop`` does, so that a log point may be reached, and saved."""
 
-    def __init__(self, stop: Callable[[], bool]) -> None:
-        self._stop = stop
+    def __init__(self, stop: Callable[[], bool], gauge: Gauge) -> None:
+        self._stop, self._gauge = stop, gauge
         self._since: float | None = None
 
     def __call__(self) -> bool:
+        self._gauge.step()
         if not self._stop():
             return False
         if self._since is None:

@@ -1,7 +1,7 @@
 """A fleet of workers on one database: the real claims, writes and looks, with made-up training.
 
-    python -m tests.benchmarks.fleet [--workers 64] [--cells 1000] [--pruner halving] [--seconds 5]
-                                     [--studies 1] [--delay 2] [--slow 0] [--url URL]
+    python -m tests.benchmarks.fleet [--workers 64] [--cells 1000] [--pruner halving] [--cycles 2]
+                                     [--seconds 5] [--studies 1] [--delay 2] [--slow 0] [--url URL]
 
 Every worker is a process that runs `hpo.workers.worker.work`; only its trainer is replaced by one that
 waits for as long as a stack takes, and yields made-up evaluations at the log points. Without a URL it
@@ -93,7 +93,8 @@ class MadeUpTrainer:
         def go(stop: Callable[[], bool], _: object) -> Iterator[Evaluation]:
             recipe = self.experiment.recipe(slots[0].cell)
             for update in range(n_updates + 2, recipe.n_updates + 1, 2):
-                pause = 2 * self._seconds / recipe.n_updates
+                share = len(stack.keys) / self.width  # narrow stacks take less time
+                pause = 2 * self._seconds * share / recipe.n_updates
                 if pause:
                     time.sleep(pause * random.uniform(0.5, 1.5))
                 if stop() or not stack.keys:
@@ -135,7 +136,7 @@ def worker(
                 if study is not None:
                     _first_claim(progress, found, began)
                     trainer: Any = MadeUpTrainer(study.experiment, seconds)
-                    work(study, trainer, progress, progress.stop, member.identity)
+                    work(study, trainer, progress, progress.stop, member)
     except BaseException as error:
         found.error = f"{type(error).__name__}: {error}"
     found.results = len(progress.results)
@@ -189,14 +190,14 @@ def database(url: str | None) -> Iterator[str]:
             server.cleanup()
 
 
-def submitted(url: str, n_cells: int, n_studies: int, pruner: str) -> list[str]:
+def submitted(url: str, n_cells: int, n_studies: int, pruner: str, n_cycles: int) -> list[str]:
     """Make the studies and return their names."""
     names = []
     with Storage(url) as storage:
         for n in range(n_studies):
             cells = tuple(float(x) for x in np.geomspace(1e-6, 1e-1, n_cells))
             grid = StudyDefinition(
-                name=f"fleet-{n}", grid=Values(cells), n_s=N_S, n_cycles=2, pruner=pruner
+                name=f"fleet-{n}", grid=Values(cells), n_s=N_S, n_cycles=n_cycles, pruner=pruner
             )
             names.append(running.submit(Order(grid, digits()), storage)[0].stored.name)
     return names
@@ -222,7 +223,10 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--studies", type=int, default=1)
     parser.add_argument("--pruner", default="halving")
-    parser.add_argument("--seconds", type=float, default=5.0, help="that a stack takes to its end")
+    parser.add_argument("--cycles", type=int, default=2)
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="that 16 cells take to their end"
+    )
     parser.add_argument(
         "--delay", type=float, default=0.0, help="ms that each statement takes more"
     )
@@ -233,7 +237,7 @@ def main() -> None:
     asked = parser.parse_args()
     environment()  # imports what a real worker has imported by then
     with database(asked.url) as url, tempfile.TemporaryDirectory() as folder:
-        names = submitted(url, asked.cells, asked.studies, asked.pruner)
+        names = submitted(url, asked.cells, asked.studies, asked.pruner, asked.cycles)
         began, pids = time.monotonic(), []
         for n in range(asked.workers):
             pid = os.fork()

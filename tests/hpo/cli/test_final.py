@@ -239,6 +239,11 @@ BLIND: dict[str, list[list[str]]] = {
     "retry": [["retry", "broad-it"]],
     "doctor": [["doctor"]],
     "copy": [["copy", "broad-it", "--to", "sqlite:///copy.db"]],
+    "backup": [["backup", "backup.db"]],
+    "queue": [["queue"]],
+    "cancel": [["cancel", "broad-it"]],
+    "serve": [],  # its workers are those of `worker`; it does not end by itself
+    "launcher": [["launcher", "slurm"]],
     "train": [["train", "--data", "it.npz", "--cycles", "1", "--n-s", "10", "--batch-size", "10"]],
     "check-gradients": [["check-gradients", "--data", "it.npz"]],
     "best": [["best", "broad-it"]],

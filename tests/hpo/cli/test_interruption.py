@@ -101,6 +101,8 @@ COMMANDS: list[Sequence[str]] = [
     ("doctor",),
     ("doctor", "--repair"),
     ("copy", "tiny-digits", "--to", "sqlite:///copy.db"),
+    ("queue",),
+    ("cancel", "tiny-digits"),
     ("status",),
     ("list",),
     ("best", "tiny-digits"),

@@ -1,5 +1,6 @@
 """``worker``, ``submit``, ``retry`` and what ``status`` says of workers, with real processes."""
 
+import json
 import re
 import signal
 import socket
@@ -299,3 +300,40 @@ def test_a_submitted_study_goes_on_from_the_cell_that_was_named(
     experiment = hpo.load("later-digits", storage="sqlite:///hpo.db").experiment
     assert experiment.definition.train_metrics == "full"
     assert experiment.lambdas == (1e-2,)
+
+
+def test_a_worker_stops_after_the_hours_that_it_was_given(
+    command: Callable[..., Any], write_study: Callable[..., str]
+) -> None:
+    command("submit", write_study(n_s=20_000, n_cycles=3), "--data", "digits")
+    answer = command("worker", "--data", "digits", "--watch", "--max-hours", "0.0003")
+    assert answer.status == 0
+    assert "Stopped; 0 trials were trained here, what was begun is given back." in answer.err
+    told = json.loads(command("queue", "--format", "json").out)["queue"]
+    assert [(one["waiting"], one["running"]) for one in told] == [(3, 0)]
+
+
+def test_a_worker_waits_no_longer_than_it_was_told(
+    command: Callable[..., Any], write_study: Callable[..., str]
+) -> None:
+    command("submit", write_study(), "--data", "digits")
+    answer = command("worker", "--data", "digits", "--idle-exit", "0.5")
+    assert (answer.status, answer.out) == (
+        0,
+        "Nothing is left to do; 3 trials were trained here.\n",
+    )
+
+
+def test_a_study_is_called_off_and_gone_on_with(
+    command: Callable[..., Any], write_study: Callable[..., str]
+) -> None:
+    study = write_study()
+    command("submit", study, "--data", "digits", "--priority", "7")
+    assert "waits for a worker" in command("queue").out
+    assert "tiny-digits is called off" in command("cancel", "tiny-digits").out
+    assert "called off" in command("queue").out
+    assert command("worker", "--data", "digits").out.startswith("Nothing is left to do; 0 trials")
+    assert command("run", study, "--data", "digits").status == 0
+    assert command("queue").out.startswith("Nothing waits or runs")
+    assert "No study named 'x'" in command("cancel", "x").sentence
+    assert "--priority" in command("submit", study, "--priority", "2000").sentence

@@ -250,15 +250,15 @@ def test_a_worker_forgets_what_it_prepared_for_a_study_that_is_done(
     monkeypatch.setattr(joining, "Trainer", Watched)
     for name in ("one", "two", "three"):
         submit(storage, name)
-    real = joining._Desk.with_work
+    real = joining.Desk.with_work
 
-    def look(self: joining._Desk) -> Any:
+    def look(self: joining.Desk) -> Any:
         found = real(self)
         gc.collect()
         living.append(sum(reference() is not None for reference in made))
         return found
 
-    monkeypatch.setattr(joining._Desk, "with_work", look)
+    monkeypatch.setattr(joining.Desk, "with_work", look)
 
     work(storage, watch=3)
 

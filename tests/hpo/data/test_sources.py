@@ -231,6 +231,18 @@ def test_cifar10_that_cannot_be_downloaded_is_an_error(cache: Path, archive: Arc
         find("cifar10", cache, archive=gone)
 
 
+def test_the_archive_is_fetched_from_a_mirror_that_is_named(cache: Path, archive: Archive) -> None:
+    far = Archive("http://127.0.0.1:9/far", archive.md5, archive.size)
+    with pytest.raises(DownloadFailed):
+        wrong = Archive(far.url, "0" * 32, far.size)
+        find("cifar10", cache, archive=wrong, HPO_DATA_URL=archive.url)
+    with pytest.raises(DataUnavailable):
+        find("cifar10", cache, archive=far)
+    source, notices = find("cifar10", cache, archive=far, HPO_DATA_URL=archive.url)
+    assert source.spec.startswith("cifar10:")
+    assert f"from {archive.url} to" in notices[0]
+
+
 def test_auto_falls_back_to_the_digits_loudly(cache: Path, archive: Archive) -> None:
     gone = Archive(archive.url + ".old", archive.md5, archive.size)
 

@@ -30,6 +30,10 @@ COMMANDS = [
     ("doctor",),
     ("doctor", "--repair"),
     ("copy", "tiny", "--to", "sqlite:///there.db"),
+    ("backup", "backup.db"),
+    ("queue",),
+    ("cancel", "tiny"),
+    ("serve", "--data", "digits"),
 ]
 
 

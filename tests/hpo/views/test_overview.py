@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo.commands import joining
+from hpo.commands.desk import Desk
 from hpo.commands.studies import submit
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
@@ -47,7 +47,7 @@ def test_an_idle_look_for_work_asks_as_much_of_many_studies_as_of_one(
     filled: str, statements: Statements
 ) -> None:
     with Storage(filled) as storage:
-        desk = joining._Desk(storage, digits(), [], [], Silent())
+        desk = Desk(storage, digits(), [], [], Silent())
         assert desk.with_work() == []
         with statements(storage.engine) as one:
             assert desk.with_work() == []

@@ -9,7 +9,8 @@ import pytest
 from hpo.commands import running
 from hpo.commands.request import Order
 from hpo.database import fleet, rows, tables
-from hpo.database.fleet import bury, holders, living
+from hpo.database.fleet import bury, living
+from hpo.database.holders import holders
 from hpo.database.storage import Storage
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy

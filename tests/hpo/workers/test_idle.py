@@ -77,7 +77,7 @@ def wait(url: str, study: OpenStudy, member: Membership, until: Callable[[], boo
     storage = Storage(url)
     study = replace(study, storage=storage)
     trainer = Trainer(study.experiment, digits())
-    work(study, trainer, Silent(), until, member.identity)
+    work(study, trainer, Silent(), until, member)
     storage.close()
 
 
@@ -97,7 +97,7 @@ def test_a_waiting_worker_only_looks(
         over = threading.Event()
         threading.Timer(3.0, over.set).start()
         with statements(of_idle.engine) as found:
-            work(replace(study, storage=of_idle), trainer, Silent(), over.is_set, member.identity)
+            work(replace(study, storage=of_idle), trainer, Silent(), over.is_set, member)
     reads = [text for text in found if text.startswith("SELECT")]
     assert len(reads) >= 10
     assert found.count("COMMIT") == 3  # it finds nothing to claim, says so once, and takes it back

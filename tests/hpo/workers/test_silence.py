@@ -52,7 +52,7 @@ def test_a_worker_says_once_for_whom_it_waits_since_when_and_until_when(
     over.start()
     trainer = Trainer(study.experiment, digits())
     with Membership(storage) as member:
-        work(study, trainer, told, lambda: not over.is_alive(), member.identity)
+        work(study, trainer, told, lambda: not over.is_alive(), member)
 
     (sentence,) = [text for text in told.warnings if text.startswith("Waiting")]
     who = rf"worker {identity['pid']} on {identity['host']}"

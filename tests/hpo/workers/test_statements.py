@@ -61,7 +61,7 @@ def worked(study: OpenStudy, stop: Callable[[], bool] = lambda: False) -> list[t
     """Let a worker that is there already work for a study; return what it asked."""
     trainer = Trainer(study.experiment, digits())
     with Membership(study.storage) as member, asked(study.storage.engine) as found:
-        work(study, trainer, Recorder(), stop, member.identity)
+        work(study, trainer, Recorder(), stop, member)
         return list(found)
 
 

@@ -22,6 +22,8 @@ from hpo.training.trainer import Trainer
 from hpo.views.story import Story
 from hpo.workers import worker
 from hpo.workers.claims import claim, resume
+from hpo.workers.gauge import Gauge
+from hpo.workers.membership import Membership
 from hpo.workers.worker import work
 from model.data import digits
 from tests.hpo.reading import exported
@@ -50,7 +52,7 @@ def test_a_cell_that_was_lost_at_its_end_takes_nothing_from_the_others(
     resume(made, held, watcher)
 
     one_trainer = Trainer(made.experiment, digits())
-    worker._train(made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
+    worker._train(made, one_trainer, held, watcher, watcher.stop, Membership(storage), Phases(0.0))
 
     (warning,) = told
     assert warning.startswith(f"Cells [{lost}] were given to another worker")
@@ -97,7 +99,9 @@ def test_a_worker_goes_on_with_a_search_that_was_left_between_two_generations(
     while held := claim(made, 16, this_worker()):
         resume(made, held, watcher)
         one_trainer = Trainer(made.experiment, digits())
-        worker._train(made, one_trainer, held, watcher, watcher.stop, Phases(0.0))
+        worker._train(
+            made, one_trainer, held, watcher, watcher.stop, Membership(storage), Phases(0.0)
+        )
     assert opened_search(storage).experiment == made.experiment  # nothing is running or waiting now
 
     joining.join(storage, digits(), [], Story(), lambda: False, watch=False, grace=60)
@@ -126,13 +130,8 @@ def test_a_worker_that_lost_its_claim_writes_nothing(storage: Storage) -> None:
             self.stop_after = 0  # else it would wait for what the other one holds
 
     watcher = Thief()
-    work(
-        made,
-        Trainer(made.experiment, digits()),
-        watcher,
-        watcher.stop,
-        this_worker() | {"id": "me"},
-    )
+    with Membership(storage) as member:
+        work(made, Trainer(made.experiment, digits()), watcher, watcher.stop, member)
 
     assert watcher.results == {}
     assert "given to another worker" in watcher.warnings[0]
@@ -147,13 +146,9 @@ def test_a_run_is_quick_to_find_that_nothing_is_left(storage: Storage, run_grid:
     run_grid()
     watcher = Recorder()
     began = time.monotonic()
-    work(
-        opened(storage),
-        Trainer(opened(storage).experiment, digits()),
-        watcher,
-        watcher.stop,
-        this_worker() | {"id": "me"},
-    )
+    with Membership(storage) as member:
+        trainer = Trainer(opened(storage).experiment, digits())
+        work(opened(storage), trainer, watcher, watcher.stop, member)
     assert watcher.n_points == 0
     assert time.monotonic() - began < 5
 
@@ -184,7 +179,7 @@ def test_who_is_told_to_stop_saves_the_last_log_point_and_the_bits_stay(
 def test_a_log_point_that_is_far_away_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "TO_A_LOG_POINT", 0.2)
     is_told = False
-    patience = worker._Patience(lambda: is_told)
+    patience = worker._Patience(lambda: is_told, Gauge())
     time.sleep(0.3)
     assert not patience()
     is_told = True
