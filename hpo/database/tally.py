@@ -32,7 +32,7 @@ class Pulse:
     is_cancelled: bool  #: whether nobody is to train it
 
 
-UNEQUAL = 2.0  #: how many times faster or slower a worker must be to count as more or less than one
+UNEQUAL = 3.0  #: how many times faster or slower a worker must be to count as more or less than one
 
 
 def pulse(

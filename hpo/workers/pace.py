@@ -11,7 +11,8 @@ from hpo.database import idle
 from hpo.mirror.study import OpenStudy
 
 WORTH_SHARING = 1.0  #: seconds of training left from which another worker's start pays
-LOOK_EVERY = 1.0  #: seconds between two looks for idle workers at log points within a cycle
+WORTH_SAVING = 3.0  #: the same within a cycle, where what is shared must be saved for it
+LOOK_EVERY = 2.0  #: seconds between two looks for idle workers at log points within a cycle
 
 
 class Pace:
@@ -44,7 +45,8 @@ class Pace:
         pace = (now - self._measured_at) / max(1, n_updates - self._n_updates)
         self._measured_at, self._n_updates, self._looked = now, n_updates, now
         left = {cell: study.experiment.recipe(cell).n_updates - n_updates for cell in held}
-        if len(left) < 2 or pace * max(left.values()) < WORTH_SHARING:
+        worth = WORTH_SHARING if is_cycle_end else WORTH_SAVING
+        if len(left) < 2 or pace * max(left.values()) < worth:
             return []
         n = study.storage.read(lambda connection: idle.n_idle(connection, study.uuid))
         n_given = len(left) - -(-len(left) // (n + 1))

@@ -17,7 +17,7 @@ from hpo.workers import claims
 
 SLOWER = 3.0  #: times that a worker is slower than others before its cells are taken
 WORTH = 1.5  #: times that the others must be done sooner with them, from their last checkpoint on
-MARGIN = 1.0  #: seconds that a start costs
+MARGIN = 2.0  #: seconds that must be won beyond that, as every start costs
 STANDS_STILL = 60.0  #: seconds without an update, or the worker's grace if that is longer
 
 
@@ -31,10 +31,11 @@ def from_slow(study: OpenStudy, held: Sequence[Held], pace: float | None) -> lis
     told = []
     for claim in held:
         others = [one.pace for one in held if one is not claim and one.pace is not None]
-        pace = pace or (statistics.median(others) if others else None)
+        known = [*others, pace] if pace else others
+        usual = statistics.median_high(known) if known else None
         hangs = claim.still_for > max(STANDS_STILL, claim.grace)
-        if hangs or _is_slow(claim, pace):
-            take = partial(_taken, study=study, claim=claim, pace=pace, hangs=hangs)
+        if hangs or _is_slow(claim, usual):
+            take = partial(_taken, study=study, claim=claim, pace=usual, hangs=hangs)
             cells = study.storage.write(take)
             told += [_said(claim, cells, hangs)] if cells else []
     return told

@@ -118,6 +118,8 @@ class Told:
     began_after: float = 0.0  #: seconds until its first claim
     error: str = ""
     statements: int = 0
+    claims: int = 0
+    warnings: list[str] = field(default_factory=list)
     writes: list[float] = field(default_factory=list)  #: seconds of each transaction that wrote
     cpu: float = 0.0
 
@@ -139,7 +141,8 @@ def worker(
                     work(study, trainer, progress, progress.stop, member)
     except BaseException as error:
         found.error = f"{type(error).__name__}: {error}"
-    found.results = len(progress.results)
+    found.results, found.claims = len(progress.results), len(progress.stacks)
+    found.warnings = progress.warnings
     found.cpu = time.process_time()
     told.write_text(json.dumps(found.__dict__))
 
@@ -270,6 +273,8 @@ def report(
     print(f"{asked.workers} workers, {n_slots} slots, {asked.pruner}: {seconds:.1f} s")
     print(f"results: {n_results} of {n_slots}, {n_results / seconds:.1f} a second; wrong: {wrong}")
     print(f"workers that ended with an error: {len(errors)} {sorted(set(errors))[:2]}")
+    warned = [line for one in told for line in one.warnings]
+    print(f"claims: {sum(one.claims for one in told)}; warnings: {len(warned)} {warned[:1]}")
     print(f"statements a result: {sum(one.statements for one in told) / max(1, n_results):.1f}")
     print(f"CPU of workers a result: {1000 * sum(o.cpu for o in told) / max(1, n_results):.1f} ms")
     if writes:

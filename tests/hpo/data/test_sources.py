@@ -233,8 +233,8 @@ def test_cifar10_that_cannot_be_downloaded_is_an_error(cache: Path, archive: Arc
 
 def test_the_archive_is_fetched_from_a_mirror_that_is_named(cache: Path, archive: Archive) -> None:
     far = Archive("http://127.0.0.1:9/far", archive.md5, archive.size)
+    wrong = Archive(far.url, "0" * 32, far.size)
     with pytest.raises(DownloadFailed):
-        wrong = Archive(far.url, "0" * 32, far.size)
         find("cifar10", cache, archive=wrong, HPO_DATA_URL=archive.url)
     with pytest.raises(DataUnavailable):
         find("cifar10", cache, archive=far)
