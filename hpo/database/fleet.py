@@ -87,63 +87,6 @@ class WorkerRow:
         return late or not self.is_timely or process.is_gone(self.identity)
 
 
-def register(
-    connection: Connection, identity: dict[str, Any], grace: float, **more: str | None
-) -> None:
-    """Store the row of a worker, which is heard now.
-
-    Args:
-        more: Other columns of it: its study, images and versions.
-    """
-    moment = rows.now(connection)
-    connection.execute(workers.delete().where(workers.c.id == identity["id"]))
-    connection.execute(
-        workers.insert().values(
-            id=identity["id"],
-            identity=json.dumps(identity),
-            started_at=moment,
-            heartbeat_at=moment,
-            grace=grace,
-            **more,
-        )
-    )
-
-
-def beat(
-    connection: Connection,
-    worker: str,
-    *,
-    pace: float | None = None,
-    work_left: int = 0,
-    moves: bool | None = None,
-) -> bool:
-    """Note that a worker lives, and how it gets on; tell whether it has a row.
-
-    Args:
-        pace: Seconds that an update of a network takes it.
-        work_left: Updates of networks that are left of what it holds.
-        moves: Whether its training has moved since the last time; None if it trains nothing.
-    """
-    moment = rows.now(connection)
-    told = {"heartbeat_at": moment, "ended_at": None, "pace": pace, "work_left": float(work_left)}
-    if moves is not False:
-        told["moved_at"] = moment if moves else None
-    mine = workers.update().where(workers.c.id == worker)
-    return connection.execute(mine.values(**told)).rowcount > 0
-
-
-def turn(connection: Connection, worker: str, study: str | None) -> None:
-    """Note which study a worker works for from now on."""
-    mine = workers.update().where(workers.c.id == worker)
-    connection.execute(mine.values(study=study, idle_at=None, pace=None, moved_at=None))
-
-
-def leave(connection: Connection, worker: str) -> None:
-    """Note that a worker has left; its row can be swept, unless it still holds something."""
-    mine = workers.update().where(workers.c.id == worker)
-    connection.execute(mine.values(ended_at=rows.now(connection)))
-
-
 def living(connection: Connection) -> list[WorkerRow]:
     """Return the workers that have not left, oldest first; some may be dead."""
     return [row for row in _all(connection) if not row.has_left]

@@ -103,14 +103,6 @@ def is_neglected_elsewhere(connection: Connection, study: str) -> bool:
     return bool(connection.execute(sa.select(others)).scalar_one())
 
 
-def of_claim(connection: Connection, study: str, token: str | None) -> tuple[bool, bool]:
-    """Return whether a study is cancelled, and whether a claim in it holds something still."""
-    cancelled = sa.exists().where(queue.c.study == study, queue.c.cancelled_at.is_not(None))
-    held = sa.exists().where(attempts.c.study == study, attempts.c.token == token, IS_RUNNING)
-    row = connection.execute(sa.select(cancelled, held)).one()
-    return bool(row[0]), bool(row[1])
-
-
 def live_by_study(connection: Connection) -> dict[str, dict[str, int]]:
     """Return how many attempts wait, run and are paused, of those studies that have any."""
     parts = [

@@ -6,7 +6,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
-from hpo.database import fleet, housekeeping, tally
+from hpo.database import fleet, heartbeat, housekeeping
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
@@ -60,7 +60,7 @@ class Membership:
         """Work for a study from now on, or for none."""
         self._study, self.is_in_vain = study, False
         self.gauge.turn()
-        self._storage.finish(lambda connection: fleet.turn(connection, self.id, study))
+        self._storage.finish(lambda connection: heartbeat.turn(connection, self.id, study))
 
     def _enter(self, connection: Connection) -> None:
         self._register(connection)
@@ -69,7 +69,7 @@ class Membership:
     def _register(self, connection: Connection) -> None:
         told = json.dumps(versions()) if self._data is not None else None
         more = {"data": self._data, "versions": told, "study": self._study}
-        fleet.register(connection, self.identity, self._grace, **more)
+        heartbeat.register(connection, self.identity, self._grace, **more)
 
     def _beat(self) -> None:
         while not self._over.wait(fleet.beat_of(self._grace)):
@@ -85,14 +85,14 @@ class Membership:
         token, n_steps = gauge.token, gauge.n_steps
         moves = None if token is None else n_steps != self._n_steps
         progress: dict[str, Any] = {"pace": gauge.pace, "work_left": gauge.work_left}
-        if not fleet.beat(connection, self.id, moves=moves, **progress):
-            self._register(connection)  # we were silent, and were swept
+        told = heartbeat.beat(connection, self.id, study, token, moves=moves, **progress)
         self._n_steps = n_steps
-        if study is not None:
-            is_cancelled, holds = tally.of_claim(connection, study, token)
-            was_lost = token is not None and token == gauge.token and not holds
-            self.is_in_vain = study == self._study and (is_cancelled or was_lost)
+        if told is None:  # we were silent, and were swept
+            self._register(connection)
+        elif study is not None:
+            was_lost = token is not None and token == gauge.token and not told.holds
+            self.is_in_vain = study == self._study and (told.is_cancelled or was_lost)
 
     def _leave(self, connection: Connection) -> None:
-        fleet.leave(connection, self.id)
+        heartbeat.leave(connection, self.id)
         housekeeping.sweep(connection)
