@@ -28,9 +28,12 @@ from hpo.mirror import study as studies
 from hpo.workers.claims import claim
 from hpo.workers.membership import Membership
 from model.data import digits
+from tests.hpo import poolers
 
 pytestmark = pytest.mark.long
+pooled = poolers.pooled
 
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(sys.executable).with_name("hpo")
 N_PROCESSES = 8
 N_CELLS = 200
@@ -80,13 +83,22 @@ def heard(process: "subprocess.Popen[str]") -> str:
     [0, pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)],
 )
 def test_eight_processes_claim_two_hundred_cells_once_each(url: str, repetition: int) -> None:
+    race(url, repetition)
+
+
+def test_so_they_do_through_a_pooler_of_transactions(pooled: str) -> None:
+    race(pooled, 0)
+
+
+def race(url: str, repetition: int) -> None:
     storage = Storage(url)
     study, _ = running.submit(Order(MANY, digits()), storage)
     storage.close()
-    command = [sys.executable, __file__, url]
+    command = [sys.executable, "-m", "tests.hpo.acceptance.test_claim_race", url]
     processes = [
         subprocess.Popen(
             [*command, str(N_PROCESSES * repetition + number)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

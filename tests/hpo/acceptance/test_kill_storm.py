@@ -24,8 +24,10 @@ from hpo.database.reader import Reader, read_once
 from hpo.experiment.records import Slot
 from hpo.mirror.study import stored
 from hpo.views.export import to_json
+from tests.hpo import poolers
 
 pytestmark = pytest.mark.long
+pooled = poolers.pooled
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 LOOK = 0.1  #: seconds between two looks at the checkpoints
@@ -228,6 +230,22 @@ def quiet(
 
 @pytest.mark.parametrize("seed", [20261123])
 def test_a_study_whose_workers_are_killed_all_the_time_ends_as_if_nothing_had_happened(
+    url: str,
+    size: tuple[int, int, int, int],
+    quiet: tuple[Path, str],
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    survive(url, size, quiet, tmp_path, seed)
+
+
+def test_so_does_one_behind_a_pooler_of_transactions(
+    pooled: str, size: tuple[int, int, int, int], quiet: tuple[Path, str], tmp_path: Path
+) -> None:
+    survive(pooled, size, quiet, tmp_path, 20261128)
+
+
+def survive(
     url: str,
     size: tuple[int, int, int, int],
     quiet: tuple[Path, str],

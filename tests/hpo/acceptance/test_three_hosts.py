@@ -42,6 +42,7 @@ STUDY = hpo.StudyDefinition(
     name="hosts", grid=hpo.Logarithmic(-5, -1, 8), n_s=800, n_cycles=2, pruner="halving"
 )
 """
+NAMES = {"digits": "hosts-digits", "cifar10": "hosts"}
 SECONDS = {"digits": 300, "cifar10": 900}
 
 
@@ -100,7 +101,7 @@ class Host:
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.way.port}/postgres"
 
     def start(self) -> None:
-        asked = ["worker", "hosts-" + self._data, "--data", self._data, "--grace", "6"]
+        asked = ["worker", NAMES[self._data], "--data", self._data, "--grace", "6"]
         command = [*alone(self._name), str(SCRIPT), *asked, "--storage", self.url]
         environ = os.environ | {"HPO_CACHE": str(self._folder / "cache")}
         with (self._folder / "log").open("a") as log:
@@ -173,7 +174,7 @@ def test_whatever_happens_to_three_hosts_the_bits_are_those_of_one_worker(
         request.getfixturevalue("cifar10_folder")
     (tmp_path / "hosts.py").write_text(DIGITS if data == "digits" else CIFAR10)
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    study, run = f"hosts-{data}", ["hosts.py", "--data", data]
+    study, run = NAMES[data], ["hosts.py", "--data", data]
     hpo(tmp_path, "submit", *run, "--storage", url)
     hosts = [Host(n, tmp_path, place_of(server), data) for n in range(3)]
     try:
