@@ -208,6 +208,9 @@ def backup(
 def copy(
     studies: Annotated[list[str], typer.Argument(help="Studies to copy.", metavar="STUDY...")],
     to: Annotated[str, typer.Option("--to", help="The other database; made if it is not there.")],
+    move: Annotated[
+        bool, typer.Option("--move", help="Delete here what is there, once it is the same.")
+    ] = False,
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
     """Copy studies into another database, whole and compared, from SQLite to PostgreSQL or back.
@@ -220,6 +223,7 @@ def copy(
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
-        found = copying.copy(studies, to, storage=storage, stop=stop, notify=say)
+        found = copying.copy(studies, to, storage=storage, move=move, stop=stop, notify=say)
     for name, n_rows in found.items():
-        tell(f"{name}: {n_rows} rows copied." if n_rows else f"{name}: the same is there already.")
+        told = f"{n_rows} rows copied." if n_rows else "the same is there already."
+        tell(f"{name}: {told}{' It is no longer here.' if move else ''}")

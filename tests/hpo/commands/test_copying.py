@@ -223,3 +223,54 @@ def test_the_command_says_what_it_did(source: str, command: Any, tmp_path: Path)
     assert [line.split(":")[0] for line in told.out.splitlines()] == BOTH
     assert command(*asked).out.count("the same is there already") == 2
     assert "nowhere" in command("copy", "nowhere", "--storage", source, "--to", there).sentence
+
+
+# --- moved
+
+
+@pytest.mark.sqlite_first
+def test_a_study_that_is_moved_is_there_and_no_longer_here(
+    source: str, url: str, tmp_path: Path
+) -> None:
+    there = url if url.startswith("postgresql") else f"sqlite:///{tmp_path / 'there.db'}"
+    wanted = exported(source, BOTH[0])
+    assert copying.copy(BOTH[:1], there, storage=source, move=True)[BOTH[0]] > 20
+    assert exported(there, BOTH[0]) == wanted
+    assert [study.name for study in hpo.studies(storage=source)] == BOTH[1:]
+    assert hpo.work(data="digits", storage=there) == 0  # it is not called off there
+    assert wrong(source) == wrong(there) == []
+
+
+def test_what_waits_goes_on_where_it_was_moved_to(tmp_path: Path) -> None:
+    here, there, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("here", "there", "whole"))
+    hpo.submit(GRID, data="digits", storage=here)
+    copying.copy(BOTH[:1], there, storage=here, move=True)
+    assert hpo.work(data="digits", storage=there) > 0
+    hpo.run(GRID, data="digits", storage=whole)
+    assert exported(there, BOTH[0]) == exported(whole, BOTH[0])
+
+
+def test_a_database_is_not_moved_onto_itself(source: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a folder")
+    for alias in (source, f"sqlite:///{tmp_path / 'link' / 'hpo.db'}"):
+        with pytest.raises(HpoError, match="the very database"):
+            copying.copy(BOTH, alias, storage=source, move=True)
+    assert sorted(study.name for study in hpo.studies(storage=source)) == sorted(BOTH)
+    assert not [study for study in hpo.studies(storage=source) if not study.is_complete]
+
+
+def test_a_move_that_is_killed_goes_on(source: str, tmp_path: Path, monkeypatch: Any) -> None:
+    there = f"sqlite:///{tmp_path / 'there.db'}"
+    wanted = exported(source, BOTH[0])
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise Power
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hpo.commands.copying.mending.delete", dies)
+        with pytest.raises(Power):
+            copying.copy(BOTH[:1], there, storage=source, move=True)
+    assert exported(source, BOTH[0]) == wanted
+    copying.copy(BOTH[:1], there, storage=source, move=True)
+    assert exported(there, BOTH[0]) == wanted
+    assert BOTH[0] not in [study.name for study in hpo.studies(storage=source)]
