@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.judging.statistics import CONFIDENCE, Cells, Floats, Layout, quantile
+from hpo.judging.statistics import CONFIDENCE, Cells, Comparable, Floats, Layout, Parts, quantile
 
 AT_ONCE = 2**20  #: pairs of cells that are compared together
 
@@ -23,7 +23,7 @@ class Behind:
     most: float
 
 
-def contenders(layout: Layout) -> list[int]:
+def contenders(layout: Comparable) -> list[int]:
     """Return the cells that cannot be told from the best, which is one of them.
 
     The truly best cell is among them with a probability of 95 % or more: it is missing only if
@@ -33,7 +33,8 @@ def contenders(layout: Layout) -> list[int]:
     with the Best" (1984), Annals of Statistics 12; the critical value here is Bonferroni's.
     """
     behind = layout.means[layout.best] - layout.means
-    allowed = allowances(layout, layout.best, np.arange(len(layout.means)))
+    parts = layout.of_differences(layout.best, np.arange(len(layout.means)))
+    allowed = allowed_by(layout, parts, tail(len(layout.means)))
     return [int(cell) for cell in np.flatnonzero(behind <= allowed)]
 
 
@@ -67,7 +68,12 @@ def allowances(layout: Layout, first: Cells, second: Cells, errs: float | None =
             comparisons of one cell with the others at once.
     """
     parts = layout.of_differences(first, second)
-    t = quantile(parts.freedom(), tail(len(layout.means)) if errs is None else errs)
+    return allowed_by(layout, parts, tail(len(layout.means)) if errs is None else errs)
+
+
+def allowed_by(layout: Comparable, parts: Parts, errs: float) -> Floats:
+    """Return the same, of pairs whose parts of the variance are known."""
+    t = quantile(parts.freedom(), errs)
     n = layout.n_replicates * layout.n_images
     return np.asarray(t * np.sqrt(parts.variance() + t**2 / 2 / n**2))
 
@@ -77,7 +83,7 @@ def tail(n_cells: int) -> float:
     return (1 - CONFIDENCE) / max(1, n_cells - 1)
 
 
-def parsimonious(layout: Layout, lambdas: Sequence[float]) -> int:
+def parsimonious(layout: Comparable, lambdas: Sequence[float]) -> int:
     """Return the cell of the largest lambda that is within one standard error of the best.
 
     The standard error is that of the paired difference, not the best cell's own: what all cells

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.experiment.records import Outcome, Result, Slot
-from hpo.judging import comparisons, statistics
+from hpo.judging import comparisons, many, statistics
 
 #: Which validation images were right after a cycle, by cycle and slot.
 AtRungs = Mapping[int, Mapping[Slot, NDArray[np.bool_]]]
@@ -44,7 +44,7 @@ def cuts(results: Sequence[Result], at_rungs: AtRungs, n_replicates: int) -> tup
         there = whole(bits, n_replicates)
         unsure = None
         if cells <= set(there):
-            close = comparisons.contenders(statistics.layout_of(np.array(list(there.values()))))
+            close = comparisons.contenders(many.of_hits(np.array(list(there.values()))))
             unsure = tuple(sorted({list(there)[place] for place in close} & cells))
         n_compared = len({slot.cell for slot in bits} | cells)
         found.append(Cut(cycle, n_compared, tuple(sorted(cells)), unsure))

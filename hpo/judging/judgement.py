@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Result, Slot, StoredStudy
-from hpo.judging import comparisons, statistics, winner
+from hpo.judging import comparisons, many, winner
 from hpo.judging.comparisons import Behind
 from hpo.judging.cuts import AtRungs, Cut, cuts
 from hpo.judging.ranking import compared
@@ -68,11 +68,16 @@ def judge(
     if not cells or study.experiment.data.n_validation < 2:
         return None
     hits = np.array([[hits_of[Slot(cell, r)] for r in range(n_replicates)] for cell in cells])
-    layout = statistics.layout_of(hits)
+    layout = many.of_hits(hits)
     close = comparisons.contenders(layout)
-    luck = winner.luck(layout, close, rng=np.random.default_rng(0), n_draws=N_DRAWS)
+    rng = np.random.default_rng(0)
+    if isinstance(layout, many.ManyCells):
+        luck = many.luck(layout, close, rng=rng, n_draws=N_DRAWS // 4)
+        behind = many.behind_best(layout, close)
+    else:
+        luck = winner.luck(layout, close, rng=rng, n_draws=N_DRAWS)
+        behind = comparisons.behind_best(layout, close)
     separable = n_replicates > 1 and len(close) > 1
-    behind = comparisons.behind_best(layout, close)
     return Judgement(
         n_replicates=n_replicates,
         n_images=layout.n_images,

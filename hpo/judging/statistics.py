@@ -16,6 +16,7 @@ the reasons, a simulation and the sources.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +159,29 @@ class Layout:
             residual / left / n**2,
             (of_seeds, of_images, left),
         )
+
+
+class Comparable(Protocol):
+    """Cells that can be compared with one of them: a `Layout`, or `hpo.judging.many`."""
+
+    @property
+    def n_replicates(self) -> int:
+        """Seeds of each cell."""
+
+    @property
+    def n_images(self) -> int:
+        """Images that all were shown."""
+
+    @property
+    def means(self) -> Floats:
+        """Of each cell."""
+
+    @property
+    def best(self) -> int:
+        """The cell with the highest mean."""
+
+    def of_differences(self, first: int, second: NDArray[np.intp]) -> Parts:
+        """Return the parts of the variance of differences of one cell from others."""
 
 
 def layout_of(hits: NDArray[np.bool_]) -> Layout:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.judging.comparisons import tail
-from hpo.judging.statistics import Floats, Layout, Parts, quantile
+from hpo.judging.statistics import Comparable, Floats, Layout, Parts, quantile
 
 AT_ONCE = 1000  #: repetitions held in memory together
 MOST = 1000  #: replicates that are looked at
@@ -47,7 +47,7 @@ def luck(layout: Layout, cells: Sequence[int], *, rng: np.random.Generator, n_dr
     means = layout.means[wanted]
     apart = means - means.mean()
     noise = covariance(layout, wanted)
-    kept, weights = _shares_of_truth(apart, noise)
+    kept, weights = shares_of_truth(apart, float(np.trace(noise)), float(noise.sum()))
     values, vectors = np.linalg.eigh(noise - _common(noise))
     root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)  # (cells, cells)
     gain = 0.0
@@ -66,7 +66,7 @@ def _common(noise: Floats) -> Floats:
     return np.asarray(by_cell + by_cell[:, np.newaxis] - by_cell.mean())
 
 
-def _shares_of_truth(apart: Floats, noise: Floats) -> tuple[Floats, Floats]:
+def shares_of_truth(apart: Floats, own: float, common: float) -> tuple[Floats, Floats]:
     """Return which shares of the variance of means may be true, and how probable each is.
 
     Every standard deviation of the truth, up to five times what was measured, is taken to be
@@ -75,10 +75,11 @@ def _shares_of_truth(apart: Floats, noise: Floats) -> tuple[Floats, Floats]:
 
     Args:
         apart: Distances of the means from their average, shape (cells,).
-        noise: Their covariance, shape (cells, cells).
+        own: The sum of their variances.
+        common: The sum of all their covariances, variances among them.
     """
     k = len(apart)
-    of_noise = (float(np.trace(noise)) - float(noise.sum()) / k) / (k - 1)  # of differences, halved
+    of_noise = (own - common / k) / (k - 1)  # of differences, halved
     if of_noise <= 0:
         return np.ones(1), np.ones(1)
     squares = float((apart**2).sum())
@@ -103,7 +104,7 @@ def covariance(layout: Layout, cells: NDArray[np.intp]) -> Floats:
     return np.asarray(images + max(ratio - 1, 0) * residual) / n**2
 
 
-def separation(layout: Layout, cells: Sequence[int], difference: float) -> Separation:
+def separation(layout: Comparable, cells: Sequence[int], difference: float) -> Separation:
     """Return how many more replicates would show that a cell is so far behind.
 
     It is shown when the cell leaves the `contenders`, and that with a probability of 80 %. Variances
