@@ -85,6 +85,7 @@ class Way:
                 end.close()
 
     def close(self) -> None:
+        self._here.shutdown(socket.SHUT_RDWR)  # which wakes who accepts
         self._here.close()
         self.is_open.set()
 

@@ -290,7 +290,7 @@ def go_on(url: str, recipe: str, stop_at: float, width: int) -> None:
         for held in stacks:
             watcher = Watcher(stop_at)
             resume(study, held, watcher)
-            worker._train(study, trainer, held, watcher, watcher.stop, Phases(0.0))
+            worker._train(study, trainer, held, watcher, watcher.stop, member, Phases(0.0))
             assert watcher.warnings == []
         for held in stacks:
             give_back(study, held)
