@@ -1,6 +1,5 @@
 """How a run flows: settle the experiment, open the study, plan, work."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
 from hpo.machine.console import say
-from hpo.machine.environment import versions
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.planning import correction, parents, seeds, warm_start
@@ -223,7 +221,6 @@ def run(
             n_workers = n_workers or worth(study.experiment, n_updates)
             if announce is not None and study.experiment.search is not None:
                 announce(speed.told(study.experiment, order.dataset, n_updates, n_workers))
-            _begin(study)
             if dask is not None and order.source is not None:
                 progress.began(study.stored.name, study.experiment, _to_make(study, before))
                 elsewhere.train(study, order.source, dask, stop, grace)
@@ -248,12 +245,6 @@ def run(
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
     return Outcome(replace(study, stored=stored), before, after)
-
-
-def _begin(study: OpenStudy) -> None:
-    """Note with which versions a study is trained from now on, whatever it was before."""
-    told = json.dumps(versions(), sort_keys=True)
-    study.storage.write(lambda connection: queue.begin(connection, study.uuid, told))
 
 
 def _to_make(study: OpenStudy, before: Plan) -> int:

@@ -6,7 +6,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
-from hpo.database import fleet, heartbeat, housekeeping
+from hpo.database import fleet, heartbeat, housekeeping, queue
 from hpo.database.connections import Connection
 from hpo.database.storage import Interrupted, Storage
 from hpo.errors import HpoError
@@ -56,11 +56,22 @@ class Membership:
         self._storage.finish(self._leave)
         fleet.present.discard(self.id)
 
-    def turn_to(self, study: str | None) -> None:
-        """Work for a study from now on, or for none."""
+    def turn_to(self, study: str | None, *, is_asked: bool = False) -> None:
+        """Work for a study from now on, or for none.
+
+        Args:
+            is_asked: Somebody runs this very study here, so that our versions are its own from now on.
+        """
         self._study, self.is_in_vain = study, False
         self.gauge.turn()
-        self._storage.finish(lambda connection: heartbeat.turn(connection, self.id, study))
+        here = json.dumps(versions(), sort_keys=True) if is_asked else ""
+
+        def turn(connection: Connection) -> None:
+            heartbeat.turn(connection, self.id, study)
+            if study is not None and is_asked:
+                queue.begin(connection, study, here)
+
+        self._storage.finish(turn)
 
     def _enter(self, connection: Connection) -> None:
         self._register(connection)

@@ -58,7 +58,7 @@ def work(
         StudyDeleted: Somebody deleted the study.
     """
     phases = phases or Phases(time.time())
-    member.turn_to(study.uuid)
+    member.turn_to(study.uuid, is_asked=elsewhere is None)
     try:
         _work(study, trainer, progress, stop, member, n_workers, phases, elsewhere)
     finally:

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("b", {"best"}),
+        ("be", {"best"}),
         ("best ", {"small-digits"}),
         ("delete small", {"small-digits"}),
         ("best other", set()),

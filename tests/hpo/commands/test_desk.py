@@ -106,6 +106,7 @@ def test_nobody_trains_a_study_that_is_called_off_until_it_is_submitted_again(
         hpo.cancel("nothing", storage=storage.url)
 
 
+@pytest.mark.long
 def test_a_study_that_is_called_off_in_training_is_given_back_and_keeps_its_bits(
     storage: Storage, tmp_path: object
 ) -> None:
@@ -153,7 +154,7 @@ def as_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def set_(numpy: str) -> None:
         here = {"hpo": "1.0", "NumPy": numpy, "BLAS": "openblas 0.3"}
-        for module in ("commands.joining", "commands.running", "workers.membership"):
+        for module in ("commands.joining", "workers.membership"):
             monkeypatch.setattr(f"hpo.{module}.versions", lambda: here)
 
     return set_

@@ -129,6 +129,7 @@ def trained(url: str, study: OpenStudy, told: Recorder, began: threading.Event) 
         work(of_own, Trainer(study.experiment, digits()), told, told.stop, member)
 
 
+@pytest.mark.long
 def test_a_study_with_a_slow_worker_is_done_by_others_and_has_the_same_bits(
     storage: Storage, study: OpenStudy, url: str, tmp_path: Any
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_study_with_a_slow_worker_is_done_by_others_and_has_the_same_bits(
         assert exported(storage, study) == exported(other, run(other).study)
 
 
+@pytest.mark.long
 def test_a_holder_shares_at_a_log_point_within_a_cycle(
     storage: Storage, url: str, tmp_path: Any
 ) -> None:
