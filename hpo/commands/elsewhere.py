@@ -1,9 +1,7 @@
 """A study that is trained by the workers of a cluster, seen from the command that asked for it."""
 
-import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 from hpo.commands.keeping import Watch
@@ -36,13 +34,7 @@ def train(
         raise MissingExtra("A Dask cluster", "dask") from error
     data = source.name if source.name in parts.OURS else source.spec.partition(":")[2]
     watch = Watch(_reached(study, where), data, (study.stored.name,), grace)
-    _silence()
-    with ExitStack() as stack:
-        try:
-            is_there = stack.enter_context(on_dask.working(where, watch))
-        except (OSError, ValueError, TimeoutError) as error:
-            told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            raise HpoError(f"No Dask scheduler answers at {where!r} ({told}).") from error
+    with on_dask.working(where, watch) as is_there:
         while not stop() and not _is_done(study.storage.read(lambda c: stands(c, study))):
             if not is_there():
                 raise HpoError(
@@ -50,13 +42,6 @@ def train(
                     "the same command goes on, with another scheduler or without; so do other workers."
                 )
             time.sleep(LOOK)
-
-
-def _silence() -> None:
-    """Let Dask say nothing here: what is wrong is said in a sentence."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _is_done(plan: Plan) -> bool:

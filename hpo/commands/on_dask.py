@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ import distributed
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from hpo.commands.keeping import Keeper, Watch
+from hpo.errors import HpoError
 
 ANSWERS_IN = 15.0  #: seconds that a scheduler has to answer
+LOG = logging.getLogger("distributed.worker")  #: which Dask shows
 dask: Any = distributed  # which has no types
 
 
@@ -34,8 +36,10 @@ class KeptWorkers(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Start them, in a Dask worker."""
-        watch, n = replace(self._watch, environ=dict(os.environ)), worker.state.nthreads
-        self._over, self._keeper = threading.Event(), Keeper(watch, n, _logged)
+        here = {name: value for name, value in os.environ.items() if name.startswith("HPO_")}
+        watch = replace(self._watch, environ={**dict(os.environ), **here})
+        self._over = threading.Event()
+        self._keeper = Keeper(watch, worker.state.nthreads, _logged)
         self._thread = threading.Thread(target=self._keep, name="hpo", daemon=True)
         self._thread.start()
 
@@ -52,22 +56,38 @@ class KeptWorkers(WorkerPlugin):
 
 
 def _logged(_: int, kind: str, told: tuple[Any, ...]) -> None:
-    if kind in ("error", "stumbled", "died"):  # into the Dask worker's own log
-        logging.getLogger("distributed.worker").error("hpo worker: %s %s", kind, told[0])
+    """Write into the log of a Dask worker what went wrong in a child."""
+    if kind in ("error", "stumbled") or kind == "died":
+        LOG.error("hpo worker: %s %s", kind, told[0])
 
 
 @contextmanager
 def working(where: str, watch: Watch) -> Iterator[Callable[[], bool]]:
-    """Keep workers on a cluster for the time of a block, which gets what tells if it is there still."""
+    """Keep workers on a cluster for the time of a block, which gets what tells if it is there still.
+
+    Args:
+        where: Address of a scheduler, its file, or ``local``.
+
+    Raises:
+        HpoError: It does not answer.
+    """
+    for name in list(logging.root.manager.loggerDict):  # what is wrong is said in a sentence
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    cluster = None
+    if where == "local":
+        cluster = dask.LocalCluster(
+            threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+        )
+    try:
+        is_file = cluster is None and Path(where).is_file()
+        asked = {"scheduler_file": where} if is_file else {"address": cluster or where}
+        client = dask.Client(**asked, timeout=ANSWERS_IN, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise HpoError(f"No Dask scheduler answers at {where!r} ({told}).") from error
     plugin, seen = KeptWorkers(watch), time.monotonic()
-    with ExitStack() as stack:
-        asked: dict[str, Any] = {"scheduler_file" if Path(where).is_file() else "address": where}
-        if where == "local":
-            silent = {"dashboard_address": None, "silence_logs": logging.ERROR}
-            asked = {
-                "address": stack.enter_context(dask.LocalCluster(threads_per_worker=1, **silent))
-            }
-        client = stack.enter_context(dask.Client(**asked, timeout=ANSWERS_IN, set_as_default=False))
+    try:
         client.register_plugin(plugin)
 
         def is_there() -> bool:
@@ -76,5 +96,9 @@ def working(where: str, watch: Watch) -> Iterator[Callable[[], bool]]:
             return time.monotonic() - seen < ANSWERS_IN
 
         yield is_there
+    finally:
         if client.status == "running":
             client.unregister_worker_plugin(plugin.name)
+        client.close(timeout=5)
+        if cluster is not None:
+            cluster.close(timeout=15)
