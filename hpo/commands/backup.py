@@ -20,8 +20,6 @@ from hpo.mirror import copying, shelf
 from hpo.mirror import study as studies
 from hpo.planning.plan import plan
 
-PAGES = 4096  #: copied between two looks at whether to stop
-
 
 def backup(
     file: str | Path,

@@ -56,7 +56,8 @@ class Desk:
         )
         now = time.monotonic()
         here = {study: tuple(sorted(states)) for study, states in live.items()}, self._editions
-        is_same = here == self._idle_with and not self._put_off
+        is_due = any(now > until for _, until in self._put_off.values())
+        is_same = here == self._idle_with and not is_due
         if is_same and now - self._looked < LOOK_AGAIN:
             return []
         self._looked = now

@@ -1,5 +1,8 @@
 """What mends or removes stored studies, as Python asks for it; nothing here prints or ends the process."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from hpo.commands import doctor
 from hpo.commands.studies import Notify, Stop, look, never, unheard
 from hpo.database import queue
@@ -10,6 +13,7 @@ from hpo.health.finding import Finding
 from hpo.mirror import deleting
 from hpo.mirror import study as stored_studies
 from hpo.mirror.identity import check_name
+from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import retry as forgive
 
 
@@ -31,13 +35,8 @@ def retry(
     ...     hpo.retry("coarse-digits", storage=study.storage)  # none has failed
     0
     """
-    check_name(name)
-    look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
-    with Storage(storage, stop, notify=notify) as opened:
-        found = stored_studies.find(opened, name)
-        if found is None:
-            raise StudyNotFound(name, stored_studies.names(opened))
-        return forgive(found)
+    with _opened(name, storage, stop, notify) as study:
+        return forgive(study)
 
 
 def cancel(
@@ -61,13 +60,24 @@ def cancel(
     ...     hpo.work(data="digits", storage=study.storage)
     0
     """
+    with _opened(name, storage, stop, notify) as study:
+        study.storage.write(lambda connection: queue.cancel(connection, study.uuid))
+
+
+@contextmanager
+def _opened(name: str, storage: str, stop: Stop, notify: Notify) -> Iterator[OpenStudy]:
+    """Open a stored study for writing.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
     check_name(name)
     look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
     with Storage(storage, stop, notify=notify) as opened:
         found = stored_studies.find(opened, name)
         if found is None:
             raise StudyNotFound(name, stored_studies.names(opened))
-        opened.write(lambda connection: queue.cancel(connection, found.uuid))
+        yield found
 
 
 def delete(

@@ -36,8 +36,7 @@ class KeptWorkers(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Start them, in a Dask worker."""
-        here = {name: value for name, value in os.environ.items() if name.startswith("HPO_")}
-        watch = replace(self._watch, environ={**dict(os.environ), **here})
+        watch = replace(self._watch, environ=dict(os.environ))
         self._over = threading.Event()
         self._keeper = Keeper(watch, worker.state.nthreads, _logged)
         self._thread = threading.Thread(target=self._keep, name="hpo", daemon=True)

@@ -141,7 +141,8 @@ def submit(
         study = seeds.give(study, order.definition.replicates)
         if order.definition.space is not None:
             study = studies.enlarge(study, order.definition.space.budget, minutes)
-        storage.write(lambda connection: queue.renew(connection, study.uuid))
+        if storage.read(lambda connection: queue.place(connection, study.uuid)).is_cancelled:
+            storage.write(lambda connection: queue.renew(connection, study.uuid))
     correction.correct(study)
     return study, plan(study)
 
@@ -226,8 +227,8 @@ def run(
                 elsewhere.train(study, order.source, dask, stop, grace)
             else:
                 _train(order, study, before, progress, stop, n_workers, grace, reserve)
-    if not stop() and storage.read(lambda c: queue.place(c, study.uuid)).is_cancelled:
-        raise HpoError(CANCELLED.format(study.stored.name))
+            if not stop() and storage.read(lambda c: queue.place(c, study.uuid)).is_cancelled:
+                raise HpoError(CANCELLED.format(study.stored.name))
     if not stop():
         with suppress(Interrupted):
             correction.settle(studies.present(study), progress.warn)

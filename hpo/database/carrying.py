@@ -79,7 +79,7 @@ def forget(connection: Connection, study: str) -> None:
 def free(connection: Connection) -> None:
     """Let what is running wait, and no worker be known: in a copy, where nobody holds anything."""
     running = tables.attempts.c.state == State.RUNNING
-    let_go = {"token": None, "worker": None, "worker_id": None, "in_optuna": False}
+    let_go = {name: value for name, value in LEFT_BEHIND.items() if name != "trial_id"}
     waits = tables.attempts.update().where(running)
     connection.execute(waits.values(state=str(State.WAITING), **let_go))
     for table in (tables.workers, tables.leases):

@@ -51,9 +51,8 @@ def cancel(connection: Connection, study: str) -> None:
 
 
 def renew(connection: Connection, study: str) -> None:
-    """Take that back, if it was."""
-    if place(connection, study).is_cancelled:
-        _set(connection, study, cancelled_at=None)
+    """Take that back."""
+    _set(connection, study, cancelled_at=None)
 
 
 def begin(connection: Connection, study: str, versions: str) -> None:

