@@ -6,27 +6,13 @@ from optuna.storages import RDBStorage
 
 
 def opened(url: str, options: dict[str, Any]) -> RDBStorage:
-    """Open a database as Optuna's storage; what is missing of its tables is made.
-
-    Args:
-        options: What its engine is made with.
-    """
-    return _Storage(_template(url), options)
-
-
-def shown(url: str, options: dict[str, Any]) -> RDBStorage:
     """Open a database that has its tables as Optuna's storage, without making or upgrading any.
 
     Args:
         options: What its engine is made with.
     """
-    return _Storage(
-        _template(url), options, skip_compatibility_check=True, skip_table_creation=True
-    )
-
-
-def _template(url: str) -> str:
-    return url.replace("{", "{{").replace("}", "}}")  # Optuna fills braces in
+    template = url.replace("{", "{{").replace("}", "}}")  # Optuna fills braces in
+    return _Storage(template, options, skip_compatibility_check=True, skip_table_creation=True)
 
 
 class _Storage(RDBStorage):

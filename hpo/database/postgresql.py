@@ -6,18 +6,16 @@ end with their transaction.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 
+from hpo.database import optuna_tables
 from hpo.database.locations import shown
 from hpo.database.sqlite_file import LOCK_WAIT
 from hpo.database.waiting import Wait
 from hpo.errors import StorageError
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
 OPENING = 0x68706F  #: key of the lock under which tables are made
@@ -55,44 +53,35 @@ def limit(engine: Engine) -> None:
     event.listen(engine, "begin", begun)
 
 
-def opened(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> "RDBStorage":
-    """Open PostgreSQL as Optuna's storage; of several that make tables at once, one does.
+def make_tables(
+    engine: Engine, url: str, stop: Callable[[], bool], notify: Callable[[str], None]
+) -> None:
+    """Make Optuna's tables unless they are there; of several that would make them, one does.
 
     Raises:
-        StorageError: It cannot be reached, or not be written to.
+        StorageError: The database cannot be reached, or not be written to.
         Interrupted: ``stop`` said so.
     """
-    engine = sa.create_engine(url, **options(url))
     wait = Wait(url, stop, notify, away_for=OPEN_FOR)
-    try:
-        while True:
-            try:
-                with engine.begin() as connection:
-                    are_made = _are_made(connection)
-                    if not are_made and _have_lock(connection, url):
-                        return _with_tables(url)
-                if are_made:
-                    return _with_tables(url)
-            except ImportError:
-                raise
-            except Exception as error:
-                wait.after(error)
-                continue
-            if wait.seconds > GIVEN_UP_AFTER:
-                raise StorageError(
-                    f"Another process has been making tables in {shown(url)} for {GIVEN_UP_AFTER:.0f} "
-                    "seconds. End it, or its transaction, and run the same command again."
-                )
-            wait.held(lambda: "another process that opens it")
-    finally:
-        engine.dispose()
-
-
-def _are_made(connection: Connection) -> bool:
-    """Tell whether Optuna's tables are all there; the row of its revision comes last."""
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return False
-    return connection.execute(sa.text("select 1 from alembic_version")).first() is not None
+    while True:
+        try:
+            with engine.begin() as connection:
+                if optuna_tables.are_made(connection, shown(url)):
+                    return
+                if _have_lock(connection, url):
+                    optuna_tables.make(connection)
+                    return
+        except ImportError:
+            raise
+        except Exception as error:
+            wait.after(error)
+            continue
+        if wait.seconds > GIVEN_UP_AFTER:
+            raise StorageError(
+                f"Another process has been making tables in {shown(url)} for {GIVEN_UP_AFTER:.0f} "
+                "seconds. End it, or its transaction, and run the same command again."
+            )
+        wait.held(lambda: "another process that opens it")
 
 
 def _have_lock(connection: Connection, url: str) -> bool:
@@ -108,11 +97,3 @@ def _have_lock(connection: Connection, url: str) -> bool:
         )
     query = sa.text(f"select pg_try_advisory_xact_lock({OPENING})")
     return bool(connection.execute(query).scalar_one())
-
-
-def _with_tables(url: str) -> "RDBStorage":
-    from hpo.database import optuna_storage
-
-    storage = optuna_storage.opened(url, options(url))
-    limit(storage.engine)
-    return storage

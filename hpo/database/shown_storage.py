@@ -21,7 +21,7 @@ from hpo.errors import StorageError
 def opened(reader: Reader) -> RDBStorage:
     """Return Optuna's storage of what a reader reads, whose connections cannot write."""
     options = {**reader.options(), "poolclass": NullPool}  # each look finds the file that is there
-    storage = optuna_storage.shown(reader.address, options)
+    storage = optuna_storage.opened(reader.address, options)
     reader.begin_with_reading(storage.engine)
     return storage
 

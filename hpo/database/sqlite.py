@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,9 @@ def tune(engine: Engine) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+        except UnicodeDecodeError as error:  # what SQLite would have said quotes damaged text
+            connection.close()
+            raise sqlite3.DatabaseError("the schema is malformed") from error
         except BaseException:  # SQLAlchemy forgets a connection that fails here, with its locks
             connection.close()
             raise

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hpo.database import postgresql, sqlite
+from hpo.database import optuna_tables, postgresql, sqlite
 from hpo.database.drivers import check_driver
 from hpo.database.faults import explain, is_transient
 from hpo.database.locations import check_file, checked_url, refuse_network, shown, sqlite_path
@@ -72,51 +72,60 @@ class Storage:
         self._checkpointed = self._looked = time.monotonic()
         self._is_lost = False
         try:
-            self.engine = self._ready_engine() if is_ready else self.optuna.engine
-            if not is_ready:
-                self.write(lambda connection: migrate(connection, shown(self.url)))
+            self.engine = self._engine() if is_ready else self._opened_engine()
         except BaseException:
             self._release()
             raise
 
-    def _ready_engine(self) -> Engine:
+    def _engine(self) -> Engine:
         engine = sa.create_engine(self.url, **self._options())
         self._opened.append(engine)
         self._tune(engine)
         return engine
 
-    @cached_property
-    def optuna(self) -> "RDBStorage":
-        """Optuna's storage in this database; opening it creates what is missing."""
-        return self._open_optuna()
+    def _opened_engine(self) -> Engine:
+        """Return an engine of a database that has all tables, Optuna's and ours as they are today."""
+        if self._file is not None:
+            return self._engine_of_file(self._file.path)
+        engine = self._engine()
+        postgresql.make_tables(engine, self.url, self.stop, self.notify)
+        self._until_free(lambda: self._make_tables(engine))
+        return engine
 
-    def _open_optuna(self) -> "RDBStorage":
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
-            if self._file is not None:
-                return self._open_file(self._file.path)
-            opened = postgresql.opened(self.url, self.stop, self.notify)
-            self._opened.append(opened.engine)
-            return opened
-        except RuntimeError as error:  # Optuna's word for a schema of another version
-            raise StorageError(f"{shown(self.url)}: {error}") from error
-
-    def _open_file(self, path: Path) -> "RDBStorage":
-        from hpo.database import optuna_storage
-
+    def _engine_of_file(self, path: Path) -> Engine:
         check_file(path)
         refuse_network(path)
 
-        def attempt() -> "RDBStorage":
+        def attempt() -> Engine:
             refuse_foreign_log(path)
-            return optuna_storage.opened(self.url, self._options())
+            engine = self._opened[0] if self._opened else self._engine()
+            self._make_tables(engine)
+            return engine
 
         with sqlite.opening(path, Wait(self.url, self.stop, self.notify)):
-            storage = self._until_free(attempt)
-            self._opened.append(storage.engine)
-            self._tune(storage.engine)
+            return self._until_free(attempt)
+
+    def _make_tables(self, engine: Engine) -> None:
+        where = shown(self.url)
+        with engine.begin() as connection:
+            if self._file is not None and not optuna_tables.are_made(connection, where):
+                optuna_tables.make(connection)
+            migrate(connection, where)
+            self.check()
+        if self._file is not None:
+            self._file.keep_log()
+
+    @cached_property
+    def optuna(self) -> "RDBStorage":
+        """Optuna's storage in this database, with connections of its own."""
+        import optuna
+
+        from hpo.database import optuna_storage
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = optuna_storage.opened(self.url, self._options())
+        self._opened.append(storage.engine)
+        self._tune(storage.engine)
         return storage
 
     def _options(self) -> dict[str, Any]:

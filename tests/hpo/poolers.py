@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,20 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 @pytest.fixture
 def pooled(postgresql_url: str) -> Iterator[str]:
     """The database behind a pooler that gives each transaction any of three connections."""
+    with behind(postgresql_url, 3) as url:
+        yield url
+
+
+@pytest.fixture
+def strangled(postgresql_url: str) -> Iterator[str]:
+    """The database behind a pooler with one connection: who holds one and asks for another waits."""
+    with behind(postgresql_url, 1) as url:
+        yield url
+
+
+@contextmanager
+def behind(postgresql_url: str, n_connections: int) -> Iterator[str]:
+    """Put a pooler before a database for the time of a block."""
     if PGBOUNCER is None:
         pytest.skip("needs pgbouncer, which Debian has as a package")
     address = sa.make_url(postgresql_url)
@@ -32,7 +47,7 @@ def pooled(postgresql_url: str) -> Iterator[str]:
         f"[databases]\n{address.database} = host={host} port={address.port or 5432} "
         f"user={address.username}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = any\nauth_file = {folder / 'users'}\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\n"
+        f"pool_mode = transaction\ndefault_pool_size = {n_connections}\nquery_wait_timeout = 30\n"
     )
     user = pwd.getpwuid(Path(str(host)).stat().st_uid).pw_name  # the socket is for its owner alone
     folder.chmod(0o755)

@@ -1,7 +1,10 @@
 """PostgreSQL behind a pooler, with a search path, with rights missing, and held by others."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,10 +17,20 @@ from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import StorageError
 from hpo.machine.signals import Interrupted
-from hpo.views.overview import listing
+from hpo.views.overview import listing, status
 from tests.hpo import poolers
 
 pooled = poolers.pooled
+strangled = poolers.strangled
+SCRIPT = Path(sys.executable).with_name("hpo")
+HALVED = """
+from hpo.definition.grids import Logarithmic
+from hpo.definition.study import StudyDefinition
+
+STUDY = StudyDefinition(
+    name="halved", grid=Logarithmic(-5, -1, 6), n_s=10, n_cycles=3, pruner="halving"
+)
+"""
 THREE = StudyDefinition(name="three", grid=Values((1e-4, 1e-3)), n_s=10, n_cycles=1)
 
 
@@ -40,6 +53,19 @@ def test_a_study_is_run_through_a_pooler_of_transactions(pooled: str) -> None:
         )
         assert left.scalar_one() == 0
     engine.dispose()
+
+
+def test_nobody_who_holds_a_connection_asks_for_another(strangled: str, tmp_path: Path) -> None:
+    (tmp_path / "halved.py").write_text(HALVED)
+    command = [SCRIPT, "run", "halved.py", "--data", "digits", "--workers", "2"]
+    both = [
+        subprocess.Popen([*command, "--storage", strangled], cwd=tmp_path, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], told
+    assert read_once(strangled, status).splitlines()[1].split()[:3] == ["halved-digits", "6", "6"]
 
 
 @pytest.mark.parametrize("by", ["PGOPTIONS", "URL"])

@@ -1,0 +1,74 @@
+"""Optuna's tables, made and checked on one connection, in one transaction.
+
+Optuna makes them in dozens of transactions, and looks at their revision through a second connection
+while it holds the first: behind a pooler, as many processes as it has connections wait for each
+other for ever. Whoever finds them there does without importing Optuna.
+"""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.errors import StorageError
+
+#: Where Optuna's way to mark a revision, Alembic, keeps it.
+MARK = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def are_made(connection: Connection, where: str) -> bool:
+    """Tell whether they are all there; the row of their revision comes last.
+
+    Raises:
+        StorageError: They are of another revision than the installed Optuna's.
+    """
+    if not sa.inspect(connection).has_table(MARK.name):
+        return False
+    found = connection.execute(sa.select(MARK.c.version_num)).scalars().first()
+    known = revisions()
+    if found is None or found == known[-1]:
+        return found is not None
+    advice = (
+        f"Bring them up to date with `optuna storage upgrade --storage {where}`, after a backup"
+        if found in known
+        else "Upgrade optuna"
+    )
+    raise StorageError(
+        f"{where} has Optuna's tables in revision {str(found)[:40]!r}, and the optuna that is installed "
+        f"needs {known[-1]!r}. {advice}, or use another --storage."
+    )
+
+
+def make(connection: Connection) -> None:
+    """Make those that are missing, and mark their revision as Optuna does."""
+    import optuna
+    from optuna.storages._rdb import models
+
+    models.BaseModel.metadata.create_all(connection)
+    if connection.execute(sa.select(models.VersionInfoModel.version_info_id)).first() is None:
+        told = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
+        connection.execute(sa.insert(models.VersionInfoModel).values(**told))
+    MARK.create(connection, checkfirst=True)
+    connection.execute(MARK.insert().values(version_num=revisions()[-1]))
+
+
+def revisions() -> list[str]:
+    """Return the revisions that the installed Optuna knows, oldest first; it is not imported."""
+    spec = find_spec("optuna")
+    assert spec is not None  # we depend on it
+    assert spec.origin is not None
+    after: dict[str, str] = {}
+    for file in (Path(spec.origin).parent / "storages/_rdb/alembic/versions").glob("*.py"):
+        told = dict(re.findall(r'^(\w+) = "(.+)"$', file.read_text(), re.MULTILINE))
+        after[told.get("down_revision", "")] = told["revision"]
+    found = [after[""]]
+    while found[-1] in after:
+        found.append(after[found[-1]])
+    return found
