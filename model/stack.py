@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.blas import blas
 from model.fusing import FEWEST, FUSED_FROM, accumulate, columns_are_alike
 from model.losses import Labels, Loss, losses, losses_and_gradient
 from model.network import Network
@@ -47,8 +48,6 @@ class Stack:
         self, members: Sequence[Member], networks: Sequence[Network], batch_size: int, loss: Loss
     ) -> None:
         """Take the networks in; all have one shape and one dtype, float32 or float64."""
-        from scipy.linalg import blas  # 0.1 s, which a process that makes no stack does not need
-
         first = networks[0]
         self.d, self.m = first.w1.shape
         self.k = first.w2.shape[1]
@@ -56,7 +55,7 @@ class Stack:
         self.loss = loss
         self.batch_size = batch_size
         self.members = list(members)
-        self._gemm = blas.sgemm if self.dtype == np.float32 else blas.dgemm
+        self._gemm = blas().sgemm if self.dtype == np.float32 else blas().dgemm
         self._fused = (
             self.dtype == np.float32
             and batch_size * self.d * self.m >= FUSED_FROM

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpo.machine.console import say
+from hpo.machine.console import TOLD_IN, say
 
 if TYPE_CHECKING:
     from hpo.commands.request import Request
@@ -178,8 +178,6 @@ def request_of(context: typer.Context) -> "Request":
 
 
 def _told_in(value: str) -> str:
-    from hpo.commands.looking import TOLD_IN
-
     if value not in TOLD_IN:
         raise typer.BadParameter(f"--format must be text or json, got {value!r}.")
     return value

@@ -125,10 +125,11 @@ def _carried_out(
     from hpo.machine.signals import Interrupted
 
     with early.reserve(request, storage, workers if dask is None else 1) as reserve:
-        from hpo.commands import ending, images, running, watching  # while they import theirs
+        ordered = early.order(request, os.environ, say, stop)
+        from hpo.commands import ending, running, watching  # while they import theirs
 
         with closing(watching.Onlooker(storage, stop)) as story.look, story:
-            order = request.order(images.finder(os.environ, say, stop), os.environ, say)
+            order = ordered()
             model_folder = ending.model_folder(order, out)
             try:
                 with running.to_the_end(

@@ -11,7 +11,6 @@ from hpo.database.reader import read_once
 
 Notify = Callable[[str], None]
 FORMATS = ("json", "csv", "csv-trials")  #: of an export
-TOLD_IN = ("text", "json")  #: what is told of studies
 
 
 def check(url: str, notify: Notify) -> None:
@@ -27,7 +26,7 @@ def check(url: str, notify: Notify) -> None:
 
 
 def status(url: str, notify: Notify, form: str = "text") -> str:
-    """Return how far every study is, in one of `TOLD_IN`.
+    """Return how far every study is, in one of `hpo.machine.console.TOLD_IN`.
 
     Raises:
         StorageError: As `check`.
@@ -42,7 +41,7 @@ def status(url: str, notify: Notify, form: str = "text") -> str:
 
 
 def waiting(url: str, notify: Notify, form: str = "text") -> str:
-    """Return which studies wait, in the order in which workers serve them, in one of `TOLD_IN`.
+    """Return which studies wait, in the order in which workers serve them, as text or json.
 
     Raises:
         StorageError: As `check`.
@@ -53,7 +52,7 @@ def waiting(url: str, notify: Notify, form: str = "text") -> str:
 
 
 def listing(url: str, notify: Notify, form: str = "text") -> str:
-    """Return the stored studies and what they are about, in one of `TOLD_IN`.
+    """Return the stored studies and what they are about, in one of `hpo.machine.console.TOLD_IN`.
 
     Raises:
         StorageError: As `check`.
@@ -71,7 +70,7 @@ def best(url: str, name: str, notify: Notify, form: str = "text") -> str:
     """Return the best cell of a study, how sure that is, and which cells may be as good.
 
     Args:
-        form: One of `TOLD_IN`.
+        form: One of `hpo.machine.console.TOLD_IN`.
 
     Raises:
         StudyNotFound: There is none of this name.

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 
-from hpo.database import optuna_tables
+from hpo.database import optuna_schema
 from hpo.database.locations import shown
 from hpo.database.sqlite_file import LOCK_WAIT
 from hpo.database.waiting import Wait
@@ -66,10 +66,10 @@ def make_tables(
     while True:
         try:
             with engine.begin() as connection:
-                if optuna_tables.are_made(connection, shown(url)):
+                if optuna_schema.are_made(connection, shown(url)):
                     return
                 if _have_lock(connection, url):
-                    optuna_tables.make(connection)
+                    optuna_schema.make(connection)
                     return
         except ImportError:
             raise

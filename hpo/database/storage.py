@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hpo.database import optuna_tables, postgresql, sqlite
+from hpo.database import optuna_schema, postgresql, sqlite
 from hpo.database.drivers import check_driver
 from hpo.database.faults import explain, is_transient
 from hpo.database.locations import check_file, checked_url, refuse_network, shown, sqlite_path
@@ -108,8 +108,8 @@ class Storage:
     def _make_tables(self, engine: Engine) -> None:
         where = shown(self.url)
         with engine.begin() as connection:
-            if self._file is not None and not optuna_tables.are_made(connection, where):
-                optuna_tables.make(connection)
+            if self._file is not None and not optuna_schema.are_made(connection, where):
+                optuna_schema.make(connection)
             migrate(connection, where)
             self.check()
         if self._file is not None:

@@ -1,6 +1,5 @@
 """One BLAS thread in this process while something of ours trains: the bits depend on it."""
 
-import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,9 @@ def one_thread() -> Iterator[None]:
     global _n_inside, _limit
     import threadpoolctl
 
-    importlib.import_module("scipy.linalg.blas")
+    from model.blas import blas
+
+    blas()
     with _lock:
         if _n_inside == 0:
             with _in_control():

@@ -5,6 +5,8 @@ import sys
 from hpo.machine.hints import completed
 from hpo.machine.printable import printable_lines
 
+TOLD_IN = ("text", "json")  #: what is told of studies
+
 
 def say(text: str) -> None:
     """Write a line of the story."""

@@ -34,9 +34,11 @@ def versions() -> dict[str, str]:
 @cache
 def _blas() -> tuple[tuple[str, str], ...]:
     """Return kind and version of each BLAS that is loaded, and for which processor it is built."""
-    import scipy.linalg.blas  # noqa: F401  # so that its BLAS is loaded, and listed
     import threadpoolctl
 
+    from model.blas import blas
+
+    blas()  # loads it, so that it is listed
     return tuple(
         (f"{info.get('internal_api')} {info.get('version')}", str(info.get("architecture")))
         for info in threadpoolctl.threadpool_info()

@@ -10,18 +10,23 @@ import atexit
 import contextlib
 import fcntl
 import os
+import random
 import re
 import uuid
 from pathlib import Path
 
 LASTS = 86400.0  #: seconds for which the mark of a process that was killed is kept
+SWEPT = (
+    64  #: marks that each process looks at; all are looked at in the end, however many there are
+)
+_PREFIX = f"hpo-alive-{os.getuid()}-"
 _NAME = re.compile(r"hpo-alive-\d+-[0-9a-f]{32}")
 _held: dict[int, tuple[int, Path]] = {}  #: by process: what holds the lock, and the file
 
 
 def make() -> str | None:
     """Mark this process as alive until it ends; return the mark's name, or None without one."""
-    name = f"hpo-alive-{os.getuid()}-{uuid.uuid4().hex}"
+    name = f"{_PREFIX}{uuid.uuid4().hex}"
     try:
         path = _folder() / name
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
@@ -72,7 +77,10 @@ def _is_unlocked(path: Path) -> bool:
 
 def _forget_old(folder: Path, now: float) -> None:
     """Delete the marks of processes of this user that were killed long ago."""
-    for path in folder.glob(f"hpo-alive-{os.getuid()}-*"):
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+    for name in random.sample(found, min(len(found), SWEPT)):
+        path = folder / name
         with contextlib.suppress(OSError):
             if abs(now - path.stat().st_mtime) > LASTS and _is_unlocked(path):
                 path.unlink()

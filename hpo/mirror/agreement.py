@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import fleet, leases, rows, tables
+from hpo.database import optuna_tables as optunas
 from hpo.experiment.records import Attempt, Outcome, Result, Slot, State, StoredStudy
-from hpo.mirror import conclusion, trials
-from hpo.mirror import optuna_tables as optunas
+from hpo.mirror import conclusion, parameters, trials
 from hpo.mirror.conclusion import MARK, Said
 from hpo.mirror.states import OWN, TOLD, Shown, expected
 
@@ -69,7 +69,7 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
     results = _results(connection, study)
     record = _read(connection, study_id)
     reached, busy = _reached(connection, study), living(connection)
-    ranges = trials.distributions(study.experiment)
+    ranges = parameters.ranges(study.experiment)
     not_yet = {_key(attempt) for attempt in behind}
     ends = conclusion.concluded(list(results.values()), study.experiment)
     different, unconcluded = [], set()
@@ -80,8 +80,7 @@ def compare(connection: Connection, study: StoredStudy, study_id: int) -> Compar
         trial = record.trials.get(attempt.trial_id or -1)
         if _key(attempt) in not_yet or _is_being_told(attempt, trial, busy):
             continue
-        parameters = trials.parameter_rows(study.experiment, ranges, attempt, 0)
-        wanted = {row["param_name"]: row["param_value"] for row in parameters}
+        wanted = parameters.numbers(study.experiment, ranges, attempt.slot.cell)
         end = ends.get(attempt.slot) if result else None
         what = _difference(attempt, result, trial, record, wanted, reached, end)
         if not what and trial is not None and end not in (None, (trial.state, trial.value)):

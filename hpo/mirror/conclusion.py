@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import batches, decisions, outcomes, rows, tables, tally
+from hpo.database import optuna_tables as optunas
 from hpo.errors import is_of_one_study
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import Outcome, Result, Slot, State
 from hpo.judging import ranking
-from hpo.mirror import optuna_tables as optunas
 
 MARK = "concluded"  #: attribute of a trial: the state and value that a finished study gave it
 

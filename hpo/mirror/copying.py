@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import carrying, fleet, leases, rows, tables
+from hpo.database import optuna_tables as optunas
 from hpo.database.storage import Storage
 from hpo.errors import HpoError
 from hpo.experiment.records import State, StoredStudy
 from hpo.mirror import identity
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import opened, refuse_others
 
 NOTED = (optunas.study_attributes, optunas.study_system_attributes)

@@ -20,6 +20,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes, rows, tally
 from hpo.database.reader import Reader
 from hpo.database.shown_storage import ShownStorage
@@ -27,7 +28,6 @@ from hpo.errors import is_of_one_study, reason_of
 from hpo.experiment.records import Attempt, Outcome, Result, Slot, StoredStudy
 from hpo.judging import ranking
 from hpo.mirror import identity
-from hpo.mirror import optuna_tables as optunas
 
 KEPT_FOR = 2.0  #: seconds that trials are not read again, as a page asks for them several times
 PIECE = 2045  #: characters of a note in one attribute, as the dashboard cuts it

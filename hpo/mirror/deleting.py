@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import housekeeping, leases, queue, tables
+from hpo.database import optuna_tables as optunas
 from hpo.database.storage import Storage
 from hpo.errors import HpoError, StudyNotFound
 from hpo.mirror import identity, optuna_study
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import Standing
 from hpo.mirror.study import refuse_others
 

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import digests
+from hpo.database import optuna_tables as optunas
 from hpo.database.tables import attempts, studies
 from hpo.errors import HpoError
-from hpo.mirror import optuna_tables as optunas
 
 UUID_ATTRIBUTE = "hpo_uuid"
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import batches, tally
+from hpo.database import optuna_tables as optunas
 from hpo.experiment.records import Attempt, State
 from hpo.mirror import conclusion, identity, states
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hpo.database import optuna_tables as optunas
 from hpo.database.tables import attempts
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.mirror import identity
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import UUID_ATTRIBUTE, Carrier
 
 

@@ -25,9 +25,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hpo.database import batches, damage, decisions, outcomes, tables
+from hpo.database import optuna_tables as optunas
 from hpo.experiment.records import Attempt, Outcome, Result, State
 from hpo.mirror import conclusion, identity, steps
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.steps import Cycles
 from hpo.mirror.study import OpenStudy
 

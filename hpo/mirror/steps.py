@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes
 from hpo.experiment.records import Slot
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy
 
 

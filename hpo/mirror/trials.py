@@ -5,22 +5,19 @@ A trial and the attempt that knows it commit together, so none is made twice.
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hpo.database import batches, rows, tables
-from hpo.experiment.experiment import Experiment
+from hpo.database import optuna_tables as optunas
 from hpo.experiment.records import Attempt, State
 from hpo.mirror import conclusion
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.identity import shown_as
+from hpo.mirror.parameters import parameter_rows, ranges
 from hpo.mirror.states import add_all_attributes, attribute_rows, set_states, show
 from hpo.mirror.study import OpenStudy
-
-if TYPE_CHECKING:  # a worker does without Optuna, whose import takes longest
-    from optuna.distributions import BaseDistribution
 
 MADE_AT_ONCE = batches.AT_ONCE  #: trials in one transaction
 ROUNDS = 3  #: showing may find that others took a trial from its attempt, which gets another
@@ -77,46 +74,6 @@ def rewrite(
         connection.execute(steps.delete().where(steps.c.trial_id == trial_id))
 
 
-def distributions(experiment: Experiment) -> "dict[str, BaseDistribution]":
-    """Return the range of every parameter: the space's, or that of a grid's cells.
-
-    A grid's is logarithmic where it spans decades.
-    """
-    from optuna import distributions as optunas_own
-
-    space = experiment.definition.space
-    if space is not None:
-        dimensions = space.dimensions(experiment.per_epoch)
-        told = {name: dimension.for_optuna() for name, dimension in dimensions.items()}
-        return {name: getattr(optunas_own, kind)(**given) for name, (kind, given) in told.items()}
-    found: dict[str, BaseDistribution] = {}
-    for name in experiment.cells[0]:
-        values = [float(cell[name]) for cell in experiment.cells]
-        low, high = min(values), max(values)
-        found[name] = optunas_own.FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
-    return found
-
-
-def parameter_rows(
-    experiment: Experiment,
-    ranges: "dict[str, BaseDistribution]",
-    attempt: Attempt,
-    trial_id: int,
-) -> list[dict[str, Any]]:
-    """Return the parameters of an attempt as rows of Optuna's table."""
-    from optuna.distributions import distribution_to_json
-
-    return [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": ranges[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(ranges[name]),
-        }
-        for name, value in experiment.cells[attempt.slot.cell].items()
-    ]
-
-
 def surplus_trials(connection: Connection, study: str, study_id: int) -> list[int]:
     """Return the live trials that stand for no attempt.
 
@@ -167,11 +124,11 @@ def _make_some(connection: Connection, study: OpenStudy) -> bool:
     for table in (optunas.params, optunas.attributes, optunas.values, optunas.steps):
         # On SQLite a deleted trial's id is used again, and may find rows of its forerunner.
         connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
-    ranges = distributions(study.experiment)
+    known = ranges(study.experiment)
     parameters: list[dict[str, Any]] = []
     attributes: list[dict[str, Any]] = []
     for attempt, trial_id in zip(lacking, trial_ids, strict=True):
-        parameters += parameter_rows(study.experiment, ranges, attempt, trial_id)
+        parameters += parameter_rows(study.experiment, known, attempt, trial_id)
         attributes += attribute_rows(trial_id, identity(attempt))
     connection.execute(optunas.params.insert(), parameters)
     connection.execute(optunas.attributes.insert(), attributes)

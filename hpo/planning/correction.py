@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from hpo.database import rows
 from hpo.database.connections import Connection
-from hpo.mirror import agreement, states, trials
+from hpo.mirror import agreement, parameters, states, trials
 from hpo.mirror import study as studies
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import Shown
@@ -32,7 +32,7 @@ def correct(study: OpenStudy) -> int:
             return 0
         stored = studies.stored_now(connection, study)
         found = agreement.compare(connection, stored, study_id)
-        ranges = trials.distributions(stored.experiment) if found.different else {}
+        ranges = parameters.ranges(stored.experiment) if found.different else {}
         for difference in found.different:
             attempt, trial = difference.attempt, difference.trial
             changes = {"trial_id": None} if trial is None else {}
@@ -40,7 +40,7 @@ def correct(study: OpenStudy) -> int:
             if trial is None:
                 continue
             states.add_attributes(connection, trial.trial_id, trials.identity(attempt))
-            own = trials.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
+            own = parameters.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
             have_steps_changed = difference.what == "intermediate values"
             trials.rewrite(connection, trial.trial_id, own, with_steps=have_steps_changed)
         return len(found.different)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hpo.data.source import Source
 
 #: Modules that a worker needs and that take long to import.
-WHAT_TAKES_LONG = ("hpo.workers.worker", "hpo.data.prepared", "scipy.linalg.blas")
+WHAT_TAKES_LONG = ("hpo.workers.worker", "hpo.data.prepared", "model.blas")
 STOP = "stop"  #: what a process is told that shall stop
 STUMBLED = 3  #: exit status of one that met a fault which others need not meet
 Member = tuple["subprocess.Popen[bytes]", Pipe]

@@ -1,99 +1,70 @@
-"""Optuna's tables: made by us as by Optuna itself, and left alone where they are of another revision."""
+"""Our declaration of Optuna's tables against its own models, and what its API makes of our rows."""
 
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
+import datetime
 from pathlib import Path
 
 import optuna
 import pytest
 import sqlalchemy as sa
-from alembic.script import ScriptDirectory
-from optuna.storages import _rdb
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
 
+from hpo.commands import running
+from hpo.commands.request import Order
 from hpo.database import optuna_tables
 from hpo.database.storage import Storage
-from hpo.errors import StorageError
+from hpo.definition.grids import Values
+from hpo.definition.study import StudyDefinition
+from hpo.views.story import Story
+from model.data import digits
+
+TINY = StudyDefinition(name="tiny", grid=Values((1e-3, 1e-2)), n_s=5, n_cycles=2)
 
 
-def test_they_are_those_that_optuna_makes(tmp_path: Path) -> None:
-    ours, theirs = tmp_path / "ours.db", tmp_path / "theirs.db"
-    Storage(f"sqlite:///{ours}").close()
-    optuna.storages.RDBStorage(f"sqlite:///{theirs}").engine.dispose()
-
-    made, expected = made_in(ours), made_in(theirs)
-    assert {name: sql for name, sql in made.items() if name in expected} == expected
-    assert all("hpo_" in name for name in made if name not in expected)
-    for query in ("select * from version_info", "select * from alembic_version"):
-        assert rows(ours, query) == rows(theirs, query)
-
-
-def made_in(path: Path) -> dict[str, str]:
-    return dict(rows(path, "select name, sql from sqlite_master"))
-
-
-def rows(path: Path, query: str) -> list[tuple[str, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
+@pytest.mark.parametrize("name", optuna_tables.metadata.tables)
+def test_our_declaration_of_a_table_is_optunas(name: str) -> None:
+    ours = optuna_tables.metadata.tables[name]
+    theirs = models.BaseModel.metadata.tables[name]
+    assert ours.columns.keys() == theirs.columns.keys()
+    for column in ours.columns:
+        other = theirs.columns[column.name].type
+        if isinstance(column.type, sa.Enum):
+            assert isinstance(other, sa.Enum)
+            assert column.type.enums == other.enums
+            assert column.type.name == other.name
+        else:
+            assert column.type.python_type is other.python_type
 
 
-def test_optuna_opens_them(url: str) -> None:
-    Storage(url).close()
+def test_we_know_every_table_that_has_rows_of_a_study_or_a_trial() -> None:
+    children = {"studies": set(), "trials": set()}
+    for table in models.BaseModel.metadata.tables.values():
+        for key in table.foreign_keys:
+            children[key.column.table.name].add(table.name)
 
-    storage = optuna.storages.RDBStorage(url)
-
-    assert storage.get_all_studies() == []
-    storage.remove_session()
-    storage.engine.dispose()
-
-
-def test_the_newest_revision_is_that_of_alembic() -> None:
-    scripts = ScriptDirectory(str(Path(_rdb.__file__).parent / "alembic"))
-
-    assert optuna_tables.revisions()[-1] == scripts.get_current_head()
-    assert set(optuna_tables.revisions()) == {s.revision for s in scripts.walk_revisions()}
+    assert {table.name for table in optuna_tables.OF_STUDY} | {"trials"} == children["studies"]
+    assert {table.name for table in optuna_tables.OF_TRIAL} == children["trials"]
 
 
-@pytest.mark.parametrize(
-    ("revision", "advice"),
-    [("v3.0.0.d", "with `optuna storage upgrade --storage"), ("v9.0.0.a", "Upgrade optuna, or")],
-)
-def test_those_of_another_revision_are_refused_and_left_as_they_are(
-    url: str, revision: str, advice: str
-) -> None:
-    optuna.storages.RDBStorage(url).engine.dispose()
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(optuna_tables.MARK.update().values(version_num=revision))
+def test_optuna_reads_our_trials_as_if_it_had_written_them(tmp_path: Path) -> None:
+    storage = Storage(f"sqlite:///{tmp_path / 'hpo.db'}")
+    before = datetime.datetime.now()
+    running.run(Order(TINY, digits()), storage, Story(), lambda: False)
+    after = datetime.datetime.now()
 
-    with pytest.raises(StorageError, match=f"in revision '{revision}', .* {advice}"):
-        Storage(url)
-
-    with engine.connect() as connection:
-        found = connection.execute(sa.select(optuna_tables.MARK.c.version_num)).scalars().all()
-        assert not sa.inspect(connection).has_table("hpo_meta")
-    engine.dispose()
-    assert found == [revision]
-
-
-def test_what_another_tool_left_half_made_is_made_whole(tmp_path: Path) -> None:
-    path = tmp_path / "hpo.db"
-    optuna.storages.RDBStorage(f"sqlite:///{path}").engine.dispose()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("drop table alembic_version; drop table trial_values")
-
-    Storage(f"sqlite:///{path}").close()
-
-    assert rows(path, "select count(*) from alembic_version") == [(1,)]
-    assert rows(path, "select count(*) from version_info") == [(1,)]
-    assert rows(path, "select count(*) from trial_values") == [(0,)]
-
-
-def test_who_finds_them_does_without_importing_optuna(url: str) -> None:
-    Storage(url).close()
-    script = (
-        "import sys; from hpo.database.storage import Storage; Storage(sys.argv[1]).close(); "
-        "sys.exit('optuna' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script, url], check=False).returncode == 0
+    study = optuna.load_study(study_name="tiny-digits", storage=storage.optuna)
+    assert [trial.number for trial in study.trials] == [0, 1]
+    for trial, value in zip(study.trials, (1e-3, 1e-2), strict=True):
+        assert trial.state is TrialState.COMPLETE
+        assert trial.params == {"lambda": value}
+        low, high = 1e-3, 1e-2
+        assert trial.distributions["lambda"] == optuna.distributions.FloatDistribution(
+            low, high, log=True
+        )
+        assert list(trial.intermediate_values) == [1, 2]
+        assert trial.value == trial.intermediate_values[2]
+        assert trial.datetime_start is not None
+        assert trial.datetime_complete is not None
+        assert before <= trial.datetime_start <= trial.datetime_complete <= after
+        trial._validate()  # Optuna's own check
+    storage.close()

@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.commands.request import Order
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes, rows
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.mirror import identity
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.study import OpenStudy
 from hpo.testing import Recorder
 from hpo.views.export import to_json

@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 from hpo.commands import doctor
 from hpo.commands.doctor import examine
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.agreement import compare
 from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy

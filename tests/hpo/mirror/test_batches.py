@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 
 from hpo.commands import running
 from hpo.commands.request import Order
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.records import Attempt, Outcome, Point, State
 from hpo.mirror import moves, states
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.agreement import compare
 from hpo.mirror.moves import Move
 from hpo.mirror.states import TOLD

@@ -7,13 +7,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.commands.doctor import examine
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.experiment.records import Outcome, Result, Slot
 from hpo.judging import ranking
 from hpo.mirror import conclusion
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror.states import TOLD
 from hpo.mirror.study import OpenStudy
 from hpo.testing import Recorder

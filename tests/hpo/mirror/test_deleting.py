@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.commands.request import Order
-from hpo.database import leases, tables
+from hpo.database import leases, optuna_tables, tables
 from hpo.database.storage import Storage
 from hpo.definition.grids import Values
 from hpo.definition.study import StudyDefinition
 from hpo.errors import ForeignStudy, StudyDeleted, StudyNotFound
-from hpo.mirror import deleting, optuna_tables
+from hpo.mirror import deleting
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.testing import Recorder
@@ -48,7 +48,7 @@ def nameless(storage: Storage, study: OpenStudy) -> str:
 def content(storage: Storage) -> dict[str, int]:
     """Return how many rows every table of studies has, ours and Optuna's."""
     every = [*tables.metadata.sorted_tables, *optuna_tables.metadata.sorted_tables]
-    kept = ("hpo_meta", "hpo_workers", "hpo_leases")
+    kept = ("hpo_meta", "hpo_workers", "hpo_leases", "version_info")
 
     def count(connection: sa.Connection) -> dict[str, int]:
         return {

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from hpo.commands import running
 from hpo.commands.doctor import examine
 from hpo.commands.request import Order
+from hpo.database import optuna_tables as optunas
 from hpo.database import outcomes, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.ranges import Real
@@ -21,7 +22,6 @@ from hpo.definition.spaces import Space
 from hpo.definition.study import StudyDefinition
 from hpo.errors import CopiedStudy, ForeignStudy, HpoError, StudyNotFound
 from hpo.mirror import deleting
-from hpo.mirror import optuna_tables as optunas
 from hpo.mirror import study as studies
 from hpo.testing import Recorder
 from hpo.views import overview

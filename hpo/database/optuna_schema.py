@@ -1,0 +1,73 @@
+"""Optuna's tables, made and checked on one connection, in one transaction.
+
+Optuna makes them in dozens of transactions, and looks at their revision through a second connection
+while it holds the first: behind a pooler, as many processes as it has connections wait for each
+other for ever. Whoever finds them there does without importing Optuna.
+"""
+
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hpo.database import optuna_tables
+from hpo.errors import StorageError
+
+
+def are_made(connection: Connection, where: str) -> bool:
+    """Tell whether they are all there; the row of their revision comes last.
+
+    Raises:
+        StorageError: They are of another revision than the installed Optuna's.
+    """
+    if not sa.inspect(connection).has_table(optuna_tables.revision.name):
+        return False
+    found = connection.execute(sa.select(optuna_tables.revision.c.version_num)).scalars().first()
+    known = revisions()
+    if found is None or found == known[-1]:
+        return found is not None
+    advice = (
+        f"Bring them up to date with `optuna storage upgrade --storage {where}`, after a backup"
+        if found in known
+        else "Upgrade optuna"
+    )
+    raise StorageError(
+        f"{where} has Optuna's tables in revision {str(found)[:40]!r}, and the optuna that is installed "
+        f"needs {known[-1]!r}. {advice}, or use another --storage."
+    )
+
+
+def make(connection: Connection) -> None:
+    """Make those that are missing, and mark their revision as Optuna does."""
+    newest, schema = revisions()[-1], optuna_tables.SCHEMA_VERSION
+    metadata = optuna_tables.metadata
+    if newest != optuna_tables.REVISION:  # Optuna has other tables than we have declared
+        from optuna.storages._rdb import models
+
+        metadata, schema = models.BaseModel.metadata, models.SCHEMA_VERSION
+    metadata.create_all(connection)
+    about = optuna_tables.version_info
+    if connection.execute(sa.select(about.c.version_info_id)).first() is None:
+        told = {"schema_version": schema, "library_version": version("optuna")}
+        connection.execute(about.insert().values(version_info_id=1, **told))
+    mark = optuna_tables.revision
+    mark.create(connection, checkfirst=True)
+    connection.execute(mark.insert().values(version_num=newest))
+
+
+def revisions() -> list[str]:
+    """Return the revisions that the installed Optuna knows, oldest first; it is not imported."""
+    spec = find_spec("optuna")
+    assert spec is not None  # we depend on it
+    assert spec.origin is not None
+    after: dict[str, str] = {}
+    for file in (Path(spec.origin).parent / "storages/_rdb/alembic/versions").glob("*.py"):
+        told = dict(re.findall(r'^(\w+) = "(.+)"$', file.read_text(), re.MULTILINE))
+        after[told.get("down_revision", "")] = told["revision"]
+    found = [after[""]]
+    while found[-1] in after:
+        found.append(after[found[-1]])
+    return found
