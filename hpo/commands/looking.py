@@ -85,7 +85,8 @@ def best(url: str, name: str, notify: Notify, form: str = "text") -> str:
             from hpo.views import numbers
 
             return numbers.best(connection, found)
-        return report.best(report.read(connection, found), report.judged(connection, found))
+        read = report.read(connection, found)
+        return report.best(read, report.judged(connection, found, read.results))
 
     return read_once(url, told, notify=notify)
 

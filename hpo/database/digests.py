@@ -8,12 +8,13 @@ is noticed. Nothing is kept secret: who can write to a database can write a new 
 import hashlib
 import operator
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
+_FLOAT = struct.Struct("<cd").pack
 SIZE = 16  #: bytes; twice as many characters
 NAME = "digest"  #: of the column
 #: Columns that may change after a row was written, or that the database fills.
@@ -35,8 +36,8 @@ def digest(values: Iterable[Any]) -> str:
 
 
 def of_row(table: sa.Table, row: Any) -> str:
-    """Return the digest of a row as it was read."""
-    return digest([getattr(row, name) for name, _ in _covered(table)])
+    """Return the digest of a row as ``table.select()`` reads it, with its columns in their order."""
+    return digest(_values_of(table)(row))
 
 
 def of_values(table: sa.Table, values: Mapping[str, Any]) -> str:
@@ -89,11 +90,17 @@ def _covered(table: sa.Table) -> tuple[tuple[str, bool], ...]:
     )
 
 
+@cache
+def _values_of(table: sa.Table) -> Callable[[Any], tuple[Any, ...]]:
+    places = {column.name: place for place, column in enumerate(table.columns)}
+    return operator.itemgetter(*(places[name] for name, _ in _covered(table)))
+
+
 def _exactly(value: Any) -> bytes:
+    if isinstance(value, float):  # most of them are
+        return _FLOAT(b"f", value + 0.0)  # SQLite keeps no sign of a zero
     if value is None:
         return b"n"
-    if isinstance(value, float):
-        return b"f" + struct.pack("<d", value + 0.0)  # SQLite keeps no sign of a zero
     if isinstance(value, str):
         content, kind = value.encode("utf-8", "surrogatepass"), b"s"
     elif isinstance(value, bytes | bytearray | memoryview):

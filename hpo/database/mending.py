@@ -13,7 +13,7 @@ from hpo.experiment.records import Attempt, Slot, State, StoredStudy
 def rows_of(connection: Connection, table: sa.Table, study: str) -> Iterator[Row[Any]]:
     """Return the rows of a study in the order of their key."""
     query = table.select().where(table.c.study == study).order_by(*table.primary_key)
-    yield from connection.execute(query)
+    yield from connection.execute(query).yield_per(1000)
 
 
 def delete(connection: Connection, table: sa.Table, row: Row[Any]) -> None:

@@ -20,7 +20,7 @@ def results_of(connection: Connection, study: str) -> list[Result]:
     Raises:
         DamagedRow: One is not what was written.
     """
-    return [_result_of(connection, row) for row in result_rows(connection, study)]
+    return [result_of(connection, row) for row in result_rows(connection, study)]
 
 
 def results_by_study(connection: Connection) -> dict[str, list[Result] | DamagedRow]:
@@ -31,13 +31,18 @@ def results_by_study(connection: Connection) -> dict[str, list[Result] | Damaged
         known = found.setdefault(row.study, [])
         if isinstance(known, list):
             try:
-                known.append(_result_of(connection, damage.check(connection, results, row)))
+                known.append(result_of(connection, damage.check(connection, results, row)))
             except DamagedRow as error:
                 found[row.study] = error
     return found
 
 
-def _result_of(connection: Connection, row: Row[Any]) -> Result:
+def result_of(connection: Connection, row: Row[Any]) -> Result:
+    """Return what a row of `results` says, which is what was written.
+
+    Raises:
+        DamagedRow: Somebody has written it anew, with an outcome that there is none of.
+    """
     slot = Slot(row.cell, row.replicate)
     try:
         outcome = Outcome(row.outcome)

@@ -6,6 +6,7 @@ wrote and change nothing.
 
 import json
 import math
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -177,20 +178,35 @@ def attempts_of(
     return [attempt_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
 
 
+#: Of a row of `attempts`, what its `Attempt` is made of; by places, as names take three times as long.
+_TOLD = operator.itemgetter(
+    *(
+        attempts.columns.keys().index(name)
+        for name in (
+            *("cell", "replicate", "attempt", "trial_id", "state", "worker", "reason", "ended_at"),
+            *("token", "alone", "saved", "seconds"),
+        )
+    )
+)
+
+
 def attempt_of(row: Row[Any]) -> Attempt:
-    """Return what a row of `attempts` says."""
+    """Return what a row says that has the columns of `attempts` in their order, others after them."""
+    cell, replicate, number, trial, state, worker, reason, ended, token, alone, saved, seconds = (
+        _TOLD(row)
+    )
     return Attempt(
-        Slot(row.cell, row.replicate),
-        row.attempt,
-        row.trial_id,
-        row.state,
-        damage.parsed_or_none(row.worker),  # without a holder it counts as left behind
-        row.reason,
-        row.ended_at,
-        row.token,
-        bool(row.alone),
-        row.saved,
-        row.seconds if isinstance(row.seconds, float) else 0.0,
+        Slot(cell, replicate),
+        number,
+        trial,
+        state,
+        damage.parsed_or_none(worker),  # without a holder it counts as left behind
+        reason,
+        ended,
+        token,
+        bool(alone),
+        saved,
+        seconds if isinstance(seconds, float) else 0.0,
     )
 
 

@@ -7,6 +7,7 @@ the start; those of a space come generation by generation.
 import itertools
 import math
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from hpo.definition.grids import ParentCell, grid_from_json, grid_to_json
@@ -89,7 +90,7 @@ class Experiment:
     #: Whether who ties with the last that goes on after a cycle goes on, too; not in older studies.
     ties_go_on: bool = False
 
-    @property
+    @cached_property
     def lambdas(self) -> tuple[float, ...]:
         """Lambda of every cell."""
         return tuple(float(cell["lambda"]) for cell in self.cells)

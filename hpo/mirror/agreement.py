@@ -202,7 +202,8 @@ def _read(connection: Connection, study_id: int) -> _Record:
     }
     record = _Record(shown, {}, {}, {})
     for row in of_study(optunas.attributes, optunas.attributes.c.key.in_(ATTRIBUTES)):
-        record.attributes.setdefault(row.trial_id, {})[row.key] = row.value_json
+        _, trial_id, key, told = list(row)
+        record.attributes.setdefault(trial_id, {})[key] = told
     for row in of_study(optunas.params):
         record.parameters.setdefault(row.trial_id, {})[row.param_name] = row.param_value
     for row in of_study(optunas.steps):

@@ -70,8 +70,10 @@ def marked(connection: Connection, study_id: int) -> dict[int, Said]:
 
 def mark(text: str | None) -> Said | None:
     """Return what a mark says; None if it is none of ours."""
+    if not text:
+        return None
     try:
-        state, value = json.loads(text or "")
+        state, value = json.loads(text)
     except (ValueError, TypeError):
         return None
     return state, value

@@ -11,6 +11,7 @@ from hpo.database import rows
 from hpo.database.connections import Connection
 from hpo.mirror import agreement, parameters, states, trials
 from hpo.mirror import study as studies
+from hpo.mirror.agreement import Comparison
 from hpo.mirror.identity import shown_as
 from hpo.mirror.states import Shown
 from hpo.mirror.study import OpenStudy
@@ -25,37 +26,38 @@ def correct(study: OpenStudy) -> int:
     Trials that are gone are forgotten; parameters, attributes and intermediate values are mended
     in place.
     """
+    found = study.storage.write(lambda connection: _corrected(connection, study))
+    return len(found.different) if found else 0
 
-    def action(connection: Connection) -> int:
-        study_id = shown_as(connection, study.uuid)
-        if study_id is None:  # deleted; who plans next makes it again
-            return 0
-        stored = studies.stored_now(connection, study)
-        found = agreement.compare(connection, stored, study_id)
-        ranges = parameters.ranges(stored.experiment) if found.different else {}
-        for difference in found.different:
-            attempt, trial = difference.attempt, difference.trial
-            changes = {"trial_id": None} if trial is None else {}
-            rows.update_attempt(connection, study.uuid, attempt, in_optuna=False, **changes)
-            if trial is None:
-                continue
-            states.add_attributes(connection, trial.trial_id, trials.identity(attempt))
-            own = parameters.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
-            have_steps_changed = difference.what == "intermediate values"
-            trials.rewrite(connection, trial.trial_id, own, with_steps=have_steps_changed)
-        return len(found.different)
 
-    return study.storage.write(action)
+def _corrected(connection: Connection, study: OpenStudy) -> Comparison | None:
+    """Correct what is different and return what was found; None of a study that Optuna has not."""
+    study_id = shown_as(connection, study.uuid)
+    if study_id is None:  # deleted; who plans next makes it again
+        return None
+    stored = studies.stored_now(connection, study)
+    found = agreement.compare(connection, stored, study_id)
+    ranges = parameters.ranges(stored.experiment) if found.different else {}
+    for difference in found.different:
+        attempt, trial = difference.attempt, difference.trial
+        changes = {"trial_id": None} if trial is None else {}
+        rows.update_attempt(connection, study.uuid, attempt, in_optuna=False, **changes)
+        if trial is None:
+            continue
+        states.add_attributes(connection, trial.trial_id, trials.identity(attempt))
+        own = parameters.parameter_rows(stored.experiment, ranges, attempt, trial.trial_id)
+        have_steps_changed = difference.what == "intermediate values"
+        trials.rewrite(connection, trial.trial_id, own, with_steps=have_steps_changed)
+    return found
 
 
 def settle(study: OpenStudy, notify: Callable[[str], None]) -> None:
     """Make Optuna show ours, and what it calls the best be ours once the study is finished."""
-    n_different = correct(study)
-    behind = study.storage.write(
-        lambda connection: rows.attempts_of(connection, study.uuid, in_optuna=False, limit=1)
-    )
-    if n_different or behind:
+    found = study.storage.write(lambda connection: _corrected(connection, study))
+    if found is None or found.different or found.behind:
         plan(study)
+    elif not found.outranking:
+        return
 
     def outranked(connection: Connection) -> tuple[Shown, ...]:
         study_id = shown_as(connection, study.uuid)

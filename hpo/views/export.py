@@ -8,8 +8,10 @@ test images has their verdict in its JSON, but not how often it looked: looks th
 import csv
 import io
 import json
+import math
 import unicodedata
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from hpo.database import damage, digests, outcomes, tables, tally
@@ -20,6 +22,8 @@ from hpo.experiment.records import Result, Slot, StoredStudy
 from hpo.held_out.verdict import verdict
 from hpo.machine.printable import printable
 
+#: Where the columns of a curve are in its rows.
+PLACES = {column.name: place for place, column in enumerate(tables.curves.columns)}
 FORMULA = "=+-@"  #: what a spreadsheet takes for the beginning of one
 
 
@@ -30,7 +34,7 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
     parent = stored["parent"]
     if parent is not None:
         del parent["uuid"]  # another one in every storage
-    curves = whole_curves(connection, study)
+    curves, results = whole(connection, study)
     document = {
         "study": study.name,
         "definition": stored["definition"]
@@ -43,7 +47,7 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
         },
         "trials": [
             _trial(result, experiment.cells[result.slot.cell], curves.get(result.slot, []))
-            for result in outcomes.results_of(connection, study.uuid)
+            for result in results
         ],
     }
     tested = verdict(connection, study)
@@ -55,7 +59,7 @@ def to_json(connection: Connection, study: StoredStudy) -> str:
             "seeds": [{"replicate": r, "accuracy": a} for r, a in tested.by_replicate.items()],
             "n_images": tested.n_images,
         }
-    return json.dumps(document, indent=1, allow_nan=False)
+    return indented(document)
 
 
 def to_csv(connection: Connection, study: StoredStudy) -> str:
@@ -66,8 +70,8 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     writer.writerow(
         ["cell", "replicate", *map(_plain, names), "state", "update", *tables.CURVE_COLUMNS]
     )
-    curves = whole_curves(connection, study)
-    for result in outcomes.results_of(connection, study.uuid):
+    curves, results = whole(connection, study)
+    for result in results:
         slot = result.slot
         values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
         for row in curves.get(slot, []):
@@ -84,8 +88,8 @@ def trials_to_csv(connection: Connection, study: StoredStudy) -> str:
     writer = csv.writer(text, lineterminator="\n")
     names = map(_plain, study.experiment.parameters)
     writer.writerow(["study", "cell", "replicate", *names, "state", "value", "cycles", "updates"])
-    whole_curves(connection, study)  # or it says what is damaged
-    for result in outcomes.results_of(connection, study.uuid):
+    _, results = whole(connection, study)
+    for result in results:
         slot = result.slot
         values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
         reached = (result.outcome, result.value, result.cycles, result.n_updates)
@@ -93,14 +97,16 @@ def trials_to_csv(connection: Connection, study: StoredStudy) -> str:
     return text.getvalue()
 
 
-def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[Row[Any]]]:
-    """Return the curves of a study whose results, curves and trials agree.
+def whole(
+    connection: Connection, study: StoredStudy
+) -> tuple[dict[Slot, list[Row[Any]]], list[Result]]:
+    """Return the curves and results of a study whose results, curves and trials agree.
 
     Raises:
         DamagedRow: A row is not what was written, or is missing.
     """
     curves = outcomes.curves_of(connection, study.uuid)
-    counted = set()
+    counted, results = set(), []
     for row in outcomes.result_rows(connection, study.uuid):
         slot = Slot(row.cell, row.replicate)
         found = digests.of_curve(point.digest for point in curves.get(slot, []))
@@ -108,12 +114,37 @@ def whole_curves(connection: Connection, study: StoredStudy) -> dict[Slot, list[
             what = damage.named(connection, tables.results, row)
             raise DamagedRow(what, "points of its curve are missing, or stand there twice")
         counted.add(slot)
+        results.append(outcomes.result_of(connection, row))
     lost = {(s.cell, s.replicate) for s in tally.ended_slots(connection, study.uuid) - counted}
     if lost:
         cell, replicate = min(lost)
         what = f"The result of {study.name!r}, cell {cell}, replicate {replicate}"
         raise DamagedRow(what, "it is missing, although that trial has ended")
-    return curves
+    return curves, results
+
+
+def indented(value: Any, depth: int = 0) -> str:
+    """Return what ``json.dumps(value, indent=1, allow_nan=False)`` does, faster where numbers are many.
+
+    >>> indented({"a": [1, 2.5], "b": {}}) == json.dumps({"a": [1, 2.5], "b": {}}, indent=1)
+    True
+    """
+    between = ",\n" + " " * (depth + 1)
+    start, end = between[1:], "\n" + " " * depth
+    if isinstance(value, list) and value:
+        items = between.join([indented(item, depth + 1) for item in value])
+        return f"[{start}{items}{end}]"
+    if isinstance(value, dict) and value:
+        told = [f"{_quoted(key)}: {indented(item, depth + 1)}" for key, item in value.items()]
+        return f"{{{start}{between.join(told)}{end}}}"
+    if type(value) is float and math.isfinite(value):
+        return float.__repr__(value)
+    return int.__repr__(value) if type(value) is int else json.dumps(value, allow_nan=False)
+
+
+@cache
+def _quoted(key: str) -> str:
+    return json.dumps(key)
 
 
 def _plain(value: Value) -> Value:
@@ -126,8 +157,12 @@ def _plain(value: Value) -> Value:
 
 
 def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> dict[str, Any]:
+    columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(
+        PLACES
+    )  # as the table has them
+
     def part(name: str) -> dict[str, list[float | None]]:
-        return {m: [getattr(row, f"{name}_{m}") for row in rows] for m in tables.MEASURES}
+        return {m: list(columns[PLACES[f"{name}_{m}"]]) for m in tables.MEASURES}
 
     return {
         "cell": result.slot.cell,
@@ -137,7 +172,7 @@ def _trial(result: Result, params: dict[str, Value], rows: list[Row[Any]]) -> di
         "value": result.value,
         "cycles": result.cycles,
         "curve": {
-            "update": [row.n_updates for row in rows],
+            "update": list(columns[PLACES["n_updates"]]),
             "train": part("training"),
             "validation": part("validation"),
         },

@@ -9,7 +9,7 @@ import numpy as np
 from hpo.database import rows
 from hpo.errors import HpoError
 from hpo.experiment.records import Outcome, Slot, StoredStudy
-from hpo.judging import comparisons, statistics
+from hpo.judging import comparisons, many, statistics
 from hpo.judging.ranking import compared
 from hpo.search import cut
 from hpo.views import lambda_plots, report, spending
@@ -54,9 +54,9 @@ def grid_of(subject: Subject) -> lambda_plots.Grid:
     hits = np.array([[subject.hits[Slot(c, r)] for r in range(n_replicates)] for c in judged])
     intervals, contenders = {}, []
     if judged and experiment.data.n_validation > 1:
-        found = [statistics.mean_accuracy(of_cell) for of_cell in hits]
-        intervals = {c: (one.low, one.high) for c, one in zip(judged, found, strict=True)}
-        contenders = [judged[c] for c in comparisons.contenders(statistics.layout_of(hits))]
+        found = {place: statistics.mean_accuracy(hits[place]) for place in few(len(judged))}
+        intervals = {judged[place]: (one.low, one.high) for place, one in found.items()}
+        contenders = [judged[c] for c in comparisons.contenders(many.of_hits(hits))]
     return lambda_plots.Grid(
         name=study.name,
         lambdas=experiment.lambdas,
@@ -70,6 +70,12 @@ def grid_of(subject: Subject) -> lambda_plots.Grid:
         contenders=contenders,
         length=f"{experiment.n_updates:,} updates",
     )
+
+
+def few(n: int) -> list[int]:
+    """Return the places of things that are drawn one by one: of many some, evenly chosen."""
+    chosen = np.linspace(0, n - 1, min(n, lambda_plots.MANY)).round().astype(int)
+    return [int(place) for place in chosen]
 
 
 def _training(subject: Subject, cells: list[int]) -> dict[int, float]:

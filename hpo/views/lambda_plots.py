@@ -4,6 +4,7 @@ Only cells that were trained to their end are joined. A cell that was cut stands
 the cycle after which it was, which cannot be compared with the end of another.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"))
 APART = 100  #: times as large as the smallest lambda is the largest on a logarithmic axis
 LONGEST_NAME = 28  #: letters of a study's name beside others
+MANY = 200  #: cells; of more not all intervals are drawn, and no numbers of cycles
 WITH_DOTS = 2  #: seeds from which each gets a dot of its own
 
 
@@ -110,6 +112,7 @@ def _draw_validation(axes: "Axes", grid: Grid, looks: tuple[str, str, str], whos
         heights, places = np.array([grid.means[c] for c in known]), [grid.lambdas[c] for c in known]
         bars = [np.maximum(heights - low, 0), np.maximum(high - heights, 0)]
         of_images = ", for other images only" if n_seeds == 1 else ""
+        of_images += f", of {len(known)} cells" if len(known) < len(cells) else ""
         bar: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 1.1, "capsize": 3}
         axes.errorbar(places, heights, bars, label=f"95 % interval{of_images}", **bar)
     dots = [(grid.lambdas[c], v) for c, found in sorted(grid.seeds.items()) for v in found]
@@ -119,9 +122,10 @@ def _draw_validation(axes: "Axes", grid: Grid, looks: tuple[str, str, str], whos
     if grid.cut:
         there = [(grid.lambdas[c], value) for c, (_, value) in sorted(grid.cut.items())]
         hollow: dict[str, Any] = {"ls": "", "marker": marker, "mfc": "none", "mec": GREY, "ms": 8}
-        label = f"{whose}cut after the cycle of that number, at its value there"
+        which = "a cycle" if len(grid.cut) > MANY else "the cycle of that number"
+        label = f"{whose}cut after {which}, at its value there"
         axes.plot(*zip(*there, strict=True), label=label, **hollow)
-    for cell, (cycle, value) in sorted(grid.cut.items()):
+    for cell, (cycle, value) in sorted(grid.cut.items()) if len(grid.cut) <= MANY else ():
         place: Any = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
         axes.annotate(str(cycle), (grid.lambdas[cell], value), fontsize=8, color=GREY, **place)
     lost = np.array([grid.lambdas[cell] for cell in grid.diverged])
@@ -145,24 +149,30 @@ def _shade(axes: "Axes", grid: Grid) -> None:
     """Shade every cell that cannot be told from the best, halfway to its neighbours."""
     if len(grid.contenders) < 2:
         return
-    order = sorted(range(len(grid.lambdas)), key=lambda cell: grid.lambdas[cell])
     is_logarithmic = axes.get_xscale() == "log"
-    for n, cell in enumerate(c for c in order if c in set(grid.contenders)):
-        place, own = order.index(cell), grid.lambdas[cell]
-        sides = [grid.lambdas[order[p]] for p in (place - 1, place + 1) if 0 <= p < len(order)]
-        middles = [math.sqrt(own * s) if is_logarithmic else (own + s) / 2 for s in sides]
-        left = min([*middles, own]) if place else _mirrored(own, middles, is_logarithmic)
-        is_last = place == len(order) - 1
-        right = _mirrored(own, middles, is_logarithmic) if is_last else max([*middles, own])
-        label = f"cannot be told from the best of {_called(grid)} at 95 %"
-        axes.axvspan(left, right, color=VERMILION, alpha=0.10, lw=0, label=None if n else label)
+    edges, order = _edges(grid.lambdas, is_logarithmic)
+    among = set(grid.contenders)
+    label: str | None = f"cannot be told from the best of {_called(grid)} at 95 %"
+    for is_among, run in itertools.groupby(range(len(order)), lambda place: order[place] in among):
+        if is_among:  # neighbours in one piece
+            places = list(run)
+            left, right = edges[places[0]], edges[places[-1] + 1]
+            axes.axvspan(left, right, color=VERMILION, alpha=0.10, lw=0, label=label)
+            label = None
 
 
-def _mirrored(own: float, middles: Sequence[float], is_logarithmic: bool) -> float:
-    """Return what is as far on the other side of an outermost cell as the middle on this one."""
-    if not middles:
-        return own
-    return own * own / middles[0] if is_logarithmic else 2 * own - middles[0]
+def _edges(lambdas: Sequence[float], is_logarithmic: bool) -> tuple[list[float], list[int]]:
+    """Return the middles between neighbours, with one as far outside at each end; and the order."""
+    order = sorted(range(len(lambdas)), key=lambda cell: lambdas[cell])
+    x = [lambdas[cell] for cell in order]
+    middles = [
+        math.sqrt(a * b) if is_logarithmic else (a + b) / 2 for a, b in itertools.pairwise(x)
+    ]
+
+    def mirrored(own: float, middle: float) -> float:
+        return own * own / middle if is_logarithmic else 2 * own - middle
+
+    return [mirrored(x[0], middles[0]), *middles, mirrored(x[-1], middles[-1])], order
 
 
 def _in_order(grid: Grid, cells: Mapping[int, Any]) -> list[int]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from hpo.experiment.records import Outcome, short
 from hpo.views import answer_plots, plots
+from hpo.views.grid_figures import few
 from hpo.views.subject import Subject
 from model.schedule import Cyclic, Schedule
 
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 def of_cells(subject: Subject) -> "Figure | None":
     """Draw the curves of every cell, means over its seeds; None for a single one."""
     experiment, is_grid = subject.study.experiment, subject.study.experiment.search is None
-    found = {cell: subject.mean_curve(cell) for cell in range(len(experiment.cells))}
+    begun = sorted({slot.cell for slot in subject.curves})
+    best, shown = subject.report.best, {begun[place] for place in few(len(begun))}
+    if best is not None:
+        shown |= {best.slot.cell} & set(begun)
+    found = {cell: subject.mean_curve(cell) for cell in sorted(shown)}
     drawn = {cell: curve for cell, curve in found.items() if curve is not None}
     if len(drawn) < 2:
         return None
-    best, cells = subject.report.best, list(drawn)
+    cells = list(drawn)
+    which = "every cell" if len(cells) == len(begun) else f"{len(cells)} of {len(begun):,} cells"
     ends = {tuple(_ends_of(subject, cell)) for cell in cells}
     lost = {r.slot.cell for r in subject.report.results if r.outcome == Outcome.PRUNED}
     labels = [
@@ -32,7 +38,7 @@ def of_cells(subject: Subject) -> "Figure | None":
     return plots.figure_of_study_curves(
         list(drawn.values()),
         labels,
-        title=subject.title("every cell, in validation accuracy and cost"),
+        title=subject.title(f"{which}, in validation accuracy and cost"),
         cycle_ends=ends.pop() if len(ends) == 1 else (),
         best=cells.index(best.slot.cell) if best and best.slot.cell in drawn else None,
         cut={cells.index(cell) for cell in lost if cell in drawn},

@@ -26,7 +26,7 @@ def best(connection: Connection, study: StoredStudy) -> str:
     """
     told = report.read(connection, study)
     report.best(told)  # which says what is missing
-    judgement, tested = report.judged(connection, study), verdict(connection, study)
+    judgement, tested = report.judged(connection, study, told.results), verdict(connection, study)
     return written(
         {
             "study": study.name,

@@ -33,7 +33,9 @@ def of_study(connection: Connection, study: StoredStudy) -> Remarks:
         attributes["test accuracy, how sure"] = tested.spread()
         attributes["looks at the test images"] = tested.looks()
     try:
-        first, *more = report.best(found, report.judged(connection, study)).splitlines()
+        first, *more = report.best(
+            found, report.judged(connection, study, found.results)
+        ).splitlines()
     except NoResult:
         n, n_all = len(found.results), found.n_slots
         waiting = f"No cell is complete yet: {n} of {n_all} results are there."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hpo.database import looks, outcomes
@@ -32,12 +33,12 @@ class StudyReport:
     test_accuracy: float | None
     n_test_looks: int
 
-    @property
+    @cached_property
     def best(self) -> Result | None:
         """The best result of the cell with the highest mean over its replicates."""
         return winner(list(self.results), self.study.experiment)
 
-    @property
+    @cached_property
     def means(self) -> dict[int, float]:
         """Mean value of every cell that is complete in all its replicates."""
         return cell_means(list(self.results), self.study.experiment)
@@ -102,14 +103,20 @@ def _inherited(experiment: Experiment, parent: ParentCell) -> str:
     )
 
 
-def judged(connection: Connection, study: StoredStudy) -> "Judgement | None":
-    """Return what the stored results of a study are worth; None where there is nothing to compare."""
+def judged(
+    connection: Connection, study: StoredStudy, results: Sequence[Result] | None = None
+) -> "Judgement | None":
+    """Return what the stored results of a study are worth; None where there is nothing to compare.
+
+    Args:
+        results: Those of the study, where they have been read already.
+    """
     from hpo.database import hits
     from hpo.judging.judgement import judge
 
     return judge(
         study,
-        outcomes.results_of(connection, study.uuid),
+        outcomes.results_of(connection, study.uuid) if results is None else list(results),
         hits.hits_of(connection, study),
         hits.at_rungs(connection, study),
     )

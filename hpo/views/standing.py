@@ -71,6 +71,7 @@ class Standing:
         self.name, self.experiment = name, experiment
         self.slots: dict[Slot, SlotStanding] = {}
         self.n_workers = 0
+        self.n_trained = 0  #: updates made, by whomever
         self._is_here = False  #: one of the workers at least
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()
@@ -87,14 +88,14 @@ class Standing:
         own = self._slot(slot)
         if own.outcome is None:
             own.state = State.RUNNING
-            own.n_updates = max(own.n_updates, n_updates)
+            self._reach(own, n_updates)
         self._see()
 
     def advanced(self, slot: Slot, n_updates: int, accuracy: float) -> None:
         """A slot has reached a log point; where cells wait for each other it may wait there."""
         own = self._slot(slot)
         own.curve[n_updates] = accuracy
-        own.n_updates = max(own.n_updates, n_updates)
+        self._reach(own, n_updates)
         if own.outcome is None:
             recipe = self.experiment.recipe(slot.cell)
             waits = self._is_halved and recipe.cycle_end(own.n_updates) is not None
@@ -107,7 +108,7 @@ class Standing:
         own.state, own.outcome = State.ENDED, outcome
         own.value = own.accuracy if value is None else value
         if outcome == Outcome.COMPLETE:
-            own.n_updates = self.experiment.recipe(slot.cell).n_updates
+            self._reach(own, self.experiment.recipe(slot.cell).n_updates)
         self._see()
 
     def look(self, found: Snapshot) -> None:
@@ -118,7 +119,8 @@ class Standing:
             own = self._slot(slot)
             own.curve = {**theirs.curve, **own.curve}
             if own.outcome is None and theirs.n_updates >= own.n_updates:
-                own.n_updates, own.state = theirs.n_updates, theirs.state
+                self._reach(own, theirs.n_updates)
+                own.state = theirs.state
                 own.outcome, own.value = theirs.outcome, theirs.value
             elif own.outcome is None and theirs.outcome is not None:
                 own.state, own.outcome, own.value = theirs.state, theirs.outcome, theirs.value
@@ -162,11 +164,6 @@ class Standing:
         """Whether every slot has a result and no search wants more."""
         search = self.experiment.search
         return self.n_done == self.experiment.n_slots and (search is None or search.is_over)
-
-    @property
-    def n_trained(self) -> int:
-        """Updates made, by whomever."""
-        return sum(own.n_updates for own in self.slots.values())
 
     @property
     def n_left(self) -> int:
@@ -222,6 +219,11 @@ class Standing:
         is_cut = any(s.outcome in (Outcome.PRUNED, Outcome.DIVERGED) for s in own)
         reached = max(s.n_updates for s in own)
         return is_cut, -reached, -max((s.accuracy or 0.0) for s in own), cell
+
+    def _reach(self, own: SlotStanding, n_updates: int) -> None:
+        """A slot has got so far; told late, it is further already."""
+        self.n_trained += max(0, n_updates - own.n_updates)
+        own.n_updates = max(own.n_updates, n_updates)
 
     def _slot(self, slot: Slot) -> SlotStanding:
         return self.slots.setdefault(slot, SlotStanding())

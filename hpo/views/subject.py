@@ -49,7 +49,7 @@ class Subject:
         """Which validation images each complete network got right."""
         return hits.hits_of(self.connection, self.study)
 
-    @property
+    @cached_property
     def cell(self) -> int | None:
         """The cell that is asked for, or else the best one; None while there is none."""
         best = self.report.best

@@ -56,7 +56,7 @@ def read(connection: Connection, names: Sequence[str], images: Finder) -> Report
 
 def _known(connection: Connection, study: StoredStudy) -> _Known:
     told = report.read(connection, study)
-    judgement = report.judged(connection, study) if study.experiment.cells else None
+    judgement = report.judged(connection, study, told.results) if study.experiment.cells else None
     return _Known(connection, study, told, judgement, verdict(connection, study))
 
 

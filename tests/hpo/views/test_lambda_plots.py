@@ -84,10 +84,11 @@ def test_what_cannot_be_told_from_the_best_is_shaded_and_nothing_else() -> None:
     both = shaded(replace(COARSE, contenders=[2, 3]))
     assert shaded(COARSE) == []  # the best alone
     middles = [10**-4.5, 10**-3.5, 10**-2.5]
-    assert both == [
-        pytest.approx((middles[0], middles[1])),
-        pytest.approx((middles[1], middles[2])),
-    ]
+    assert both == [pytest.approx((middles[0], middles[2]))]  # neighbours in one piece
+    apart = shaded(replace(COARSE, contenders=[0, 2]))
+    assert [x for pair in apart for x in pair] == pytest.approx(
+        [10**-3.5, 10**-2.5, 10**-1.5, 10**-0.5]
+    )
 
 
 def test_training_accuracy_stands_beside_it_on_the_same_lambdas() -> None:
