@@ -21,6 +21,7 @@ PAUSE = 10.0  #: seconds between two plain lines about the same stack
 LOOK = 2.0  #: seconds between two looks at what others do, at least
 MOST_FOR_LOOKS = 0.01  #: share of a core that looks take beside the training
 FRAMES = 4  #: a second
+MOST_FOR_FRAMES = 0.02  #: share of a core that drawing them takes
 
 
 class Story:
@@ -36,6 +37,8 @@ class Story:
         self._lock = threading.Lock()
         self._said = time.monotonic()
         self._live: Any = None
+        self._frame: Any = ""
+        self._redrawn_at = 0.0
         self._is_over = threading.Event()
         self._looking: threading.Thread | None = None
         self.phases: list[Phases] = []  #: of every worker that is done
@@ -178,10 +181,16 @@ class Story:
         return table(self.phases)
 
     def _drawn(self, width: int) -> Any:
+        """Return the frame to be shown: of thousands of cells the last one, for as long as it must be."""
         from hpo.views.screen import drawn
 
+        if time.monotonic() < self._redrawn_at and not self._is_over.is_set():
+            return self._frame
+        before = time.thread_time()
         with self._lock:
-            return drawn(self._standing, width) if self._standing is not None else ""
+            self._frame = drawn(self._standing, width) if self._standing is not None else ""
+        self._redrawn_at = time.monotonic() + (time.thread_time() - before) / MOST_FOR_FRAMES
+        return self._frame
 
     def see(self, found: "Snapshot") -> None:
         """Take over what the database knows."""

@@ -22,7 +22,7 @@ from hpo.commands.request import Order
 from hpo.database import checkpoints, outcomes, rows, tables
 from hpo.database.checkpoints import Damaged, pack, unpack
 from hpo.database.storage import Storage
-from hpo.definition.grids import Values
+from hpo.definition.grids import Logarithmic, Values
 from hpo.definition.study import StudyDefinition
 from hpo.experiment.records import Slot
 from hpo.experiment.resolution import resolve
@@ -363,3 +363,20 @@ def test_interrupted_at_every_cycle_and_taken_over_each_time_the_bits_are_the_sa
 if __name__ == "__main__":
     address, which, until, n_together = sys.argv[1:]
     go_on(address, which, float(until), int(n_together))
+
+
+def test_what_decides_a_result_is_hashed_once_for_all_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    definition = StudyDefinition(name="many", grid=Logarithmic(-5, -1, 50), n_s=10, n_cycles=1)
+    experiment = resolve(definition, facts(digits(), definition))
+    calls: list[int] = []
+    whole = checkpoints._hash_of
+    monkeypatch.setattr(checkpoints, "_hash_of", lambda e: calls.append(1) or whole(e))  # type: ignore[func-returns-value]
+
+    labels = [checkpoints.label("uuid", experiment, Slot(cell, 0), 20) for cell in range(50)]
+
+    assert len({label["experiment"] for label in labels}) == 1
+    assert len(calls) == 1
+    other = dataclasses.replace(experiment, n_updates=30)
+    assert checkpoints.experiment_hash(other) != labels[0]["experiment"]

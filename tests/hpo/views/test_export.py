@@ -4,11 +4,15 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo.commands import running
 from hpo.commands.request import Order
@@ -20,6 +24,7 @@ from hpo.experiment.records import Point, Result, Slot
 from hpo.machine.process import this_worker
 from hpo.mirror.study import OpenStudy
 from hpo.views import export
+from hpo.views.export import indented
 from hpo.views.story import Story
 from model.data import digits
 
@@ -253,3 +258,22 @@ def test_a_study_without_results_has_no_trials(tmp_path: Path) -> None:
     assert json.loads(as_json(storage, outcome.study))["trials"] == []
     assert as_csv(storage, outcome.study) == []
     storage.close()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_what_is_written_is_what_json_writes_with_an_indent(value: Any) -> None:
+    def written(write: Callable[[], str]) -> str | None:
+        try:
+            return write()
+        except ValueError:  # an infinity
+            return None
+
+    assert written(lambda: indented(value)) == written(
+        lambda: json.dumps(value, indent=1, allow_nan=False)
+    )

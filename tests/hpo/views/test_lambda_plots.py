@@ -151,3 +151,25 @@ def test_a_study_of_which_nothing_is_done_is_drawn() -> None:
     empty = Grid(name="none", lambdas=(1e-3, 1e-2), seeds={}, means={}, diverged=[0, 1])
 
     assert list(line(panels(empty)[0], "diverged").get_xdata()) == [1e-3, 1e-2]
+
+
+def test_of_thousands_of_cells_a_picture_has_few_pieces() -> None:
+    n = 5000
+    many = Grid(
+        name="many",
+        lambdas=[1e-5 * 1.01**k for k in range(n)],
+        seeds={k: [0.5] for k in range(n)},
+        means=dict.fromkeys(range(0, n, 2), 0.5),
+        intervals=dict.fromkeys(range(0, n, 50), (0.4, 0.6)),
+        cut=dict.fromkeys(range(1, n, 2), (1, 0.3)),
+        best=0,
+        contenders=range(n),
+    )
+    (axes,) = panels(many)
+
+    assert len(axes.patches) == 1
+    assert not axes.texts
+    assert len(axes.lines) < 10
+    assert "95 % interval, for other images only, of 100 cells" in [
+        one.get_label() for one in axes.containers
+    ]
