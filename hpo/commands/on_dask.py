@@ -37,8 +37,7 @@ class KeptWorkers(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Start them, in a Dask worker."""
         watch = replace(self._watch, environ=dict(os.environ))
-        self._over = threading.Event()
-        self._keeper = Keeper(watch, worker.state.nthreads, _logged)
+        self._over, self._keeper = threading.Event(), Keeper(watch, worker.state.nthreads, _logged)
         self._thread = threading.Thread(target=self._keep, name="hpo", daemon=True)
         self._thread.start()
 
@@ -56,7 +55,7 @@ class KeptWorkers(WorkerPlugin):
 
 def _logged(_: int, kind: str, told: tuple[Any, ...]) -> None:
     """Write into the log of a Dask worker what went wrong in a child."""
-    if kind in ("error", "stumbled") or kind == "died":
+    if kind in ("error", "stumbled", "died"):
         LOG.error("hpo worker: %s %s", kind, told[0])
 
 
@@ -73,14 +72,10 @@ def working(where: str, watch: Watch) -> Iterator[Callable[[], bool]]:
     for name in list(logging.root.manager.loggerDict):  # what is wrong is said in a sentence
         if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    cluster = None
-    if where == "local":
-        cluster = dask.LocalCluster(
-            threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
-        )
+    asked: dict[str, Any] = {"scheduler_file" if Path(where).is_file() else "address": where}
+    if where == "local":  # a cluster of the client's own, which ends with it
+        asked = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
     try:
-        is_file = cluster is None and Path(where).is_file()
-        asked = {"scheduler_file": where} if is_file else {"address": cluster or where}
         client = dask.Client(**asked, timeout=ANSWERS_IN, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
@@ -99,5 +94,3 @@ def working(where: str, watch: Watch) -> Iterator[Callable[[], bool]]:
         if client.status == "running":
             client.unregister_worker_plugin(plugin.name)
         client.close(timeout=5)
-        if cluster is not None:
-            cluster.close(timeout=15)
