@@ -1,6 +1,6 @@
 """Measure ours against every other way to do the search, and against its goals.
 
-    make bench           about 3 minutes: one repetition, the slowest peers scaled from parts
+    make bench           about 6 minutes: one repetition, the slowest peers scaled from parts
     make bench-full      about half an hour
 
 Whole processes from start to exit on both sides, each with its own import, load and compile, on
@@ -29,7 +29,7 @@ from contests import (
     against_scikit_learn,
 )
 from goals import MeasureFailed, Row
-from machine import facts
+from machine import facts, sharing
 from workplace import find_images, fresh_database, url, write_study
 
 
@@ -63,8 +63,8 @@ def measures(contest: Contest, plan: Plan) -> list[tuple[str, Callable[[], list[
         return rows
 
     def waits() -> list[Row]:
-        has_thousand = many and size.n_trials == responses.N_TRIALS
-        return responses.help_and_status(folder, many[0] if has_thousand else None)
+        has_them = many and size.n_trials == responses.N_TRIALS
+        return responses.of_many_trials(folder, many[0] if has_them else None)
 
     return [
         ("warm-up", lambda: warm_up(contest)),
@@ -76,6 +76,7 @@ def measures(contest: Contest, plan: Plan) -> list[tuple[str, Callable[[], list[
         ("memory", lambda: capacities.memory(folder, images)),
         ("overhead", overhead),
         ("waits", waits),
+        ("finished", lambda: responses.finished(folder, images)),
         ("reproduce", lambda: responses.reproduction(folder, images, left_out=plan.quick)),
     ]
 
@@ -93,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="about 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="about 6 minutes")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="folder of results")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these measures alone")
     options = parser.parse_args()
@@ -115,6 +116,7 @@ def main() -> int:
     about = facts() | contest.versions | {"images": contest.images.said}
     if contest.peaks:
         about["sgemm peak"] = f"{median(contest.peaks):.0f} GFLOP/s, two processes, one thread each"
+        about["cores"] += f", {sharing()}"
     mode, minutes = "quick" if plan.quick else "full", (time.perf_counter() - began) / 60
     about["mode"] = f"{mode}, {minutes:.1f} minutes, {time.strftime('%Y-%m-%d %H:%M')}"
     print(report.text(rows, about, contest.accuracies))

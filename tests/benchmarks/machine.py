@@ -49,6 +49,12 @@ def sgemm_peak(n_processes: int = 2) -> float:
     return peak
 
 
+def sharing() -> str:
+    """Return in words whether two cores are two: what two processes make of twice one's peak."""
+    share = sgemm_peak() / (2 * sgemm_peak(1))
+    return f"two processes reach {share:.0%} of twice the sgemm peak of one alone"
+
+
 def _cpu() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

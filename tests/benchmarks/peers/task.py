@@ -40,9 +40,17 @@ Labels = NDArray[np.int64]  #: (n,)
 
 
 def arguments(
-    description: str | None, *, budget: float = 1.0, processes: int | None = None
+    description: str | None,
+    *,
+    budget: float = 1.0,
+    processes: int | None = None,
+    flags: Sequence[str] = (),
 ) -> argparse.Namespace:
-    """Return the options; a script that can be spread over ``processes`` has an option for it."""
+    """Return the options; a script that can be spread over ``processes`` has an option for it.
+
+    Args:
+        flags: Names of what a script can do, or not.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="folder of the batches; random images without")
     parser.add_argument("--cells", type=_numbers, default=list(range(len(LAMBDAS))))
@@ -50,6 +58,8 @@ def arguments(
     parser.add_argument("--train-metrics", choices=("running", "full"), default="running")
     if processes is not None:
         parser.add_argument("--processes", type=int, default=processes)
+    for flag in flags:
+        parser.add_argument(f"--{flag}", action="store_true")
     options = parser.parse_args()
     options.lambdas = [LAMBDAS[cell] for cell in options.cells]
     options.log_points = max(1, round(LOG_POINTS * options.budget))
