@@ -234,6 +234,25 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
     return found
 
 
+def last_points(connection: Connection, study: str) -> dict[Slot, Row[Any]]:
+    """Return of every result the row of its last log point, where it has one.
+
+    Raises:
+        DamagedRow: One is not what was written.
+    """
+    ends = sa.and_(
+        curves.c.study == results.c.study,
+        curves.c.cell == results.c.cell,
+        curves.c.replicate == results.c.replicate,
+        curves.c.n_updates == results.c.n_updates,
+    )
+    query = sa.select(curves).join(results, ends).where(results.c.study == study)
+    return {
+        Slot(row.cell, row.replicate): damage.check(connection, curves, row)
+        for row in connection.execute(query)
+    }
+
+
 def curve_digests(
     connection: Connection, study: str, slots: Sequence[Slot]
 ) -> dict[Slot, str | None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.database import rows
+from hpo.database import outcomes, rows
 from hpo.errors import HpoError
 from hpo.experiment.records import Outcome, Slot, StoredStudy
 from hpo.judging import comparisons, many, statistics
@@ -80,12 +80,12 @@ def few(n: int) -> list[int]:
 
 def _training(subject: Subject, cells: list[int]) -> dict[int, float]:
     """Return the last accuracy on training images of each cell, a mean over its seeds."""
-    found = {}
+    found, n = {}, subject.study.experiment.definition.replicates
+    ends = outcomes.last_points(subject.connection, subject.study.uuid)
     for cell in cells:
-        curve = subject.mean_curve(cell)
-        last = curve.training["accuracy"][-1] if curve and len(curve.update) else None
-        if last is not None:
-            found[cell] = float(last)
+        last = [ends[slot].training_accuracy for r in range(n) if (slot := Slot(cell, r)) in ends]
+        if last and None not in last:
+            found[cell] = math.fsum(last) / len(last)
     return found
 
 
