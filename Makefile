@@ -37,7 +37,7 @@ test-browser: dev  ## the tests that open pages in Chromium (apt install chromiu
 test-exhaustive: dev  ## every variant of what the others sample, in an hour or more
 	$(BIN)/python -m pytest -q -n 2 -m exhaustive -o timeout=0
 
-bench: install bench-peers  ## measure ours against the other ways to do it, in about 3 minutes
+bench: install bench-peers  ## measure ours against the other ways to do it, in about 8 minutes
 	$(BIN)/python tests/benchmarks/bench.py --quick
 
 bench-full: install bench-peers  ## the same with every repetition, in about half an hour
