@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hpo.commands import budgets, elsewhere, speed
 from hpo.commands.request import Order
@@ -245,7 +246,18 @@ def run(
             )
     except Interrupted:  # somebody holds the database, which keeps no reader from looking
         stored, after = read_once(storage.url, look)
-    return Outcome(replace(study, stored=stored), before, after)
+    outcome = Outcome(replace(study, stored=stored), before, after)
+    if _grew_at_the_end(outcome) and not stop():
+        more: Any = {"n_workers": n_workers, "grace": grace, "reserve": reserve, "dask": dask}
+        return replace(run(order, storage, progress, stop, **more), before=before)
+    return outcome
+
+
+def _grew_at_the_end(outcome: Outcome) -> bool:
+    """Tell whether a grid was given more replicates when its workers had just gone."""
+    before, after, search = outcome.before, outcome.after, outcome.study.experiment.search
+    has_more = after.n_slots > before.n_slots and not after.is_complete
+    return has_more and search is None and not after.failed
 
 
 def _to_make(study: OpenStudy, before: Plan) -> int:

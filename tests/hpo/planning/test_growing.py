@@ -18,6 +18,7 @@ from hpo.database.storage import Storage
 from hpo.definition.grids import Logarithmic
 from hpo.definition.study import StudyDefinition
 from hpo.mirror.study import grow, present
+from hpo.planning import correction
 from hpo.testing import Recorder
 from hpo.views.export import to_json
 from hpo.views.story import Story
@@ -105,6 +106,24 @@ def test_a_study_that_grows_is_finished_by_the_run_that_it_grew_under(
     assert outcome.after.is_complete
     assert export(url, outcome) == grown(1, 3)
     assert not [f for f in doctor.examine(url) if f.is_open]
+
+
+def test_a_study_that_grows_when_its_workers_have_just_gone_is_finished_all_the_same(
+    tmp_path: Path, grown: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, settle, done = f"sqlite:///{tmp_path / 'hpo.db'}", correction.settle, []
+
+    def late(*arguments: Any) -> None:
+        if not done:
+            done.append(True)
+            submit(url, 3)
+        settle(*arguments)
+
+    monkeypatch.setattr(correction, "settle", late)
+    outcome = run(url, 1)
+
+    assert outcome.after.is_complete
+    assert export(url, outcome) == grown(1, 3)
 
 
 def test_a_study_may_grow_twice_while_it_runs(tmp_path: Path, grown: Callable[..., str]) -> None:
