@@ -16,9 +16,7 @@ import uuid
 from pathlib import Path
 
 LASTS = 86400.0  #: seconds for which the mark of a process that was killed is kept
-SWEPT = (
-    64  #: marks that each process looks at; all are looked at in the end, however many there are
-)
+SWEPT = 64  #: marks that each process looks at, drawn by chance, however many there are
 _PREFIX = f"hpo-alive-{os.getuid()}-"
 _NAME = re.compile(r"hpo-alive-\d+-[0-9a-f]{32}")
 _held: dict[int, tuple[int, Path]] = {}  #: by process: what holds the lock, and the file
@@ -79,7 +77,8 @@ def _forget_old(folder: Path, now: float) -> None:
     """Delete the marks of processes of this user that were killed long ago."""
     with os.scandir(folder) as entries:
         found = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
-    for name in random.sample(found, min(len(found), SWEPT)):
+    # A generator of its own: the numbers that a user draws stay what they were.
+    for name in random.Random().sample(found, min(len(found), SWEPT)):
         path = folder / name
         with contextlib.suppress(OSError):
             if abs(now - path.stat().st_mtime) > LASTS and _is_unlocked(path):
