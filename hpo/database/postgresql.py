@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
 
 from hpo.database import optuna_schema
 from hpo.database.locations import shown
@@ -21,6 +22,7 @@ OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at th
 OPENING = 0x68706F  #: key of the lock under which tables are made
 OPENING_FOR = 60  #: seconds after which the server frees that lock from a process that stands still
 GIVEN_UP_AFTER = 180.0  #: seconds that we wait for the lock
+MADE_ALREADY = ("23505", "42P07", "42710")  #: codes for a row, a table, a type that is there
 IDLE_FOR = 30  #: seconds after which a transaction that stands still is ended by the server
 
 
@@ -68,20 +70,28 @@ def make_tables(
             with engine.begin() as connection:
                 if optuna_schema.are_made(connection, shown(url)):
                     return
-                if _have_lock(connection, url):
-                    optuna_schema.make(connection)
+                if _have_lock(connection, url):  # perhaps only now, after who has made them
+                    if not optuna_schema.are_made(connection, shown(url)):
+                        optuna_schema.make(connection)
                     return
         except ImportError:
             raise
         except Exception as error:
-            wait.after(error)
-            continue
+            if not _is_made_meanwhile(error):
+                wait.after(error)
+                continue
         if wait.seconds > GIVEN_UP_AFTER:
             raise StorageError(
                 f"Another process has been making tables in {shown(url)} for {GIVEN_UP_AFTER:.0f} "
                 "seconds. End it, or its transaction, and run the same command again."
             )
         wait.held(lambda: "another process that opens it")
+
+
+def _is_made_meanwhile(error: Exception) -> bool:
+    """Tell whether Optuna itself, which knows nothing of our lock, made what we were about to make."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return getattr(original, "sqlstate", None) in MADE_ALREADY
 
 
 def _have_lock(connection: Connection, url: str) -> bool:

@@ -26,11 +26,11 @@ _left_out: list[str] = []  #: what the user put into the path and we took out
 
 def keep_to_ours() -> None:
     """Import nothing from the current folder or from beside the script, from now on."""
-    unwanted = {os.path.realpath(folder) for folder in (current_folder(), _of_script()) if folder}
+    unwanted = {_real(folder) for folder in (current_folder(), _of_script()) if folder}
     standard = os.path.dirname(os.__file__)
     n_given = sys.path.index(standard) if standard in sys.path else 0
     for folder in sys.path[:n_given]:  # what stands behind the standard library was installed
-        if not folder or os.path.realpath(folder) in unwanted:
+        if not folder or _real(folder) in unwanted:
             sys.path.remove(folder)
             _left_out.append(folder)
     _bind_ours()
@@ -56,13 +56,12 @@ def refuse_strangers() -> None:
             )
     _bind_ours()
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    folders = {os.path.realpath(current_folder())}
-    folders |= {os.path.dirname(os.path.realpath(main))} if main else set()
+    folders = {_real(current_folder()), os.path.dirname(_real(main or ""))} - {""}
     for name in LIBRARIES:
         file = _found(name)
         place = os.path.dirname(file)
         place = os.path.dirname(place) if os.path.basename(file) == "__init__.py" else place
-        if file and os.path.realpath(place) in folders and "site-packages" not in place:
+        if file and _real(place) in folders and "site-packages" not in place:
             raise HpoError(
                 f"{file} has the name of a library that hpo needs, and would be taken for it. Give it "
                 "another name."
@@ -140,4 +139,12 @@ def current_folder() -> str:
 def _of_script() -> str:
     """Return the folder of the script ``hpo``, which may hold other scripts of the user's."""
     script = sys.argv[0] if sys.argv else ""
-    return os.path.dirname(os.path.abspath(script)) if os.path.basename(script) == "hpo" else ""
+    return os.path.dirname(_real(script)) if os.path.basename(script) == "hpo" else ""
+
+
+def _real(path: str) -> str:
+    """Return the path without links; nothing for one from a current folder that is gone."""
+    try:
+        return os.path.realpath(path) if path else ""
+    except OSError:
+        return ""

@@ -110,8 +110,9 @@ def test_killed_children_and_dask_workers_cost_nothing(
 ) -> None:
     process = running(cluster, tmp_path, postgresql_url)
     until(lambda: n_running(postgresql_url) > 0, seconds=60)
-    cluster.children[0].kill()
-    until(lambda: len(cluster.children) == 2, seconds=60)
+    killed = cluster.children[0]
+    killed.kill()
+    until(lambda: killed not in cluster.children and len(cluster.children) == 2, seconds=60)
 
     nanny = psutil.Process(cluster.workers[0].pid)
     orphans = [one for one in cluster.children if nanny in one.parents()]

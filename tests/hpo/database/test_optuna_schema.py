@@ -131,6 +131,39 @@ def test_what_another_tool_left_half_made_is_made_whole(tmp_path: Path) -> None:
     assert rows(path, "select count(*) from trial_values") == [(0,)]
 
 
+def test_of_two_that_saw_none_one_makes_them(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = optuna_schema.are_made, []
+
+    def overtaken(connection: sa.Connection, where: str) -> bool:
+        looks.append(real(connection, where))
+        if len(looks) == 1:
+            Storage(postgresql_url).close()  # before we have the lock
+        return looks[-1]
+
+    monkeypatch.setattr(optuna_schema, "are_made", overtaken)
+    Storage(postgresql_url).close()
+
+    assert looks == [False, False, False, True]
+
+
+def test_those_that_optuna_makes_in_the_same_moment_are_taken(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = optuna_schema.make, []
+
+    def overtaken(connection: sa.Connection) -> None:
+        tries.append(connection)
+        optuna.storages.RDBStorage(postgresql_url).engine.dispose()
+        real(connection)
+
+    monkeypatch.setattr(optuna_schema, "make", overtaken)
+    Storage(postgresql_url).close()
+
+    assert len(tries) == 1
+
+
 def test_who_finds_them_does_without_importing_optuna(url: str) -> None:
     Storage(url).close()
     script = (
