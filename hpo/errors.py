@@ -112,6 +112,16 @@ class PortTaken(HpoError):
         )
 
 
+class HostUnknown(HpoError):
+    """Pages cannot be served at an address that is not this machine's."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"--host {host!r} is no address of this machine. Name one that is, for example 127.0.0.1, or "
+            "0.0.0.0 for all that it has."
+        )
+
+
 class InvalidDefinition(HpoError):
     """A study definition does not describe a study."""
 

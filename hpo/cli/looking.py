@@ -48,7 +48,8 @@ def status(
     from hpo.commands import looking
 
     if watch != (study is not None):
-        raise typer.BadParameter("--watch and the name of a study go together.")
+        asked = f"hpo status {study or 'STUDY'} --watch"
+        raise typer.BadParameter(f"write `{asked}` for one study, or `hpo status` for all of them.")
     if study is not None:
         return _watch(storage, study, format_)
     tell(looking.status(storage, say, format_), format_)

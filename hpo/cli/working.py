@@ -130,12 +130,15 @@ def cancel(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo cancel coarse
     """
-    from hpo.commands import mending
+    from hpo.commands import mending, studies
     from hpo.machine.signals import StopRequest
 
+    if studies.load(study, storage=storage).is_complete:
+        tell(f"{study} is finished; there was nothing to call off.")
+        return
     with StopRequest() as stop:
         mending.cancel(study, storage=storage, stop=stop, notify=say)
-    tell(f"{study} is called off; `hpo run` and `hpo submit` go on with it.")
+    tell(f"{study} is called off; `{mending.goes_on(study, storage)}` goes on with it.")
 
 
 def queue(storage: StorageUrl = DEFAULT_STORAGE, format_: ToldIn = "text") -> None:
@@ -153,13 +156,16 @@ def retry(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 
     Example: hpo retry coarse
     """
-    from hpo.commands import mending, studies
+    from hpo.commands import mending
     from hpo.machine.signals import StopRequest
 
     with StopRequest() as stop:
         n_forgiven = mending.retry(study, storage=storage, stop=stop, notify=say)
-    definition = studies.load(study, storage=storage).experiment.definition.name
-    tell(f"{n_forgiven} cells of {study} are waiting again. `hpo run {definition}` trains them.")
+    if not n_forgiven:
+        tell(f"No cell of {study} has failed; there is nothing to try again.")
+        return
+    again = mending.goes_on(study, storage)
+    tell(f"{n_forgiven} cells of {study} are waiting again. `{again}` trains them.")
 
 
 def doctor(

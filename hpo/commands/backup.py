@@ -4,9 +4,14 @@ It is of one moment. What was in training then waits in it, from its last checkp
 worker, so that it is a database like any other wherever it is put.
 """
 
+import errno
 import os
+import re
+import shutil
 import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hpo.database import carrying
@@ -19,6 +24,10 @@ from hpo.errors import HpoError, OutputError, StorageError
 from hpo.mirror import copying, shelf
 from hpo.mirror import study as studies
 from hpo.planning.plan import plan
+
+#: How file systems refuse a second name for a file: sticks, shares.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+ABANDONED_AFTER = 3600.0  #: seconds after which a part that nobody writes to may be deleted
 
 
 def backup(
@@ -48,6 +57,7 @@ def backup(
     """
     file = Path(file)
     _refuse_old(file)
+    _sweep(file)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         reader = Reader(storage, stop, notify)
@@ -58,15 +68,50 @@ def backup(
         n_studies = _freed(part, stop, notify)
         _refuse_old(file)
         try:
-            os.link(part, file)  # unlike a renaming, it overwrites nothing
+            _put(part, file)
         except FileExistsError:
             _refuse_old(file)
     except (OSError, sqlite3.Error) as error:
         raise OutputError(file, _fault(error)) from error
     finally:
-        for left in (part, log_of(part), Path(f"{part}-shm")):
+        for left in _with_log(part):
             left.unlink(missing_ok=True)
     return n_studies
+
+
+def _with_log(part: Path) -> tuple[Path, ...]:
+    return part, log_of(part), Path(f"{part}-shm")
+
+
+def _sweep(file: Path) -> None:
+    """Delete what killed backups to this file have left."""
+    part = re.compile(rf"\.{re.escape(file.name)}\.\d+\.part(-wal|-shm)?")
+    with suppress(OSError):  # whoever writes there says why
+        for name in os.listdir(file.parent):
+            left = file.with_name(name)
+            if part.fullmatch(name) and time.time() - left.stat().st_mtime > ABANDONED_AFTER:
+                left.unlink(missing_ok=True)
+
+
+def _put(part: Path, file: Path) -> None:
+    """Let a whole file appear under its name, where none may be."""
+    try:
+        os.link(part, file)  # unlike a renaming, it overwrites nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with part.open("rb") as source, open(file, "xb", opener=_of_the_user) as target:
+            try:
+                shutil.copyfileobj(source, target)
+                target.flush()
+                os.fsync(target.fileno())
+            except BaseException:
+                file.unlink(missing_ok=True)
+                raise
+
+
+def _of_the_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _refuse_old(file: Path) -> None:

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from hpo.commands.keeping import Watch
 from hpo.data import parts
 from hpo.data.source import Source
-from hpo.database.locations import sqlite_path
+from hpo.database import queue
+from hpo.database.connections import Connection
+from hpo.database.locations import checked_url, sqlite_path
 from hpo.errors import HpoError, MissingExtra
 from hpo.mirror.study import OpenStudy
 from hpo.planning.plan import Plan, stands
@@ -26,16 +28,21 @@ def train(
 
     Raises:
         MissingExtra: Dask is not installed.
-        HpoError: The cluster does not answer or is gone, or cannot reach the database.
+        HpoError: The cluster does not answer or is gone.
     """
     try:
         from hpo.commands import on_dask
     except ImportError as error:
         raise MissingExtra("A Dask cluster", "dask") from error
     data = source.name if source.name in parts.OURS else source.spec.partition(":")[2]
-    watch = Watch(_reached(study, where), data, (study.stored.name,), grace)
+    watch = Watch(reached(study.storage.url, where), data, (study.stored.name,), grace)
+
+    def is_over(connection: Connection) -> bool:
+        called_off = queue.place(connection, study.uuid).is_cancelled
+        return called_off or _is_done(stands(connection, study))
+
     with on_dask.working(where, watch) as is_there:
-        while not stop() and not _is_done(study.storage.read(lambda c: stands(c, study))):
+        while not stop() and not study.storage.read(is_over):
             if not is_there():
                 raise HpoError(
                     f"The Dask scheduler {where!r} is gone, and its workers end with it. Nothing is lost: "
@@ -48,11 +55,15 @@ def _is_done(plan: Plan) -> bool:
     return plan.is_over and plan.n_counted + len(plan.failed) >= plan.n_slots
 
 
-def _reached(study: OpenStudy, where: str) -> str:
-    """Return the address of the database for processes that have another current folder."""
-    path = sqlite_path(study.storage.url)
+def reached(url: str, where: str) -> str:
+    """Return the address of a database for processes that have another current folder.
+
+    Raises:
+        HpoError: They are on other machines, and it is a file.
+    """
+    path = sqlite_path(checked_url(url))
     if path is None:
-        return study.storage.url
+        return url
     host = urlsplit(where).hostname if "://" in where else where
     if host not in HERE:
         raise HpoError(

@@ -23,6 +23,7 @@ from hpo.planning.plan import Plan, plan, stands
 from hpo.training.progress import Progress
 from hpo.training.trainer import Trainer
 from hpo.workers.membership import Membership
+from hpo.workers.outlook import called_off
 from hpo.workers.worker import work
 from model.data import Dataset
 
@@ -52,7 +53,7 @@ def join(
     """
     counter = _Counter(progress)
     trainers: dict[str, Trainer] = {}
-    uuids = _found(storage, dataset, wanted)
+    uuids = _found(storage, dataset, wanted, progress.warn)
     with Membership(storage, grace, dataset.fingerprint) as member:
         desk = Desk(storage, dataset, wanted, uuids, progress)
         idle_since, watch = time.monotonic(), watch or idle_exit is not None
@@ -168,11 +169,13 @@ class _Counter:
         self._progress.ended(slot, outcome, value)
 
 
-def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[str]:
+def _found(
+    storage: Storage, dataset: Dataset, wanted: Sequence[str], warn: Callable[[str], None]
+) -> list[str]:
     """Return the uuids of wanted studies; refuse names that mean nothing here."""
 
-    def read(connection: Connection) -> list[str]:
-        uuids = []
+    def read(connection: Connection) -> tuple[list[str], list[str]]:
+        uuids, told = [], []
         for name in wanted:
             stored = studies.stored(connection, name)
             if stored.experiment.data.fingerprint != dataset.fingerprint:
@@ -181,6 +184,11 @@ def _found(storage: Storage, dataset: Dataset, wanted: Sequence[str]) -> list[st
                     "fingerprint than these. Name the right ones with --data."
                 )
             uuids.append(stored.uuid)
-        return uuids
+            if queue.place(connection, stored.uuid).is_cancelled:
+                told.append(called_off(stored))
+        return uuids, told
 
-    return storage.read(read)
+    uuids, told = storage.read(read)
+    for text in told:
+        warn(text)
+    return uuids

@@ -4,6 +4,8 @@ When the parent dies the pipe closes, which is a wish to stop: no orphan stays. 
 again, after a pause that doubles while it keeps ending soon.
 """
 
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,16 @@ LEAVE = 10.0  #: seconds in which a process ends that was told to
 Hear = Callable[[int, str, tuple[Any, ...]], None]
 
 
+def into_log(log: logging.Logger) -> Hear:
+    """Return what writes down what goes wrong in workers, at the level that no cluster silences."""
+
+    def hear(_: int, kind: str, told: tuple[Any, ...]) -> None:
+        if kind in ("error", "stumbled", "died"):
+            log.critical("hpo worker: %s %s", kind, told[0])
+
+    return hear
+
+
 @dataclass(frozen=True)
 class Watch:
     """What a kept worker must know: it finds images and studies by itself, and waits for more."""
@@ -33,6 +45,14 @@ class Watch:
     grace: float = GRACE
     environ: dict[str, str] = field(default_factory=dict)
     began: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What is the same for those alone who would do the same."""
+        same = repr((self.url, self.data, self.studies, self.grace))
+        return (
+            f"hpo worker {' '.join(self.studies)} {hashlib.sha256(same.encode()).hexdigest()[:12]}"
+        )
 
     def carry_out(self, teller: Teller, stop: Callable[[], bool], _: Phases) -> None:
         """Do it, in the worker's own process, until ``stop`` says so."""
@@ -111,7 +131,13 @@ class Keeper:
         now = time.monotonic()
         for number, place in enumerate(self._places):
             if place.member is None and now >= place.due:
-                place.member, place.since = Reserve().employ(self._watch), now
+                try:
+                    place.member, place.since = Reserve().employ(self._watch), now
+                except OSError as error:  # no process or no memory is left just now
+                    place.pause = min(2 * place.pause, LONGEST_PAUSE)
+                    place.due = now + place.pause
+                    self._hear(number, "stumbled", (f"No worker can be started: {error}.",))
+                    continue
                 self.n_starts += 1
                 self._hear(number, "started", (place.member[0].pid,))
         self._listen(seconds)

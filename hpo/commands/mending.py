@@ -9,6 +9,7 @@ from hpo.database import queue
 from hpo.database.locations import DEFAULT_STORAGE
 from hpo.database.storage import Storage
 from hpo.errors import StudyNotFound
+from hpo.experiment.command import command
 from hpo.health.finding import Finding
 from hpo.mirror import deleting
 from hpo.mirror import study as stored_studies
@@ -62,6 +63,11 @@ def cancel(
     """
     with _opened(name, storage, stop, notify) as study:
         study.storage.write(lambda connection: queue.cancel(connection, study.uuid))
+
+
+def goes_on(name: str, storage: str) -> str:
+    """Return the command that goes on with a stored study."""
+    return look(storage, lambda connection: command(stored_studies.stored(connection, name)))
 
 
 @contextmanager

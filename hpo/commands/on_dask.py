@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import distributed
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from hpo.commands.keeping import Keeper, Watch
+from hpo.commands.keeping import Keeper, Watch, into_log
 from hpo.errors import HpoError
 
 ANSWERS_IN = 15.0  #: seconds that a scheduler has to answer
@@ -31,13 +31,14 @@ class KeptWorkers(WorkerPlugin):
     idempotent = True
 
     def __init__(self, watch: Watch) -> None:
-        self.name = f"hpo worker {' '.join(watch.studies)}"
+        self.name = watch.title
         self._watch = watch
 
     def setup(self, worker: Any) -> None:
         """Start them, in a Dask worker."""
         watch = replace(self._watch, environ=dict(os.environ))
-        self._over, self._keeper = threading.Event(), Keeper(watch, worker.state.nthreads, _logged)
+        self._over = threading.Event()
+        self._keeper = Keeper(watch, worker.state.nthreads, into_log(LOG))
         self._thread = threading.Thread(target=self._keep, name="hpo", daemon=True)
         self._thread.start()
 
@@ -51,12 +52,6 @@ class KeptWorkers(WorkerPlugin):
         del worker
         self._over.set()
         self._thread.join(timeout=15)
-
-
-def _logged(_: int, kind: str, told: tuple[Any, ...]) -> None:
-    """Write into the log of a Dask worker what went wrong in a child."""
-    if kind in ("error", "stumbled", "died"):
-        LOG.error("hpo worker: %s %s", kind, told[0])
 
 
 @contextmanager
@@ -74,23 +69,33 @@ def working(where: str, watch: Watch) -> Iterator[Callable[[], bool]]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
     asked: dict[str, Any] = {"scheduler_file" if Path(where).is_file() else "address": where}
     if where == "local":  # a cluster of the client's own, which ends with it
-        asked = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
+        asked = {
+            "threads_per_worker": 1,
+            "dashboard_address": None,
+            "silence_logs": logging.CRITICAL,
+        }
     try:
         client = dask.Client(**asked, timeout=ANSWERS_IN, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise HpoError(f"No Dask scheduler answers at {where!r} ({told}).") from error
-    plugin, seen = KeptWorkers(watch), time.monotonic()
+    plugin = KeptWorkers(watch)
+    seen = registered = time.monotonic()
     try:
         client.register_plugin(plugin)
 
         def is_there() -> bool:
-            nonlocal seen
+            nonlocal seen, registered
             seen = time.monotonic() if client.status == "running" else seen
+            if seen - registered > ANSWERS_IN:  # another run of the study may have ended
+                registered = seen
+                with suppress(OSError):
+                    client.register_plugin(plugin)
             return time.monotonic() - seen < ANSWERS_IN
 
         yield is_there
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
+            with suppress(OSError, ValueError):  # another run of the study was the first to end
+                client.unregister_worker_plugin(plugin.name)
         client.close(timeout=5)

@@ -33,7 +33,7 @@ from hpo.training.trainer import Trainer, facts
 from hpo.workers import pool
 from hpo.workers.member import Reserve
 from hpo.workers.membership import Membership
-from hpo.workers.outlook import CANCELLED
+from hpo.workers.outlook import called_off
 from hpo.workers.worker import work
 from model.data import split
 
@@ -175,6 +175,8 @@ def to_the_end(
         HpoError: As `run`.
         Interrupted: ``stop`` said so where nothing of it could be told.
     """
+    if dask is not None:
+        elsewhere.reached(url, dask)  # before there is a study
     order = budgets.in_updates(order, url, n_workers, progress.warn)
     with open_for(order, url, stop, progress.warn) as storage:
         outcome = run(
@@ -229,7 +231,7 @@ def run(
             else:
                 _train(order, study, before, progress, stop, n_workers, grace, reserve)
             if not stop() and storage.read(lambda c: queue.place(c, study.uuid)).is_cancelled:
-                raise HpoError(CANCELLED.format(study.stored.name))
+                raise HpoError(called_off(study.stored))
     if not stop():
         with suppress(Interrupted):
             correction.settle(studies.present(study), progress.warn)

@@ -4,6 +4,7 @@ The main loop keeps the workers; pages are answered by threads of their own, fro
 cannot write. Whatever ends the process, its workers end with it, and what they held goes on elsewhere.
 """
 
+import errno
 import importlib
 import logging
 import sys
@@ -18,8 +19,8 @@ from hpo.commands.gate import App, Environ, Respond, hosts_of
 from hpo.commands.keeping import Keeper, Watch
 from hpo.commands.probes import Probes, Pulse
 from hpo.database.reader import Reader
-from hpo.database.storage import Storage
-from hpo.errors import HpoError, MissingExtra, PortTaken
+from hpo.database.storage import Interrupted, Storage
+from hpo.errors import HostUnknown, HpoError, MissingExtra, PortTaken
 from hpo.machine.logs import FORMATS, logger, note
 from hpo.machine.supervisor import Supervisor
 from hpo.planning import janitor
@@ -27,6 +28,24 @@ from hpo.planning import janitor
 LOCAL = ("127.0.0.1", "localhost", "::1")
 LOOK = 0.5  #: seconds between two turns of the main loop
 TIDY_EVERY = 10.0  #: seconds between two turns of the janitor
+TIDIES_FOR = 5.0  #: seconds that it waits for a database; meanwhile nobody looks after workers
+
+
+class _Hurry:
+    """A wish to stop, which the janitor has also when its time is up."""
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.stop = stop
+        self._until: float | None = None
+
+    def __call__(self) -> bool:
+        return self.stop() or (self._until is not None and time.monotonic() > self._until)
+
+    def __enter__(self) -> None:
+        self._until = time.monotonic() + TIDIES_FOR
+
+    def __exit__(self, *_: object) -> None:
+        self._until = None
 
 
 def serve(
@@ -50,6 +69,7 @@ def serve(
         HpoError: There is no such format.
         StorageError: The database cannot be opened.
         MissingExtra: What serves is not installed.
+        HostUnknown: It is no address of this machine.
         PortTaken: It is somebody else's.
     """
     form = log_format or ("text" if sys.stderr.isatty() else "json")
@@ -60,7 +80,8 @@ def serve(
     def warn(text: str) -> None:
         note(log, "warning", logging.WARNING, text=text)
 
-    with Storage(watch.url, stop, notify=warn) as storage:
+    hurry = _Hurry(stop)
+    with Storage(watch.url, hurry, notify=warn) as storage:
         pulse = Pulse()
         pulse.n_wanted = n_workers
         with _pages(watch.url, host, port, pulse, environ, warn) as where:
@@ -70,7 +91,7 @@ def serve(
             note(log, "ready", address=f"http://{where}/", workers=n_workers)
             supervisor.tell("READY=1")
             try:
-                _loop(keeper, storage, pulse, supervisor, stop, log)
+                _loop(keeper, storage, pulse, supervisor, hurry, log)
             finally:
                 supervisor.tell("STOPPING=1")
                 note(log, "draining", workers=keeper.n_alive)
@@ -83,11 +104,11 @@ def _loop(
     storage: Storage,
     pulse: Pulse,
     supervisor: Supervisor,
-    stop: Callable[[], bool],
+    hurry: "_Hurry",
     log: logging.Logger,
 ) -> None:
     tidied = told = time.monotonic()
-    while not stop():
+    while not hurry.stop():
         keeper.look(LOOK)
         pulse.beat(keeper.n_alive, keeper.n_starts)
         now = time.monotonic()
@@ -96,13 +117,16 @@ def _loop(
             supervisor.tell("WATCHDOG=1")
         if now - tidied > TIDY_EVERY:
             tidied = now
-            _tidy(storage, log)
+            with hurry:
+                _tidy(storage, log)
 
 
 def _tidy(storage: Storage, log: logging.Logger) -> None:
     try:
         for name in janitor.tidy(storage):
             note(log, "freed", study=name)
+    except Interrupted:
+        pass
     except HpoError as error:  # the database is away; the next turn may find it
         note(log, "database", logging.WARNING, text=str(error))
 
@@ -147,15 +171,17 @@ def _pages(
         try:
             server = waitress.create_server(
                 site,
-                host=host,
+                host="127.0.0.1" if host == "localhost" else host,  # which may have two addresses
                 port=port,
                 threads=8,
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )
-        except OSError as error:
+        except (ValueError, OSError) as error:  # waitress hides what is wrong with a name
+            if isinstance(error, ValueError) or error.errno == errno.EADDRNOTAVAIL:
+                raise HostUnknown(host) from error
             raise PortTaken(port, (error.strerror or str(error)).lower()) from error
-        taken = server.effective_port
+        taken = getattr(server, "effective_port", None) or server.effective_listen[0][1]
         pages = dashboard.gated(reader, taken, warn, environ)
         site.app = Probes(reader, pulse, pages, hosts_of(taken) if host in LOCAL else None)
         thread = threading.Thread(target=server.run, name="pages", daemon=True)

@@ -1,5 +1,6 @@
 """One network outside of any study, as options say: its settings, its images, what came of it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -120,6 +121,8 @@ class Run:
             for name, metrics in (("training", last.training), ("validation", last.validation))
         ]
         lines.append(f"after {last.update} of {self.trained.config.n_updates} updates")
+        if not math.isfinite(last.training.cost[0]):
+            lines.append("It diverged: the cost is no number any more. Lower the rate or lambda.")
         return "\n".join(lines)
 
     def draw(self, folder: Path) -> list[Path]:

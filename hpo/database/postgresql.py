@@ -23,6 +23,7 @@ OPENING = 0x68706F  #: key of the lock under which tables are made
 OPENING_FOR = 60  #: seconds after which the server frees that lock from a process that stands still
 GIVEN_UP_AFTER = 180.0  #: seconds that we wait for the lock
 MADE_ALREADY = ("23505", "42P07", "42710")  #: codes for a row, a table, a type that is there
+STANDS_FOR = 3600  #: the same of one that only reads, and waits for another database
 IDLE_FOR = 30  #: seconds after which a transaction that stands still is ended by the server
 
 
@@ -53,6 +54,13 @@ def limit(engine: Engine) -> None:
         )  # not a cursor of the driver's: its errors are known as such
 
     event.listen(engine, "begin", begun)
+
+
+def may_stand_still(connection: Connection) -> None:
+    """Let the transaction of a connection, which only reads, stand still for long."""
+    if connection.dialect.name == "postgresql":
+        text = "select set_config('idle_in_transaction_session_timeout', '{}s', true)"
+        connection.execute(sa.text(text.format(STANDS_FOR)))
 
 
 def make_tables(

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -92,7 +93,11 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _raised(spec: str, error: BaseException, folder: str = "") -> DefinitionNotFound:
-    told = f"{spec} raises {type(error).__name__} when it is loaded: {error}. Mend the study file."
+    why = " ".join(str(error).split())
+    own, frames = os.path.abspath(spec), traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if os.path.abspath(f.filename) == own]
+    where = f" (line {lines[-1]})" if lines and not isinstance(error, SyntaxError) else ""
+    told = f"{spec} raises {type(error).__name__} when it is loaded: {why}{where}. Mend the study file."
     name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if name and folder and any(Path(folder, own).exists() for own in (name, f"{name}.py")):
         told += f" Is the {name} beside it meant? That name is taken by an installed package; rename it."

@@ -4,6 +4,8 @@ Whoever trains it finds its rows gone at the next write. A process that dies her
 everything or nothing. Its looks at the test images stay, as nothing makes them not have been taken.
 """
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -48,17 +50,27 @@ def delete(storage: Storage, name: str, looks: bool = False) -> None:
         HpoError: As `named`.
     """
     uuid = storage.read(lambda connection: named(connection, name)).uuid
+    delete_if(storage, uuid, lambda _: None, looks)
+
+
+def delete_if(
+    storage: Storage, uuid: str, check: Callable[[Connection], None], looks: bool = False
+) -> None:
+    """Delete a study of ours unless ``check`` raises, whose transaction nobody writes it during."""
     with leases.held(storage, "open studies"), leases.held(storage, f"plan {uuid}"):
-        storage.write(lambda connection: _delete(connection, uuid, looks))
+        storage.write(lambda connection: _delete(connection, uuid, looks, check))
     storage.write(housekeeping.sweep)  # of dead workers that held something of it
 
 
-def _delete(connection: Connection, uuid: str, looks: bool) -> None:
+def _delete(
+    connection: Connection, uuid: str, looks: bool, check: Callable[[Connection], None]
+) -> None:
     """Delete every row; each parent is locked before its children go, so that none is added."""
     ours, attempts = tables.studies, tables.attempts
     connection.execute(sa.select(ours.c.uuid).where(ours.c.uuid == uuid).with_for_update())
     mine = sa.select(attempts.c.cell).where(attempts.c.study == uuid)
     connection.execute(mine.with_for_update()).all()
+    check(connection)
     standing = identity.of(connection, uuid)
     if standing is not None and standing.shown is not None:
         _delete_from_optuna(connection, standing.shown.study_id)

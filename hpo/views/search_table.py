@@ -52,7 +52,7 @@ def tie(means: Mapping[int, float], best: int | None) -> list[str]:
     """Return that the best cell is so by its number alone, if it is.
 
     >>> tie({0: 0.5, 1: 0.9, 2: 0.9, 3: 0.9}, 1)
-    ['cells 1, 2 and 3 tie; the lowest was taken']
+    ['cells 1, 2 and 3 tie; the first, cell 1, was taken']
     """
     top = means.get(-1 if best is None else best)
     equal = [str(cell) for cell in sorted(means) if means[cell] == top]
@@ -60,7 +60,7 @@ def tie(means: Mapping[int, float], best: int | None) -> list[str]:
         return []
     first = equal[:-1] if len(equal) <= TOP else equal[: TOP - 1]
     last = equal[-1] if len(equal) <= TOP else f"{len(equal) - len(first)} more"
-    return [f"cells {', '.join(first)} and {last} tie; the lowest was taken"]
+    return [f"cells {', '.join(first)} and {last} tie; the first, cell {equal[0]}, was taken"]
 
 
 def best_first(search: Search) -> list[int]:

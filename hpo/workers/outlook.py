@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from hpo.database import tally
 from hpo.errors import StudyDeleted
+from hpo.experiment.command import command
+from hpo.experiment.records import StoredStudy
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
 from hpo.training.progress import Progress
@@ -13,8 +15,12 @@ from hpo.training.trainer import Trainer
 from hpo.workers.gauge import Gauge
 
 LOOK_EVERY = 2.0  #: seconds between two looks whether another study should be served first
-CANCELLED = "{!r} was called off; `hpo run` and `hpo submit` go on with it."
 MOST_WORKERS, ROUNDS = 1024, 2  #: that a fair share is reckoned for; beyond, stacks are full
+
+
+def called_off(study: StoredStudy) -> str:
+    """Return that nobody trains a study, and what goes on with it."""
+    return f"{study.name!r} was called off; `{command(study)}` goes on with it."
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Outlook:
         if pulse is None:
             raise StudyDeleted(self._study.stored.name)
         if pulse.is_cancelled:
-            self._progress.warn(CANCELLED.format(self._study.stored.name))
+            self._progress.warn(called_off(self._study.stored))
             return Turn(self._study, 0, 0, goes_on=False)
         if self._is_needed_elsewhere():
             return Turn(self._study, 0, 0, goes_on=False)

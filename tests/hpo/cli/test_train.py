@@ -147,6 +147,7 @@ def test_a_training_that_diverges_says_so(command: Command) -> None:
 
     assert answer.status == 0
     assert "nan" in answer.out
+    assert answer.out.endswith("Lower the rate or lambda.\n")
     assert "Traceback" not in answer.err
 
 

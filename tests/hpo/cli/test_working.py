@@ -221,7 +221,7 @@ def test_cells_that_fail_three_times_end_the_run_by_name_until_they_are_retried(
     assert before == [("failed", 9)]
     assert unchanged == before  # a run alone does not try again what failed so often
     assert retried.out == (
-        "3 cells of huge-digits are waiting again. `hpo run huge` trains them.\n"
+        "3 cells of huge-digits are waiting again. `hpo run huge --data digits` trains them.\n"
     )
     assert waiting == [("failed", 9), ("waiting", 3)]
     assert stored(workplace, count) == [("failed", 18)]
@@ -234,7 +234,7 @@ def test_retry_of_a_sound_study_changes_nothing(
     command("run", write_study(), "--data", "digits")
     before = stored(workplace, "select * from hpo_attempts")
 
-    assert command("retry", "tiny-digits").out.startswith("0 cells of tiny-digits are waiting")
+    assert command("retry", "tiny-digits").out.startswith("No cell of tiny-digits has failed;")
     assert stored(workplace, "select * from hpo_attempts") == before
     assert "No study named 'tony'" in command("retry", "tony").sentence
 
@@ -332,8 +332,14 @@ def test_a_study_is_called_off_and_gone_on_with(
     assert "waits for a worker" in command("queue").out
     assert "tiny-digits is called off" in command("cancel", "tiny-digits").out
     assert "called off" in command("queue").out
+    told = command("worker", "tiny-digits", "--data", "digits").err
+    assert "'tiny-digits' was called off; `hpo run tiny --data digits` goes on with it." in told
     assert command("worker", "--data", "digits").out.startswith("Nothing is left to do; 0 trials")
     assert command("run", study, "--data", "digits").status == 0
     assert command("queue").out.startswith("Nothing waits or runs")
+    assert command("cancel", "tiny-digits").out == (
+        "tiny-digits is finished; there was nothing to call off.\n"
+    )
+    assert "No cell of tiny-digits has failed" in command("retry", "tiny-digits").out
     assert "No study named 'x'" in command("cancel", "x").sentence
     assert "--priority" in command("submit", study, "--priority", "2000").sentence

@@ -1,8 +1,10 @@
 """``hpo backup``: a whole database in one file, of one moment, while workers go on."""
 
+import errno
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,38 @@ def test_a_backup_has_every_study_and_is_a_database_like_any_other(
         for name in ("one", "two"):
             assert exported(copy, opened(copy, name)) == exported(storage, opened(storage, name))
     assert not [finding for finding in examine(of_backup(file)) if finding.is_wrong]
+
+
+def test_a_file_system_without_links_gets_the_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    study = hpo.submit(SMALL, data="digits", storage=f"sqlite:///{tmp_path / 'hpo.db'}")
+    file = tmp_path / "backup.db"
+
+    assert backup(file, storage=study.storage) == 1
+
+    assert hpo.load(study.name, storage=of_backup(file)).status().n_waiting > 0
+    assert file.stat().st_mode & 0o077 == 0
+    with pytest.raises(HpoError, match="is there already"):
+        backup(file, storage=study.storage)
+
+
+def test_what_killed_backups_left_is_swept_by_the_next_one_to_that_file(tmp_path: Path) -> None:
+    study = hpo.submit(SMALL, data="digits", storage=f"sqlite:///{tmp_path / 'hpo.db'}")
+    old, new, other = (tmp_path / n for n in (".b.db.7.part", ".b.db.8.part", ".c.db.7.part"))
+    for left in (old, new, other):
+        left.touch()
+    long_ago = time.time() - 7200
+    for left in (old, other):
+        os.utime(left, (long_ago, long_ago))
+
+    backup(tmp_path / "b.db", storage=study.storage)
+
+    assert [left.exists() for left in (old, new, other)] == [False, True, True]
 
 
 def test_what_was_in_training_waits_in_the_backup_and_goes_on_there(

@@ -1,6 +1,8 @@
 """Studies copied between databases: whole, once, and with the same bits on the other side."""
 
 import datetime
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import hpo
 from hpo.commands import copying, running
 from hpo.commands.doctor import examine
 from hpo.commands.request import Order
-from hpo.database import carrying, leases, rows, tables
+from hpo.database import carrying, leases, queue, rows, tables
 from hpo.database.storage import Storage
 from hpo.definition.ranges import Real
 from hpo.definition.spaces import Space
@@ -250,6 +252,77 @@ def test_what_waits_goes_on_where_it_was_moved_to(tmp_path: Path) -> None:
     assert exported(there, BOTH[0]) == exported(whole, BOTH[0])
 
 
+def test_what_somebody_went_on_with_while_it_was_moved_is_not_deleted(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = copying.plan
+
+    def overtaken(made: Any) -> Any:
+        hpo.submit(GRID, data="digits", storage=source, replicates=3)
+        return real(made)
+
+    monkeypatch.setattr(copying, "plan", overtaken)
+    with pytest.raises(HpoError, match="'grid-digits' went on here while it was copied, so it was"):
+        copying.copy(BOTH, f"sqlite:///{tmp_path / 'there.db'}", storage=source, move=True)
+    kept = hpo.load(BOTH[0], storage=source)
+    assert kept.experiment.n_slots == 12
+    assert hpo.work(data="digits", storage=source) > 0
+    assert kept.is_complete
+
+
+def test_a_move_that_fails_calls_nothing_off(source: str, tmp_path: Path) -> None:
+    here, there = (f"sqlite:///{tmp_path / name}.db" for name in ("here", "there"))
+    hpo.submit(GRID, data="digits", storage=here, name="other")
+    hpo.submit(GRID, data="digits", storage=there, name="other")
+    with pytest.raises(HpoError, match="has another study named 'other'"):
+        copying.copy(["other"], there, storage=here, move=True)
+    assert hpo.work(data="digits", storage=here) == 8
+
+
+def test_a_study_is_moved_when_its_workers_have_given_it_back(tmp_path: Path) -> None:
+    here, there = (f"sqlite:///{tmp_path / name}.db" for name in ("here", "there"))
+    hpo.submit(GRID, data="digits", storage=here)
+    with Storage(here) as storage, Membership(storage) as member:
+        study = studies.find(storage, BOTH[0])
+        assert study is not None
+        turn = claim(study, 2, member.identity)
+        assert turn is not None
+        threading.Timer(0.5, member.__exit__, (None, None, None)).start()
+        copying.copy(BOTH[:1], there, storage=here, move=True)
+    assert hpo.work(data="digits", storage=there) == 8
+
+
+@pytest.mark.sqlite_first
+def test_its_place_in_the_queue_goes_with_it(url: str, tmp_path: Path) -> None:
+    here = f"sqlite:///{tmp_path / 'here.db'}"
+    hpo.submit(GRID, data="digits", storage=here, priority=7)
+    with Storage(here) as storage:
+        study = studies.find(storage, BOTH[0])
+        assert study is not None
+        storage.write(lambda c: queue.begin(c, study.uuid, '{"hpo": "0.1"}'))
+        storage.write(lambda c: queue.cancel(c, study.uuid))
+    copying.copy(BOTH[:1], url, storage=here)
+    with Storage(url) as storage:
+        placed = storage.read(lambda c: queue.place(c, study.uuid))
+    assert placed == queue.Place(7, False, '{"hpo": "0.1"}')
+
+
+def test_a_server_lets_a_copy_wait_for_its_target(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hpo.submit(GRID, data="digits", storage=postgresql_url)
+    monkeypatch.setattr("hpo.database.postgresql.IDLE_FOR", 1)
+    real = carrying.forget
+
+    def slow(connection: sa.Connection, study: str) -> None:
+        time.sleep(2)
+        real(connection, study)
+
+    monkeypatch.setattr(carrying, "forget", slow)
+    there = f"sqlite:///{tmp_path / 'there.db'}"
+    assert copying.copy(BOTH[:1], there, storage=postgresql_url)[BOTH[0]] > 0
+
+
 def test_a_database_is_not_moved_onto_itself(source: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a folder")
     for alias in (source, f"sqlite:///{tmp_path / 'link' / 'hpo.db'}"):
@@ -267,7 +340,7 @@ def test_a_move_that_is_killed_goes_on(source: str, tmp_path: Path, monkeypatch:
         raise Power
 
     with monkeypatch.context() as patched:
-        patched.setattr("hpo.commands.copying.mending.delete", dies)
+        patched.setattr("hpo.commands.copying.deleting.delete_if", dies)
         with pytest.raises(Power):
             copying.copy(BOTH[:1], there, storage=source, move=True)
     assert exported(source, BOTH[0]) == wanted

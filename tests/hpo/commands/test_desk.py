@@ -121,7 +121,9 @@ def test_a_study_that_is_called_off_in_training_is_given_back_and_keeps_its_bits
 
     told = Patient(at=10, act=lambda: hpo.cancel("off", storage=storage.url))
     assert joined(storage, told) == 0
-    assert told.warnings == ["'off' was called off; `hpo run` and `hpo submit` go on with it."]
+    assert told.warnings == [
+        "'off' was called off; `hpo run small --data digits --name off` goes on with it."
+    ]
     states = {a.state for a in storage.read(lambda c: rows.attempts_of(c, uuid))}
     assert states == {"waiting"}
 

@@ -99,3 +99,22 @@ def test_no_orphan_stays_when_the_parent_is_killed(watch: Watch) -> None:
             pids = list(map(int, parent.stdout.readline().split()))
         parent.kill()
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_where_no_process_can_be_made_it_is_told_and_tried_again_later(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: Told = []
+
+    def none_left(*_: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    keeper = Keeper(watch, 1, lambda *what: told.append(what))
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping.Reserve, "employ", none_left)
+        for _ in range(3):
+            keeper.look(0.01)
+    assert [kind for _, kind, _ in told] == ["stumbled"]
+    assert "No worker can be started" in told[0][2][0]
+    until(lambda: keeper.look(0.1) or keeper.n_alive == 1, seconds=20)
+    keeper.drain()

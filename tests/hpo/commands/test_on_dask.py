@@ -224,3 +224,41 @@ def of_study(study: hpo.Study, where: str) -> Any:
         assert found is not None
         source = sources.resolve("digits", environ={}, notify=print, report=lambda *_: None)
         return train(found, source, where, lambda: False, 60.0)
+
+
+def test_a_study_that_is_called_off_ends_its_run_on_a_cluster(
+    cluster: Cluster, tmp_path: Path, postgresql_url: str
+) -> None:
+    (tmp_path / "long.py").write_text(STUDY.replace("1500", "200_000"))
+    process = running(cluster, tmp_path, postgresql_url)
+    until(lambda: n_running(postgresql_url) > 0, seconds=60)
+    hpo.cancel("long-digits", storage=postgresql_url)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1, told
+    assert "'long-digits' was called off; `hpo run long --data digits" in told
+    until(lambda: not cluster.children, seconds=60)
+
+
+def test_two_runs_of_a_study_share_a_cluster_and_each_comes_to_its_end(
+    cluster: Cluster, tmp_path: Path, postgresql_url: str, quiet: str
+) -> None:
+    both = [running(cluster, tmp_path, postgresql_url) for _ in range(2)]
+    until(lambda: n_running(postgresql_url) > 0, seconds=60)
+    both[0].send_signal(signal.SIGINT)  # and takes the workers along
+    assert both[0].wait(timeout=60) == 130
+    out, told = both[1].communicate(timeout=200)
+    assert both[1].returncode == 0, told
+    assert "Traceback" not in told
+    assert out.startswith("long-digits: 12 of 12 done")
+    assert looking.export(postgresql_url, "long-digits", "json", print) == quiet
+    for pipe in (both[0].stdout, both[0].stderr):
+        assert pipe is not None
+        pipe.close()
+
+
+def test_what_a_cluster_cannot_reach_is_refused_before_there_is_a_study(tmp_path: Path) -> None:
+    asked = [SCRIPT, "run", "coarse", "--data", "digits", "--dask", "tcp://10.0.0.1:8786"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "An SQLite file cannot be reached" in done.stderr
+    assert not (tmp_path / "hpo.db").exists()

@@ -1,6 +1,7 @@
 """``hpo serve``: keeps workers, answers machines and browsers, and lives through what happens to it."""
 
 import json
+import logging
 import random
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 import hpo
+from hpo.commands import serving
 from hpo.commands.doctor import examine
 from hpo.database import tables
 from hpo.database.storage import Storage
@@ -186,7 +188,8 @@ def test_supervisors_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         (("--log-format", "xml"), "--log-format must be text or json"),
         (("--storage", "mysql://x/y"), "mysql"),
-        (("--host", "192.0.2.1"), "cannot be used"),
+        (("--host", "192.0.2.1"), "--host '192.0.2.1' is no address of this machine"),
+        (("--host", "no such host"), "--host 'no such host' is no address of this machine"),
     ],
 )
 def test_what_a_service_cannot_do_is_a_sentence(
@@ -197,3 +200,17 @@ def test_what_a_service_cannot_do_is_a_sentence(
     assert done.returncode == 1, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nobody_waits_for_a_janitor_whose_database_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "TIDIES_FOR", 0.3)
+    hurry = serving._Hurry(lambda: False)
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    with Storage(url, hurry) as storage, Storage(url) as other, other.engine.begin():
+        began = time.monotonic()
+        with hurry:
+            serving._tidy(storage, logging.getLogger("a test"))
+        assert time.monotonic() - began < 10
+        assert not hurry()
