@@ -20,6 +20,7 @@ from hpo.experiment.budgets import largest
 from hpo.experiment.experiment import Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.experiment.resolution import check_budget, resolve
+from hpo.held_out import looking
 from hpo.machine.console import say
 from hpo.mirror import study as studies
 from hpo.mirror.study import OpenStudy
@@ -179,6 +180,9 @@ def to_the_end(
         elsewhere.reached(url, dask)  # before there is a study
     order = budgets.in_updates(order, url, n_workers, progress.warn)
     with open_for(order, url, stop, progress.warn) as storage:
+        tested = order.source if order.definition.evaluates_test else None
+        if tested is not None and studies.find(storage, order.study_name) is None:
+            looking.check(tested)  # before anything is trained
         outcome = run(
             order,
             storage,

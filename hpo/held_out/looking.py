@@ -63,12 +63,7 @@ def look(
     earlier = taken_before(storage, study, slot)
     if earlier is not None and not again:
         return earlier
-    test = source.test()
-    if test is None:
-        raise NoResult(
-            f"{source.name} has no test images, so there is no test accuracy. Add test_images and "
-            "test_labels to the .npz."
-        )
+    test = _of(source)
     with leases.held(storage, f"look {study}"):  # of two at once, one looks
         begun = storage.write(lambda connection: _standing(connection, study, slot, test))
         if begun is None:
@@ -79,6 +74,26 @@ def look(
         hits = np.asarray(examine(test), dtype=bool)
         storage.write(lambda connection: _complete(connection, begun, hits))
     return Look(len(test), int(np.count_nonzero(hits)))
+
+
+def check(source: Source) -> None:
+    """Refuse a source without sound test images, before anything is trained; nobody is shown them.
+
+    Raises:
+        NoResult: It has none.
+        model.errors.InvalidData: They are damaged or not what they should be.
+    """
+    _of(source)
+
+
+def _of(source: Source) -> Dataset:
+    test = source.test()
+    if test is None:
+        raise NoResult(
+            f"{source.name} has no test images, so there is no test accuracy. Add test_images and "
+            "test_labels to the .npz."
+        )
+    return test
 
 
 def _standing(connection: Connection, study: str, slot: Slot, test: Dataset) -> int | None:

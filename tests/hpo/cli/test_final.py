@@ -310,7 +310,9 @@ def test_final_and_verify_do_need_them(poisoned: Path, command: Command) -> None
     command("run", "broad.py", "--data", "it.npz")
 
     for arguments in (["run", "last.py", "--data", "it.npz"], *SEEING["data verify"]):
-        assert "the array 'test_images' cannot be read" in command(*arguments).sentence
+        answer = command(*arguments)
+        assert "the array 'test_images' cannot be read" in answer.sentence
+        assert "training cell" not in answer.err  # it is seen before anything is trained
     assert n_looks(poisoned) == 0
 
 
