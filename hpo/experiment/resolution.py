@@ -181,7 +181,7 @@ def _bounds(searched: Whole | tuple[int, ...], own: int) -> tuple[int, int]:
 def _check_stability(lambda_: float, eta_max: float) -> None:
     if not 0 <= lambda_ < math.inf or 1 - 2 * eta_max * lambda_ <= 0:
         raise InvalidDefinition(
-            f"lambda {lambda_} does not work with eta_max {eta_max}: it must be a number from 0 on, and "
+            f"lambda {lambda_} does not work with eta_max {eta_max}: it must be 0 or more, and "
             f"keep 1 - 2 eta lambda above 0{'. Lower one of them.' if lambda_ > 0 else '.'}"
         )
 

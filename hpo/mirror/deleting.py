@@ -63,7 +63,10 @@ def delete_if(
 
 
 def _delete(
-    connection: Connection, uuid: str, looks: bool, check: Callable[[Connection], None]
+    connection: Connection,
+    uuid: str,
+    looks: bool,
+    check: Callable[[Connection], None] = lambda _: None,
 ) -> None:
     """Delete every row; each parent is locked before its children go, so that none is added."""
     ours, attempts = tables.studies, tables.attempts
