@@ -114,7 +114,7 @@ def _usage_or_model(error: Exception) -> str | None:
     usage = typer.BadParameter.__mro__[2]  # Click's base of all mistakes in arguments
     if isinstance(error, usage):
         told = error.format_message().rstrip(". ")  # type: ignore[attr-defined]
-        return f"{told}. Try --help."
+        return f"{told}{'' if told.endswith('?') else '.'} Try --help."
     from model.errors import ModelError
 
     return str(error) if isinstance(error, ModelError) else None

@@ -12,6 +12,7 @@ from hpo.definition.pruning import NONE, parse
 from hpo.definition.spaces import Space
 from hpo.experiment.budgets import largest
 from hpo.experiment.experiment import Experiment
+from hpo.experiment.records import short
 from hpo.planning import seeds
 from hpo.planning.plan import stands
 from hpo.training.cost import cost, worth
@@ -93,7 +94,7 @@ def _of_grid(found: Estimate) -> str:
     several = f" with {replicates} replicates each" if replicates > 1 else ""
     trainings = "trainings" if several else "of them"
     lines = [f"{found.name}: {len(experiment.cells)} cells{several}, {found.done} {trainings} done"]
-    lines += [f"  cell {i}: lambda {value!r}" for i, value in enumerate(experiment.lambdas)]
+    lines += [f"  cell {i}: lambda {short(value)}" for i, value in enumerate(experiment.lambdas)]
     lines += [
         f"updates: {experiment.n_updates:,} a cell, {found.left:,} to make",
         f"memory:  about {found.memory / 1e6:,.0f} MB",

@@ -81,8 +81,9 @@ def _status_of(study: StoredStudy, results: list[Result], states: dict[str, int]
 def _listed(study: StoredStudy) -> str:
     experiment = study.experiment
     derived = f", from {experiment.parent.study}" if experiment.parent else ""
+    n = len(experiment.cells)
     return (
-        f"{study.name}: {len(experiment.cells)} cells, {report.length(experiment)}, "
+        f"{study.name}: {n} {'cell' if n == 1 else 'cells'}, {report.length(experiment)}, "
         f"{experiment.definition.protocol} protocol, {experiment.data.name}{derived}"
     )
 

@@ -24,6 +24,7 @@ Command = Callable[..., Any]
         ),
         (["run"], "Missing argument"),
         (["frobnicate"], "No such command 'frobnicate'. Try --help."),
+        (["rum"], "No such command 'rum'. Did you mean 'run'? Try --help."),
         (["run", "coarse", "--colour"], "No such option: --colour"),
         (["run", "coarse", "--seed"], "requires an argument"),
         (["run", "coarse", "--seed", "x"], "Invalid value for '--seed'"),

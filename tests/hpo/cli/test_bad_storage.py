@@ -107,6 +107,18 @@ def test_looking_into_a_database_that_is_not_there_makes_none(
     assert left(workplace) == set()
 
 
+def test_a_table_of_a_stranger_with_the_name_of_ours_is_told(
+    command: Command, workplace: Path, write_study: Command
+) -> None:
+    with closing(sqlite3.connect(workplace / "hpo.db")) as connection:
+        connection.execute("create table hpo_studies (x)")
+
+    told = command("run", write_study(), "--data", "digits").sentence
+
+    assert "has a table with the name of one of hpo's that is not as hpo makes it" in told
+    assert "Use another --storage" in told
+
+
 def test_a_database_of_something_else_is_told_from_ours(command: Command, workplace: Path) -> None:
     with closing(sqlite3.connect(workplace / "hpo.db")) as connection:
         connection.execute("create table cookies (x)")
