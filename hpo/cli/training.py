@@ -62,7 +62,8 @@ def train(
         str | None, typer.Option(help="Part of them to validate on, for example 100:150.")
     ] = None,
     n_validation: Annotated[
-        int, typer.Option(help="Images held out where no other option says which.")
+        int,
+        typer.Option(help="Images held out of many; digits hold out 300, a small set a tenth."),
     ] = 5000,
     plots: Annotated[
         Path | None, typer.Option(parser=folder, metavar="<path>", help="Folder for pictures.")
