@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sqlite3
-import time
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -87,10 +87,13 @@ def _sweep(file: Path) -> None:
     """Delete what killed backups to this file have left."""
     part = re.compile(rf"\.{re.escape(file.name)}\.\d+\.part(-wal|-shm)?")
     with suppress(OSError):  # whoever writes there says why
-        for name in os.listdir(file.parent):
-            left = file.with_name(name)
-            if part.fullmatch(name) and time.time() - left.stat().st_mtime > ABANDONED_AFTER:
-                left.unlink(missing_ok=True)
+        found = [file.with_name(n) for n in os.listdir(file.parent) if part.fullmatch(n)]
+        if found:
+            with tempfile.TemporaryFile(dir=file.parent) as new:
+                now = os.fstat(new.fileno()).st_mtime  # by the clock of that file system
+            for left in found:
+                if now - left.stat().st_mtime > ABANDONED_AFTER:
+                    left.unlink(missing_ok=True)
 
 
 def _put(part: Path, file: Path) -> None:

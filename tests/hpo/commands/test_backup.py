@@ -4,7 +4,6 @@ import errno
 import os
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -70,7 +69,7 @@ def test_what_killed_backups_left_is_swept_by_the_next_one_to_that_file(tmp_path
     old, new, other = (tmp_path / n for n in (".b.db.7.part", ".b.db.8.part", ".c.db.7.part"))
     for left in (old, new, other):
         left.touch()
-    long_ago = time.time() - 7200
+    long_ago = new.stat().st_mtime - 7200
     for left in (old, other):
         os.utime(left, (long_ago, long_ago))
 
