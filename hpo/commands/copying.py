@@ -53,7 +53,7 @@ def copy(
                 found[name] = _copied(name, uuid, storage, target).n_new
             return found
         _refuse_itself(storage, target, stop)
-        with Storage(storage, stop, notify=notify) as here:
+        with Storage(storage, stop, makes=False, notify=notify) as here:
             for name, uuid in uuids.items():
                 with _called_off(here, uuid):
                     copied = _copied(name, uuid, storage, target)
@@ -107,7 +107,8 @@ def _renew(connection: Connection, uuid: str) -> None:
 def _refuse_itself(storage: str, target: Storage, stop: Callable[[], bool]) -> None:
     """Refuse to move studies to where they are, by whatever address that goes."""
     name = f"move {uuid4()}"
-    with Storage(storage, stop, notify=target.notify) as here, leases.held(here, name):
+    source = Storage(storage, stop, makes=False, notify=target.notify)
+    with source as here, leases.held(here, name):
         if target.read(lambda connection: leases.is_held(connection, name)):
             raise HpoError(
                 "--to names the very database that the studies are in. Name another one."

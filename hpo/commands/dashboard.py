@@ -81,7 +81,7 @@ def serving(
         server = _bound(port)
         try:
             if allow_edit:
-                with Storage(url, notify=notify) as storage:
+                with Storage(url, makes=False, notify=notify) as storage:
                     app = wsgi(storage.optuna)
                     yield _showing(server, app, storage.optuna, notify)
             else:

@@ -37,10 +37,10 @@ def examine(
     """
     path = sqlite_path(checked_url(url))
     if repair and (path is None or path.is_file()):
-        Storage(url, stop, notify=notify).close()  # brings an older schema up to date
+        Storage(url, stop, makes=False, notify=notify).close()  # brings an older schema up to date
     fleet.settle(lambda look: read_once(url, look, notify=notify), stop)
     if repair:
-        with Storage(url, stop, notify=notify) as storage:
+        with Storage(url, stop, makes=False, notify=notify) as storage:
             storage.write(housekeeping.sweep)
     findings = read_once(url, _look, stop, notify)
     if repair and any(finding.is_open or finding.remedy for finding in findings):
@@ -94,7 +94,7 @@ def _look(connection: Connection) -> list[Finding]:
 
 
 def _mend(url: str, stop: Callable[[], bool], notify: Callable[[str], None]) -> None:
-    with Storage(url, stop, notify=notify) as storage:
+    with Storage(url, stop, makes=False, notify=notify) as storage:
         for action in (
             digests.mend,
             attempts.end_strange,

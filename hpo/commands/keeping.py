@@ -62,7 +62,7 @@ class Watch:
         progress = _Brief(teller)
         try:
             dataset = images.training(self.data, self.environ, teller.warn, stop)
-            with Storage(self.url, stop, notify=teller.warn) as storage:
+            with Storage(self.url, stop, makes=False, notify=teller.warn) as storage:
                 joining.join(storage, dataset, self.studies, progress, stop, True, self.grace)
         except Interrupted:
             return

@@ -79,7 +79,7 @@ def _opened(name: str, storage: str, stop: Stop, notify: Notify) -> Iterator[Ope
     """
     check_name(name)
     look(storage, lambda _: None, stop, notify)  # a database that is not there is not made
-    with Storage(storage, stop, notify=notify) as opened:
+    with Storage(storage, stop, makes=False, notify=notify) as opened:
         found = stored_studies.find(opened, name)
         if found is None:
             raise StudyNotFound(name, stored_studies.names(opened))
@@ -111,7 +111,7 @@ def delete(
     """
     check_name(name)
     check_deletable(name, storage, stop, notify)
-    with Storage(storage, stop, notify=notify) as opened:
+    with Storage(storage, stop, makes=False, notify=notify) as opened:
         deleting.delete(opened, name, looks)
 
 

@@ -26,6 +26,7 @@ WRITER = 120  #: the byte of the index that a writer locks
 PENDING = 0x40000000  #: the byte of the file from which SQLite locks it when it has no log
 MARK_AT = 60  #: where ``user_version`` is in the first page
 LOOKS = 5  #: tries to find file and log agreeing; others may be writing
+Identity = tuple[int, int]  #: device and inode
 
 
 class DatabaseMoved(StorageError):
@@ -67,11 +68,18 @@ class LetsGo(sqlite3.Connection):
 class SqliteFile:
     """One database file as this process opened it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, makes: bool = True, opened: Identity | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            makes: Make the file if there is none.
+            opened: The only file that it may be, as another process opened it.
+        """
         self.path = Path(os.path.abspath(path))
-        self._opened: tuple[int, int] | None = None  #: device and inode
+        self.opened = opened  #: what the first connection made or found
+        self._makes = makes and opened is None
         self._log_path = log_of(self.path)
-        self._log: tuple[int, int] | None = None
+        self._log: Identity | None = None
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection to the file that the first one made or found.
@@ -80,7 +88,9 @@ class SqliteFile:
             DatabaseMoved: Another file, or none, is there now.
         """
         self.check()
-        before = self._opened or _identity(self.path)
+        before = self.opened or _identity(self.path)
+        if before is None and not self._makes:
+            raise self._moved("is gone")
         mode = "rw" if before else "rwc"  # what was removed is not made again
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}",
@@ -89,8 +99,8 @@ class SqliteFile:
             check_same_thread=False,
             factory=LetsGo,
         )
-        if self._opened is None:
-            self._opened = before or _identity(self.path)
+        if self.opened is None:
+            self.opened = before or _identity(self.path)
         try:
             self.check()
         except DatabaseMoved:
@@ -104,21 +114,23 @@ class SqliteFile:
         Raises:
             DatabaseMoved: It was.
         """
-        if self._opened is None:
+        if self.opened is None:
             return
         found = _identity(self.path)
-        if found != self._opened:
-            what = "is gone" if found is None else "was replaced by another file"
-            raise DatabaseMoved(
-                f"The database {self.path} {what} while it was in use; nothing more was stored. Put "
-                "the right one there, without -wal and -shm of another one, and run the same command again."
-            )
+        if found != self.opened:
+            raise self._moved("is gone" if found is None else "was replaced by another file")
         if self._log is not None and _identity(self._log_path) != self._log:
             raise DatabaseMoved(
                 f"{log_of(self.path)} was removed or replaced while it was in use. It belongs to the "
                 "database, and what was stored in the last moments may be lost; run the same command "
                 "again to train that once more."
             )
+
+    def _moved(self, what: str) -> DatabaseMoved:
+        return DatabaseMoved(
+            f"The database {self.path} {what} while it was in use; nothing more was stored. Put "
+            "the right one there, without -wal and -shm of another one, and run the same command again."
+        )
 
     def is_lost(self) -> bool:
         """Tell whether `check` refuses."""
@@ -249,7 +261,7 @@ def _beside(path: Path, ending: str) -> Path:
     return real.with_name(real.name + ending)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> Identity | None:
     try:
         found = path.stat()
     except OSError:

@@ -24,7 +24,7 @@ from hpo.database.drivers import check_driver
 from hpo.database.faults import explain, is_transient
 from hpo.database.locations import check_file, checked_url, refuse_network, shown, sqlite_path
 from hpo.database.migrations import migrate
-from hpo.database.sqlite_file import SqliteFile, refuse_foreign_log
+from hpo.database.sqlite_file import Identity, SqliteFile, refuse_foreign_log
 from hpo.database.waiting import Wait
 from hpo.errors import StorageError
 from hpo.machine.console import say
@@ -47,14 +47,18 @@ class Storage:
         url: str,
         stop: Callable[[], bool] = lambda: False,
         *,
+        makes: bool = True,
         is_ready: bool = False,
+        file: Identity | None = None,
         notify: Callable[[str], None] = say,
     ) -> None:
         """Open or create the database at ``url``.
 
         Args:
             stop: Ends a wait for the database.
+            makes: Make a file that is not there; False for what the caller has seen there.
             is_ready: Another process has just opened it, so that its tables are known to be there.
+            file: The file that it must be, that process's `file`.
             notify: Is told whom a long wait is for.
 
         Raises:
@@ -68,7 +72,7 @@ class Storage:
         self._last_word: float | None = None  #: when `finish` gives up, once we are told to stop
         self._opened: list[Engine] = []
         path = sqlite_path(self.url)
-        self._file = None if path is None else SqliteFile(path)
+        self._file = None if path is None else SqliteFile(path, makes, file)
         self._checkpointed = self._looked = time.monotonic()
         self._is_lost = False
         try:
@@ -114,6 +118,11 @@ class Storage:
             self.check()
         if self._file is not None:
             self._file.keep_log()
+
+    @property
+    def file(self) -> Identity | None:
+        """The SQLite file that was opened, for the processes that shall open the same one."""
+        return None if self._file is None else self._file.opened
 
     @cached_property
     def optuna(self) -> "RDBStorage":

@@ -81,7 +81,7 @@ class GridSampler(BaseSampler):
         """
         check_name(name)
         read_once(storage, lambda connection: studies.stored(connection, name), stop, notify)
-        opened = Storage(storage, stop, notify=notify)
+        opened = Storage(storage, stop, makes=False, notify=notify)
         found = studies.find(opened, name)
         if found is not None:
             return cls(found)

@@ -38,6 +38,7 @@ class Job:
     """What a worker process must know; everything else is in the database."""
 
     url: str
+    file: tuple[int, int] | None  #: the SQLite file there, as `hpo.database.storage.Storage.file`
     study: str  #: its uuid
     study_id: int  #: Optuna's
     data: "Source"  #: pinned
@@ -149,7 +150,9 @@ def _work(job: Job, teller: "Teller", stop: Callable[[], bool], phases: Phases) 
     from hpo.workers.membership import Membership
 
     try:
-        storage = Storage(job.url, stop, is_ready=True, notify=teller.warn)
+        storage = Storage(
+            job.url, stop, makes=False, is_ready=True, file=job.file, notify=teller.warn
+        )
         stored = storage.read(lambda connection: rows.study_by_uuid(connection, job.study))
         if stored is None:  # deleted meanwhile
             return

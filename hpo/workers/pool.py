@@ -47,6 +47,7 @@ def work(
     """
     job = Job(
         study.storage.url,
+        study.storage.file,
         study.uuid,
         study.study_id,
         source,

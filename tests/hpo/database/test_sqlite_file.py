@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -121,6 +122,29 @@ def test_a_second_connection_does_not_make_a_removed_database_again(path: Path) 
             storage.engine.connect()
     storage.close()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("opening", [{"makes": False}, {"makes": False, "is_ready": True}])
+def test_a_database_that_was_seen_and_is_gone_is_not_made(
+    path: Path, opening: dict[str, Any]
+) -> None:
+    with pytest.raises(DatabaseMoved, match="is gone"):
+        Storage(address(path), **opening)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("disturb", [removed, replaced_by_a_backup])
+def test_another_process_opens_no_other_file_than_the_first_one(
+    path: Path, disturb: Callable[[Path], None]
+) -> None:
+    with Storage(address(path)) as first:
+        add(first, "row 1")
+        disturb(path)
+        before = path.read_bytes() if path.exists() else None
+
+        with pytest.raises(DatabaseMoved, match="while it was in use"):
+            Storage(address(path), is_ready=True, file=first.file)
+    assert (path.read_bytes() if path.exists() else None) == before
 
 
 def test_a_link_that_points_to_another_database_is_noticed(tmp_path: Path) -> None:
