@@ -103,7 +103,8 @@ def explain(error: BaseException, url: str) -> StorageError | None:
     text = without_secrets(_text(error), url)
     first = text.splitlines()[0] if text else type(error).__name__
     sentence = {
-        "no database": f"{where} is not an SQLite database, or is damaged.",
+        "no database": f"{where} is not an SQLite database, or is damaged. Name another one with "
+        "--storage, or restore a copy.",
         "unopenable": _unopenable(url),
         "read-only": f"{where} cannot be written: the file or its folder is read-only.",
         "full": f"No space left for {where}. Free some and run the same command again.",

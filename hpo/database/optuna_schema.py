@@ -6,6 +6,7 @@ other for ever. Whoever finds them there does without importing Optuna.
 """
 
 import re
+from collections.abc import Collection
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hpo.database import optuna_tables
+from hpo.database import optuna_tables, tables
 from hpo.errors import StorageError
 
 
@@ -23,8 +24,11 @@ def are_made(connection: Connection, where: str) -> bool:
     Raises:
         StorageError: They are of another revision than the installed Optuna's.
     """
-    if not sa.inspect(connection).has_table(optuna_tables.revision.name):
+    names = sa.inspect(connection).get_table_names()
+    if optuna_tables.revision.name not in names:
         return False
+    if optuna_tables.studies.name not in names:  # other programs keep their revision there, too
+        raise _of_others(where, names)
     found = connection.execute(sa.select(optuna_tables.revision.c.version_num)).scalars().first()
     known = revisions()
     if found is None or found == known[-1]:
@@ -37,6 +41,28 @@ def are_made(connection: Connection, where: str) -> bool:
     raise StorageError(
         f"{where} has Optuna's tables in revision {str(found)[:40]!r}, and the optuna that is installed "
         f"needs {known[-1]!r}. {advice}, or use another --storage."
+    )
+
+
+def refuse_foreign(names: Collection[str], where: str) -> None:
+    """Refuse a file that another program keeps its tables in, before there are ours between them.
+
+    Args:
+        names: Of all tables there.
+
+    Raises:
+        StorageError: It is one.
+    """
+    ours = {*optuna_tables.metadata.tables, *tables.metadata.tables}
+    if names and ours.isdisjoint(names):
+        raise _of_others(where, names)
+
+
+def _of_others(where: str, names: Collection[str]) -> StorageError:
+    told = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+    return StorageError(
+        f"{where} is a database of another program (it holds {told[:200]}). Name another one with "
+        "--storage; a file that is not there is made."
     )
 
 

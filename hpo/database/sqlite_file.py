@@ -183,6 +183,20 @@ def refuse_foreign_log(path: Path) -> None:
     )
 
 
+def tables_in(path: Path) -> list[str]:
+    """Return the names of the tables in a file, which is only looked at; none of what is no database."""
+    if not path.is_file():
+        return []
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return [name for (name,) in names]
+    except (OSError, sqlite3.Error, UnicodeDecodeError):  # whoever opens it is told what is wrong
+        return []
+
+
 def _belongs(path: Path) -> bool:
     """Tell whether the marks in the log go on from the file's own, as far as there are any."""
     try:

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -56,7 +57,7 @@ def _from_module(spec: str) -> ModuleType:
     name = spec if "." in spec else f"{PACKAGE}.{spec}"
     folder = current_folder() if "." in spec else ""
     try:
-        with extended(folder):
+        with extended(folder), redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except HpoError as error:
         raise DefinitionNotFound(f"{spec} is not a valid study: {error}") from error
@@ -81,7 +82,7 @@ def _from_file(path: Path) -> ModuleType:
     folder = os.path.dirname(os.path.abspath(path))
     sys.modules[found.name] = module  # where dataclasses in it look themselves up
     try:
-        with extended(folder):
+        with extended(folder), redirect_stdout(sys.stderr):  # our output may be read by a program
             found.loader.exec_module(module)
     except HpoError as error:
         raise DefinitionNotFound(f"{path} is not a valid study: {error}") from error

@@ -27,7 +27,15 @@ Command = Callable[..., Any]
         (["rum"], "No such command 'rum'. Did you mean 'run'? Try --help."),
         (["run", "coarse", "--colour"], "No such option: --colour"),
         (["run", "coarse", "--seed"], "requires an argument"),
-        (["run", "coarse", "--seed", "x"], "Invalid value for '--seed'"),
+        (
+            ["run", "coarse", "--seed", "x"],
+            "Invalid value for '--seed': Input should be a valid integer, unable to parse string as "
+            "an integer, got 'x'. Try --help.",
+        ),
+        (
+            ["run", "coarse", "--workers", "0"],
+            "'--workers': Input should be greater than or equal to 1, got '0'. Try --help.",
+        ),
         (["run", "coarse", "--seed", "-1"], "The seed must be 0 to 4294967295, got -1."),
         (
             ["run", "coarse", "--protocol", "odd"],

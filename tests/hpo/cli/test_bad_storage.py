@@ -31,10 +31,31 @@ def a_cut_database(folder: Path) -> str:
     return "sqlite:///cut.db"
 
 
+def of_a_stranger(*tables: str) -> Callable[[Path], str]:
+    def made(folder: Path) -> str:
+        with closing(sqlite3.connect(folder / "theirs.db")) as connection:
+            for table in tables:
+                connection.execute(f"create table {table} (version_num)")
+        return "sqlite:///theirs.db"
+
+    return made
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (a_text, r"^hpo: text\.db is not an SQLite database, or is damaged\.$"),
+        (
+            a_text,
+            r"^hpo: text\.db is not an SQLite database, or is damaged\. Name another one with",
+        ),
+        (
+            of_a_stranger("places", "visits"),
+            r"^hpo: theirs\.db is a database of another program \(it holds places, visits\)\. Name an",
+        ),
+        (
+            of_a_stranger("alembic_version", "experiments", "runs", "tags"),
+            r"^hpo: theirs\.db is a database of .* \(it holds alembic_version, experiments, runs, \.\.\.\)",
+        ),
         (a_cut_database, r"^hpo: cut\.db is .*damaged\."),
         (
             lambda at: "sqlite:///missing/hpo.db",

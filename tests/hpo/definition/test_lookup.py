@@ -36,6 +36,19 @@ def test_a_dotted_path_starts_at_the_current_folder(folder: Path) -> None:
     assert lookup.definition("lookup_package.mine").name == "mine"
 
 
+@pytest.mark.parametrize("spec", ["told.py", "lookup_told.mine"])
+def test_what_a_study_prints_does_not_get_between_what_we_print(
+    folder: Path, capfd: pytest.CaptureFixture[str], spec: str
+) -> None:
+    (folder / "lookup_told").mkdir()
+    for name in ("told.py", "lookup_told/mine.py"):
+        (folder / name).write_text(f"print('made by me')\n{VALID}")
+
+    lookup.definition(spec)
+
+    assert capfd.readouterr() == ("", "made by me\n")
+
+
 @pytest.mark.parametrize("name", ["mine.py", "my study.py", "json.py"])
 def test_a_study_is_found_in_a_file_whatever_its_name(folder: Path, name: str) -> None:
     (folder / name).write_text(VALID)
