@@ -47,7 +47,7 @@ THEIRS = {
     "smacs": ("SMAC3 multi-fidelity",),
 }
 SLOW = {"Optuna GP": 300_000, "SMAC3 multi-fidelity": 300_000}  #: budgets up to which they run
-SLOWER = 4  #: times fewer repetitions of those that are slow
+SLOWER = 2  #: times fewer repetitions of those that are slow
 PART = 10  #: repetitions in a process
 
 
