@@ -1,5 +1,6 @@
 """One network outside of any study, as options say: its settings, its images, what came of it."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -86,6 +87,11 @@ def datasets(source: Source, choice: Choice, notify: images.Notify) -> tuple[Dat
             held_out = source.batches([choice.validation_batch])
         training = _taken(everything, choice.train_images)
         validation = _taken(held_out, choice.validation_images)
+        if n := _shared(training, validation):
+            notify(
+                f"Trained on: {n} of the {len(validation)} validation images. What comes of these says "
+                "nothing about others."
+            )
     notify(f"{len(training)} training images, {len(validation)} validation images")
     return training, validation
 
@@ -93,6 +99,12 @@ def datasets(source: Source, choice: Choice, notify: images.Notify) -> tuple[Dat
 def _taken(dataset: Dataset, part: Range | None) -> Dataset:
     start, stop = part or (0, None)
     return dataset.take(start, len(dataset) if stop is None else stop)
+
+
+def _shared(training: Dataset, validation: Dataset) -> int:
+    """Return how many validation images are among those that are trained on, in whatever place."""
+    known = {hashlib.blake2b(image.tobytes()).digest() for image in training.images}
+    return sum(hashlib.blake2b(image.tobytes()).digest() in known for image in validation.images)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,28 @@ def test_the_notebooks_overfitting_check(command: Command) -> None:
     assert answer.out.endswith("after 400 of 400 updates\n")
 
 
+def test_validation_images_that_are_trained_on_are_told(command: Command) -> None:
+    answer = command(
+        *(
+            "train",
+            "--data",
+            "digits",
+            "--batch-size",
+            "10",
+            "--epochs",
+            "1",
+            "--schedule",
+            "static",
+        ),
+        *("--eta", "0.05", "--train-images", "0:100", "--validation-images", "60:110"),
+    )
+
+    assert answer.err == (
+        "Trained on: 40 of the 50 validation images. What comes of these says nothing about others.\n"
+        "100 training images, 50 validation images\n"
+    )
+
+
 @pytest.mark.long
 def test_one_cycle_and_three_as_in_the_notebook(cifar10_folder: Path, command: Command) -> None:
     answer = command(
