@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -124,12 +123,10 @@ def test_a_second_connection_does_not_make_a_removed_database_again(path: Path) 
     assert not path.exists()
 
 
-@pytest.mark.parametrize("opening", [{"makes": False}, {"makes": False, "is_ready": True}])
-def test_a_database_that_was_seen_and_is_gone_is_not_made(
-    path: Path, opening: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_a_database_that_was_seen_and_is_gone_is_not_made(path: Path, is_ready: bool) -> None:
     with pytest.raises(DatabaseMoved, match="is gone"):
-        Storage(address(path), **opening)
+        Storage(address(path), makes=False, is_ready=is_ready)
     assert not path.exists()
 
 
@@ -140,11 +137,11 @@ def test_another_process_opens_no_other_file_than_the_first_one(
     with Storage(address(path)) as first:
         add(first, "row 1")
         disturb(path)
-        before = path.read_bytes() if path.exists() else None
+        before = path.exists() and path.read_bytes()
 
         with pytest.raises(DatabaseMoved, match="while it was in use"):
             Storage(address(path), is_ready=True, file=first.file)
-    assert (path.read_bytes() if path.exists() else None) == before
+    assert (path.exists() and path.read_bytes()) == before
 
 
 def test_a_link_that_points_to_another_database_is_noticed(tmp_path: Path) -> None:
