@@ -24,15 +24,15 @@ def are_made(connection: Connection, where: str) -> bool:
     Raises:
         StorageError: They are of another revision than the installed Optuna's.
     """
-    names = sa.inspect(connection).get_table_names()
-    if optuna_tables.revision.name not in names:
+    there = sa.inspect(connection)
+    if not there.has_table(optuna_tables.revision.name):
         return False
-    if optuna_tables.studies.name not in names:  # other programs keep their revision there, too
-        raise _of_others(where, names)
     found = connection.execute(sa.select(optuna_tables.revision.c.version_num)).scalars().first()
     known = revisions()
     if found is None or found == known[-1]:
         return found is not None
+    if not there.has_table(optuna_tables.studies.name):  # others keep their revision there, too
+        raise _of_others(where, there.get_table_names())
     advice = (
         f"Bring them up to date with `optuna storage upgrade --storage {where}`, after a backup"
         if found in known

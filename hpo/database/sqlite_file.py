@@ -77,7 +77,7 @@ class SqliteFile:
         """
         self.path = Path(os.path.abspath(path))
         self.opened = opened  #: what the first connection made or found
-        self._makes = makes and opened is None
+        self._makes = makes
         self._log_path = log_of(self.path)
         self._log: Identity | None = None
 
