@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from hpo.commands.gate import SAFE, App, Environ, Gate, Respond
 from hpo.database.connections import Connection
+from hpo.database.patience import be_patient
 from hpo.database.reader import Reader
 from hpo.database.storage import Storage
 from hpo.errors import MissingExtra, PortTaken
@@ -82,6 +83,7 @@ def serving(
         try:
             if allow_edit:
                 with Storage(url, makes=False, notify=notify) as storage:
+                    be_patient(storage.optuna.engine)
                     app = wsgi(storage.optuna)
                     yield _showing(server, app, storage.optuna, notify)
             else:

@@ -15,7 +15,6 @@ from hpo.database.faults import is_transient
 from hpo.database.sqlite_file import next_mark
 from hpo.database.waiting import Wait
 
-PATIENCE = 60  #: seconds that Optuna waits for the lock of a file
 READING = "hpo_reading"  #: execution option of a transaction that takes no lock
 
 
@@ -80,14 +79,3 @@ def tune(engine: Engine) -> None:
 
 def _dbapi(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
-
-
-def be_patient(engine: Engine) -> None:
-    """Let Optuna wait for SQLite's lock, which it never tries again, for as long as we would."""
-    if engine.dialect.name != "sqlite":
-        return
-
-    def checked_out(connection: Any, *_: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
-
-    event.listen(engine, "checkout", checked_out)

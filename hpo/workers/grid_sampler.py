@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.database import outcomes, rows, tally
 from hpo.database.connections import Connection
 from hpo.database.locations import DEFAULT_STORAGE
+from hpo.database.patience import PATIENCE, be_patient
 from hpo.database.reader import read_once
-from hpo.database.sqlite import PATIENCE, be_patient
 from hpo.database.storage import Storage
 from hpo.errors import NoResult, StudyNotFound
 from hpo.experiment.records import Attempt, State
@@ -108,7 +108,7 @@ class GridSampler(BaseSampler):
         self._member: Membership | None = None
         self._lock = threading.Lock()
         self._is_search = study.experiment.search is not None
-        be_patient(study.storage.engine)
+        be_patient(study.storage.optuna.engine)
         correction.correct(study)
         plan(study)
 

@@ -72,8 +72,10 @@ class OptunasPruner:
         if study_id is None:
             return None, trial_ids
         if self._optunas is None or self._optunas[0] != study_id:
-            opened = optuna.load_study(
-                study_name=name, storage=self._storage.optuna, pruner=self._pruner
+            opened = self._storage.retried(
+                lambda: optuna.load_study(
+                    study_name=name, storage=self._storage.optuna, pruner=self._pruner
+                )
             )
             self._optunas = study_id, opened
         return self._optunas[1], trial_ids

@@ -17,6 +17,7 @@ import pytest
 from hpo.commands import dashboard
 from hpo.database import shown_storage
 from hpo.database.reader import Reader
+from hpo.database.sqlite_file import LOCK_WAIT
 from hpo.database.storage import Storage
 from hpo.errors import MissingExtra, PortTaken, StorageError
 from tests.hpo import small_grid
@@ -194,6 +195,16 @@ def test_editing_works_where_it_is_asked_for(filled: Storage, told: list[str]) -
 
     assert (foreign[0], from_elsewhere[0], own[0]) == (403, 403, 204)
     assert "Another page" in foreign[1]["reason"]
+
+
+def test_editing_waits_for_who_holds_the_database(filled: Storage, told: list[str]) -> None:
+    holder = sqlite3.connect(filled.url.removeprefix("sqlite:///"), check_same_thread=False)
+    with served(filled.url, told, allow_edit=True) as port:
+        [summary] = ask(port, "GET", "/api/studies")[1]["study_summaries"]
+        holder.execute("BEGIN IMMEDIATE")
+        threading.Timer(5 * LOCK_WAIT, holder.close).start()
+        path = f"/api/studies/{summary['study_id']}/{1}/note"
+        assert ask(port, "PUT", path, {"body": "mine", "version": 1})[0] == 204
 
 
 def test_a_study_is_seen_while_it_grows(

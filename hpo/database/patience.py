@@ -1,0 +1,26 @@
+"""How long Optuna waits for a lock, whose transactions nobody tries again."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+PATIENCE = 60  #: seconds
+
+
+def be_patient(engine: Engine) -> None:
+    """Let the database wait for a lock as long as we would; for an engine of Optuna's own.
+
+    Without it Optuna waits as briefly as we do between two looks at a signal, and then gives up.
+    """
+    if engine.dialect.name == "sqlite":
+
+        def checked_out(connection: Any, *_: object) -> None:
+            connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
+
+        event.listen(engine, "checkout", checked_out)
+    else:
+
+        def begun(connection: Connection) -> None:
+            connection.exec_driver_sql(f"select set_config('lock_timeout', '{PATIENCE}s', true)")
+
+        event.listen(engine, "begin", begun)
