@@ -83,10 +83,12 @@ class GridSampler(BaseSampler):
         read_once(storage, lambda connection: studies.stored(connection, name), stop, notify)
         opened = Storage(storage, stop, makes=False, notify=notify)
         found = studies.find(opened, name)
-        if found is not None:
-            return cls(found)
-        opened.close()
-        raise StudyNotFound(name, [])
+        if found is None:
+            opened.close()
+            raise StudyNotFound(name, [])
+        sampler = cls(found)
+        weakref.finalize(sampler, opened.close)  # after the worker that it is has left
+        return sampler
 
     @property
     def lambdas(self) -> tuple[float, ...]:

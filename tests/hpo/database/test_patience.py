@@ -42,7 +42,6 @@ def test_a_walk_over_the_cells_goes_on_once_the_lock_is_free(
     if database == "postgresql":
         storage = Storage(request.getfixturevalue("postgresql_url"))
     study, _ = running.submit(Order(SMALL, digits()), storage)
-    own = GridSampler(study).load_study()
     holders: list[threading.Thread] = []
 
     def objective(trial: optuna.Trial) -> float:
@@ -50,7 +49,7 @@ def test_a_walk_over_the_cells_goes_on_once_the_lock_is_free(
         holders.append(held_for_a_while(storage, trial._trial_id))
         return value
 
-    own.optimize(objective)
+    GridSampler.of(study.stored.name, storage=storage.url).load_study().optimize(objective)
     for holder in holders:
         holder.join()
 
