@@ -114,8 +114,6 @@ def _usage_or_model(error: Exception) -> str | None:
     usage = typer.BadParameter.__mro__[2]  # Click's base of all mistakes in arguments
     if isinstance(error, usage):
         told = error.format_message().rstrip(". ")  # type: ignore[attr-defined]
-        of_value = getattr(error.__cause__, "errors", None)  # Pydantic's: it leaves out what came
-        told += f", got {of_value()[0]['input']!r}" if of_value else ""
         return f"{told}{'' if told.endswith('?') else '.'} Try --help."
     from model.errors import ModelError
 

@@ -29,12 +29,11 @@ Command = Callable[..., Any]
         (["run", "coarse", "--seed"], "requires an argument"),
         (
             ["run", "coarse", "--seed", "x"],
-            "Invalid value for '--seed': Input should be a valid integer, unable to parse string as "
-            "an integer, got 'x'. Try --help.",
+            "Invalid value for '--seed': 'x' is not a valid int. Try --help.",
         ),
         (
             ["run", "coarse", "--workers", "0"],
-            "'--workers': Input should be greater than or equal to 1, got '0'. Try --help.",
+            "Invalid value for '--workers': 0 is not in the range x>=1. Try --help.",
         ),
         (["run", "coarse", "--seed", "-1"], "The seed must be 0 to 4294967295, got -1."),
         (

@@ -36,7 +36,7 @@ import studies
 ROOT = Path(hpo.cli.__file__).parents[2]
 OURS = (str(ROOT / "hpo"), str(ROOT / "model"), str(ROOT / "studies"))
 #: What the packages import where they use it.
-LATE = ("alembic.command", "matplotlib.figure", "optuna.storages", "pydantic", "safetensors.numpy")
+LATE = ("alembic.command", "matplotlib.figure", "optuna.storages", "safetensors.numpy")
 LATE += ("scipy.linalg.blas", "sqlalchemy.dialects.sqlite", "threadpoolctl", "typer.rich_utils")
 #: From one place after which the next run is looked at, too, to the next; at 1 with every kind of fault.
 EVERY = int(os.environ.get("HPO_EVERY", "5"))
