@@ -260,7 +260,7 @@ def test_the_command_line_knows_little_beside_the_commands() -> None:
     of_machine = {m.split(".")[2] for m in modules if m.startswith("hpo.machine.")}
 
     assert {m for m in modules if m.startswith("hpo.views")} == {"hpo.views.story"}
-    known = {"console", "cores", "hints", "marks", "printable", "search_path", "signals"}
+    known = {"console", "cores", "garbage", "hints", "marks", "printable", "search_path", "signals"}
     assert of_machine == known
 
 

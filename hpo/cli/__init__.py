@@ -27,7 +27,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402  # the variables above must be set before NumPy is imported anywhere
 
 from hpo.cli import data, looking, predicting, searching, serving, streams, training, working  # noqa: E402
-from hpo.machine import marks  # noqa: E402
+from hpo.machine import garbage, marks  # noqa: E402
 from hpo.machine.hints import completed, learn  # noqa: E402
 from hpo.machine.printable import printable_lines  # noqa: E402
 from hpo.machine.signals import Interruption  # noqa: E402
@@ -63,6 +63,7 @@ def console() -> None:
 
     Python would spend 0.2 s on taking down what it has imported.
     """
+    garbage.collect_seldom()
     streams.secure()
     status: object = 0
     with Interruption() as interruption:

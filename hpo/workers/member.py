@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hpo.errors import HpoError, StorageError, SystemFault
-from hpo.machine import marks
+from hpo.machine import garbage, marks
 from hpo.machine.process import began
 from hpo.training.phases import Phases
 
@@ -105,6 +105,7 @@ def _start() -> Member:
 
 def main(descriptor: int) -> None:
     """Work, as a process of its own, whose pipe to its parent is ``descriptor``."""
+    garbage.collect_seldom()
     pipe = Pipe(descriptor)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
