@@ -2,7 +2,7 @@
 
 import gc
 
-MANY = 100_000  #: objects; what we import makes 60,000, which all stay
+MANY = 20_000  #: objects; what we import makes 60,000, which all stay
 
 
 def collect_seldom() -> None:
