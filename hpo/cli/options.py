@@ -1,6 +1,7 @@
 """Options that several commands share, and what they are turned into."""
 
 import os
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,13 @@ def _sensible(n: int | None) -> int | None:
     return n
 
 
+def a_number(x: float | None) -> float | None:
+    """Refuse what is not a number: it lies in every range."""
+    if x is not None and isnan(x):
+        raise typer.BadParameter(f"it must be a number, got {x}.")
+    return x
+
+
 def folder(typed: str) -> Path:
     """Return a folder for files; an empty name, as of a variable that is not set, is none.
 
@@ -64,6 +72,7 @@ Grace = Annotated[
     typer.Option(
         min=1,
         max=86_400,
+        callback=a_number,
         help="Seconds of silence after which a worker counts as dead; a day at most.",
     ),
 ]

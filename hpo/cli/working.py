@@ -26,6 +26,7 @@ from hpo.cli.options import (
     StudyName,
     ToldIn,
     TrainMetrics,
+    a_number,
     request_of,
 )
 from hpo.machine.console import say, say_reading, tell
@@ -54,11 +55,21 @@ def worker(
     ] = False,
     idle_exit: Annotated[
         float | None,
-        typer.Option(min=0, max=86_400, help="Wait for new work for so many seconds at most."),
+        typer.Option(
+            min=0,
+            max=86_400,
+            callback=a_number,
+            help="Wait for new work for so many seconds at most.",
+        ),
     ] = None,
     max_hours: Annotated[
         float | None,
-        typer.Option(min=0, max=8760, help="Stop after so many hours, as if told to; status 0."),
+        typer.Option(
+            min=0,
+            max=8760,
+            callback=a_number,
+            help="Stop after so many hours, as if told to; status 0.",
+        ),
     ] = None,
     grace: Grace = 60.0,
 ) -> int:

@@ -35,6 +35,8 @@ Command = Callable[..., Any]
             ["run", "coarse", "--workers", "0"],
             "Invalid value for '--workers': 0 is not in the range x>=1. Try --help.",
         ),
+        (["worker", "--idle-exit", "nan"], "'--idle-exit': it must be a number, got nan. Try --h"),
+        (["worker", "--max-hours", "nan"], "'--max-hours': it must be a number, got nan. Try --h"),
         (["run", "coarse", "--seed", "-1"], "The seed must be 0 to 4294967295, got -1."),
         (
             ["run", "coarse", "--protocol", "odd"],
