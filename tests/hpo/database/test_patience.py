@@ -20,11 +20,10 @@ HELD_FOR = 5 * LOCK_WAIT  #: seconds
 
 def held_for_a_while(storage: Storage, trial_id: int) -> threading.Thread:
     """Let another connection write to a trial, and commit later."""
+    text = sa.text("update trials set number = number where trial_id = :id")
     connection = storage.engine.connect()
-    transaction = connection.begin()
-    connection.execute(
-        sa.text("update trials set number = number where trial_id = :id"), {"id": trial_id}
-    )
+    transaction = storage.retried(connection.begin)  # a heartbeat may have the lock just now
+    connection.execute(text, {"id": trial_id})
 
     def leave() -> None:
         transaction.rollback()
