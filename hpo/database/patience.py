@@ -12,15 +12,15 @@ def be_patient(engine: Engine) -> None:
 
     Without it Optuna waits as briefly as we do between two looks at a signal, and then gives up.
     """
-    if engine.dialect.name == "sqlite":
+    is_sqlite = engine.dialect.name == "sqlite"
+    moment, listener = ("checkout", _checked_out) if is_sqlite else ("begin", _begun)
+    if not event.contains(engine, moment, listener):  # several samplers may share an engine
+        event.listen(engine, moment, listener)
 
-        def checked_out(connection: Any, *_: object) -> None:
-            connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
 
-        event.listen(engine, "checkout", checked_out)
-    else:
+def _checked_out(connection: Any, *_: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE}")
 
-        def begun(connection: Connection) -> None:
-            connection.exec_driver_sql(f"select set_config('lock_timeout', '{PATIENCE}s', true)")
 
-        event.listen(engine, "begin", begun)
+def _begun(connection: Connection) -> None:
+    connection.exec_driver_sql(f"select set_config('lock_timeout', '{PATIENCE}s', true)")
