@@ -119,15 +119,29 @@ class Split:
     validation: Dataset
 
 
-def split(dataset: Dataset, n_validation: int) -> Split:
-    """Hold out the first ``n_validation`` images, as the notebook does.
+def n_held_out(n_images: int, n_validation: float) -> int:
+    """Return how many of ``n_images`` validate, where a data set names no number of its own.
 
-    A data set that names its own number is split by that one; no more than a tenth of any other
-    is held out, so that a small one keeps images to learn from.
+    >>> n_held_out(50_000, 5_000), n_held_out(50_000, 0.2), n_held_out(3_000, 5_000)
+    (5000, 10000, 300)
     """
     if n_validation < 1:
+        return max(1, round(n_validation * n_images))
+    return min(int(n_validation), n_images // 10)
+
+
+def split(dataset: Dataset, n_validation: float) -> Split:
+    """Hold out the first images, as the notebook does.
+
+    A data set that names its own number is split by that one; no more than a tenth of any other
+    is held out, so that a small one keeps images to learn from, unless a share is asked for.
+
+    Args:
+        n_validation: Images, or their share of all if it is below 1.
+    """
+    if n_validation <= 0:
         raise InvalidData(f"At least 1 image must be held out for validation, got {n_validation}.")
-    held_out = dataset.n_validation or min(n_validation, len(dataset) // 10)
+    held_out = dataset.n_validation or n_held_out(len(dataset), n_validation)
     if len(dataset) < 20 or held_out >= len(dataset):
         raise InvalidData(
             f"{dataset.name} has {len(dataset)} images, too few to hold out validation images. "

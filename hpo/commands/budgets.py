@@ -1,5 +1,6 @@
 """Budgets in epochs and in minutes, which are turned into updates once, before a study is stored."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from hpo.training.trainer import facts
 MINUTE = 60.0  #: seconds
 USUAL = 300_000  #: updates, the budget of a search that says none; of `joint` on all data before
 DEFAULTS = ("tpe", "curves")  #: samplers of a space that names none: before, and now
+HELD_OUT = ("joint", 5_000, 0.2)  #: a study that ships with hpo, with its images before, and now
 FEW = 1_000_000  #: updates by which it is guessed how many workers there will be
 
 
@@ -37,16 +39,21 @@ def in_updates(
     amount, definition = order.amount, order.definition
     if amount is None or definition.space is None:
         return order
+    stored = _stored(order, url)
+    if stored is not None:  # whose images, and so epochs, may be those of before
+        definition = compared(order, stored).definition
     experiment = resolve(definition, facts(order.dataset, definition))
     if amount.unit == "epochs":
         return order.with_budget(max(1, int(amount.number * experiment.per_epoch)))
-    before, minutes = _stored(order, url)
+    before, minutes = 0, 0.0
+    if stored is not None and stored.search is not None:
+        before, minutes = largest(stored), stored.search.minutes
     if minutes == amount.number:
         return order.with_budget(before)
     n = n_workers or worth(experiment, FEW)
     rate = speed.rate(experiment, order.dataset, n)
     if not 0 < minutes < amount.number:
-        before = minutes = 0
+        before, minutes = 0, 0.0
     budget = before + max(1, int((amount.number - minutes) * MINUTE * rate))
     notify(
         f"A budget of {amount.in_words()} is one of {budget:,} updates: {speed.of_workers(n)} would make "
@@ -55,13 +62,11 @@ def in_updates(
     return order.with_budget(budget)
 
 
-def _stored(order: Order, url: str) -> tuple[int, float]:
-    """Return the largest budget of the stored study, and the minutes it was reckoned from; or 0."""
+def _stored(order: Order, url: str) -> Experiment | None:
+    """Return the experiment of that name, if there is one."""
     with looking(url, lambda _: None) as storage:
         study = studies.find(storage, order.study_name) if storage else None
-        if study is None or study.experiment.search is None:
-            return 0, 0
-        return largest(study.experiment), study.experiment.search.minutes
+        return study.experiment if study else None
 
 
 def settled(order: Order, name: str, stored: Experiment) -> Order:
@@ -79,7 +84,10 @@ def settled(order: Order, name: str, stored: Experiment) -> Order:
     if order.is_budget_said and asked < present:
         raise BudgetChanged(name, present, asked, is_said=True)
     if not order.is_budget_said:
-        is_older = order.is_budget_fitted and present == USUAL
+        is_older = False
+        if order.budget_epochs is not None:  # which were those of the images it has
+            is_older = present == USUAL
+            asked = max(1, math.floor(order.budget_epochs * stored.per_epoch))
         if asked not in given(stored) and not is_older:
             raise BudgetChanged(name, present, asked, is_said=False)
         asked = present
@@ -95,8 +103,8 @@ def grown(order: Order, name: str, stored: Experiment) -> Experiment:
 def compared(order: Order, stored: Experiment) -> Order:
     """Return the order with what is no difference between it and a stored study.
 
-    That is its budget and, where nobody asks for another one, the sampler that was the default when
-    it was stored.
+    That is its budget and, where nobody asks for another one, what was the default when it was
+    stored: the sampler, and the validation images of `joint`.
     """
     space, asked = stored.definition.space, order.definition.space
     if space is None or asked is None:
@@ -104,6 +112,9 @@ def compared(order: Order, stored: Experiment) -> Order:
     order = order.with_budget(space.budget)
     if not order.is_sampler_said and (space.sampler, asked.sampler) == DEFAULTS:
         order = replace(order, definition=order.definition.changed(sampler=space.sampler))
+    before, now = stored.definition.n_validation, order.definition.n_validation
+    if not order.is_in_hand and (order.definition.name, before, now) == HELD_OUT:
+        order = replace(order, definition=order.definition.changed(n_validation=before))
     return order
 
 

@@ -92,6 +92,7 @@ class Request:
     def ordered(self, dataset: "Dataset", source: "Source | None" = None) -> "Order":
         """Return the request with its images at hand."""
         given = (self.budget, self.budget_epochs, self.budget_minutes)
+        in_hand = isinstance(self.study, StudyDefinition)
         return Order(
             self.definition,
             dataset,
@@ -101,8 +102,9 @@ class Request:
             self.cell,
             amount=self._amount(self.definition),
             # That of a file is for new studies; a definition in hand is as good as said.
-            is_budget_said=given != (None,) * 3 or isinstance(self.study, StudyDefinition),
-            is_sampler_said=self.sampler is not None or isinstance(self.study, StudyDefinition),
+            is_budget_said=given != (None,) * 3 or in_hand,
+            is_sampler_said=self.sampler is not None or in_hand,
+            is_in_hand=in_hand,
         )
 
     def order(
@@ -145,10 +147,12 @@ class Order:
     amount: Amount | None = None
     #: Whether somebody asked for the budget: then a stored study may grow to it.
     is_budget_said: bool = True
-    #: Whether the study's file has it in epochs of the data: one of before, for all data, is kept.
-    is_budget_fitted: bool = False
+    #: The same in epochs of the data, where the study's file has it so.
+    budget_epochs: float | None = None
     #: Whether somebody asked for the sampler: else a stored study keeps an older default.
     is_sampler_said: bool = True
+    #: Whether the definition was given as an object, which is as good as all of it said.
+    is_in_hand: bool = True
 
     def __post_init__(self) -> None:
         space = self.definition.space
@@ -158,7 +162,7 @@ class Order:
             n = facts(self.dataset, self.definition).n_training
             settled = replace(self.definition, space=space.settled(n // self.definition.batch_size))
             object.__setattr__(self, "definition", settled)
-            object.__setattr__(self, "is_budget_fitted", True)
+            object.__setattr__(self, "budget_epochs", space.budget_epochs)
 
     def with_budget(self, budget: int) -> "Order":
         """Return the order with a budget of so many updates."""

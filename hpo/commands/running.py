@@ -80,10 +80,10 @@ def prepare(
         ParentUnfinished: The study that the grid is derived from has no result yet.
     """
     definition, name = order.definition, order.study_name
-    data = facts(order.dataset, definition)
     existing = studies.find(storage, name, notify) if storage else None
     if storage is None or existing is None:
         check_name(name)  # others may have given a study any name
+        data = facts(order.dataset, definition)
         parts.check(split(order.dataset, definition.n_validation), notify)
         parent = parents.chosen(definition, data, storage, order.parent, order.cell)
         experiment = resolve(definition, data, parent, notify)
@@ -92,10 +92,10 @@ def prepare(
             check_budget(experiment, definition.space)
             experiment = _warmed(experiment, storage, notify)
         return name, None, experiment
-    stored = existing.experiment.definition.replicates  # never fewer than there are
+    n = max(definition.replicates, existing.experiment.definition.replicates)
     said, order = order, budgets.compared(order, existing.experiment)
-    definition = replace(order.definition, replicates=max(definition.replicates, stored))
-    parent = parents.as_stored(existing, storage)
+    definition = replace(order.definition, replicates=n)  # never fewer than there are
+    data, parent = facts(order.dataset, definition), parents.as_stored(existing, storage)
     asked = resolve(definition, data, parent, stored=existing.experiment)
     studies.compare(existing.stored, asked)
     parents.check(existing, order.parent, order.cell)

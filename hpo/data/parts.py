@@ -71,7 +71,7 @@ def check(parts: Split, notify: Callable[[str], None] = lambda _: None) -> None:
         notify(f"{n_known:,} of the {n:,} validation images of {name} are training images too.")
 
 
-def told(dataset: Dataset, n_validation: int) -> tuple[str, list[str]]:
+def told(dataset: Dataset, n_validation: float) -> tuple[str, list[str]]:
     """Return in words whether a study can be made, and what `check` notes."""
     notes: list[str] = []
     try:

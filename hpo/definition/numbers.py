@@ -50,6 +50,20 @@ def whole(name: str, value: Any, least: int, most: int) -> None:
     within(name, value, least, most)
 
 
+def whole_or_share(name: str, value: Any, most: int) -> None:
+    """Refuse what is neither a whole number from 1 to ``most`` nor a share between 0 and 1.
+
+    Raises:
+        InvalidDefinition: With the name, what it must be, what it is, and what to write.
+    """
+    if not isinstance(value, float):
+        whole(name, value, 1, most)
+    elif not 0 < value < 1:
+        raise InvalidDefinition(
+            f"{name} must be a whole number, or a share above 0 and below 1, {came(name, value)}"
+        )
+
+
 def within(name: str, value: float, least: float, most: float) -> None:
     """Refuse a number that is not from ``least`` to ``most``.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hpo.definition.grids import AroundBest, Best, Grid
-from hpo.definition.numbers import came, is_number, plain, shown, whole, within
+from hpo.definition.numbers import came, is_number, plain, shown, whole, whole_or_share, within
 from hpo.definition.pruning import HALVING, NONE, UNSAID, parse
 from hpo.definition.spaces import LONGEST_HALF_CYCLE, Space
 from hpo.errors import InvalidDefinition
@@ -30,9 +30,9 @@ COUNTS = {
     "n_cycles": 10_000,
     "batch_size": 1_000_000,
     "hidden": 100_000,
-    "n_validation": 100_000_000,
     "replicates": 10_000,
 }
+MOST_HELD_OUT = 100_000_000  #: images
 MOST_SLOTS = 100_000  #: cells times replicates of a study
 MOST_UPDATES = 10**9  #: of one network
 HIGHEST_RATE = 1e15
@@ -87,8 +87,9 @@ class StudyDefinition:
     space: Space | None = None
     #: Definition of the finished study that the grid is derived from.
     parent: str | None = None
-    #: Images held out for validation; digits and small sets have their own number.
-    n_validation: int = 5000
+    #: Images held out for validation, at most a tenth of all, or below 1 their share of all; digits
+    #: have their own number.
+    n_validation: int | float = 5000
     batch_size: int = 100
     #: Width of the hidden layer.
     hidden: int = 50
@@ -210,6 +211,7 @@ def _check(definition: StudyDefinition) -> None:
         _check_space(definition)
     for field, most in COUNTS.items():
         whole(field, getattr(definition, field), 1, most)
+    whole_or_share("n_validation", definition.n_validation, MOST_HELD_OUT)
     _check_n_s(definition.n_s)
     for field, known in CHOICES.items():
         value = getattr(definition, field)

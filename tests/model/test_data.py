@@ -27,8 +27,9 @@ def test_digits_are_scikit_learns_in_its_order() -> None:
     assert training.image_shape == (8, 8)
 
 
-def test_digits_hold_out_their_first_300_images_whatever_is_asked_for() -> None:
-    parts = split(digits(), 5000)
+@pytest.mark.parametrize("asked_for", [5000, 0.2, 0.5])
+def test_digits_hold_out_their_first_300_images_whatever_is_asked_for(asked_for: float) -> None:
+    parts = split(digits(), asked_for)
 
     assert (len(parts.validation), len(parts.training)) == (300, 1200)
     assert np.array_equal(parts.validation.images, digits().images[:300])
@@ -43,10 +44,13 @@ def test_digits_hold_out_their_first_300_images_whatever_is_asked_for() -> None:
         (3_000, 5_000, 300),  # never more than a tenth
         (29, 5_000, 2),  # a tenth, rounded down
         (20, 5_000, 2),  # the fewest
+        (50_000, 0.2, 10_000),  # the joint search
+        (3_001, 0.2, 600),  # a share of a small set, too
+        (20, 0.1, 2),
     ],
 )
-def test_validation_images_come_first_and_are_at_most_a_tenth(
-    n: int, asked_for: int, held_out: int
+def test_validation_images_come_first_and_are_at_most_a_tenth_or_a_share(
+    n: int, asked_for: float, held_out: int
 ) -> None:
     dataset = Dataset("some", np.zeros((n, 1), np.uint8), np.arange(n) % 10, 10, ())
 

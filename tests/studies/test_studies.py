@@ -11,6 +11,7 @@ from hpo.definition.grids import ParentCell
 from hpo.definition.study import StudyDefinition, study_name
 from hpo.experiment.experiment import DataFacts, Experiment, Parent
 from hpo.experiment.resolution import inheritance, resolve
+from model.data import n_held_out
 from studies import coarse, final, fine, joint
 
 PUBLISHED = json.loads(
@@ -25,8 +26,8 @@ def cifar10(definition: StudyDefinition) -> DataFacts:
     return DataFacts(
         name="cifar10",
         fingerprint="f" * 64,
-        n_training=50_000 - definition.n_validation,
-        n_validation=definition.n_validation,
+        n_training=50_000 - n_held_out(50_000, definition.n_validation),
+        n_validation=n_held_out(50_000, definition.n_validation),
         d=3072,
         n_classes=10,
         image_shape=(3, 32, 32),
@@ -52,11 +53,11 @@ def test_joint_searches_the_whole_recipe_and_nothing_else() -> None:
     assert found.parameters == ("lambda", "eta_max", "n_s", "normalisation", "flip_probability")
     assert joint.STUDY.space is not None
     dimensions = joint.STUDY.space.dimensions(found.per_epoch)
-    assert dimensions["n_s"].values() == [450 * epochs for epochs in range(2, 9)]
+    assert dimensions["n_s"].values() == [400 * epochs for epochs in range(2, 9)]
     assert found.definition.space is not None
-    assert found.definition.space.budget == 300_000
+    assert found.definition.space.budget == 266_666
     assert not joint.STUDY.evaluates_test
-    same = ("hidden", "batch_size", "loss", "eta_min", "n_validation", "dtype", "seed")
+    same = ("hidden", "batch_size", "loss", "eta_min", "dtype", "seed")
     for field in same:
         assert getattr(joint.STUDY, field) == getattr(coarse.STUDY, field)
 

@@ -14,11 +14,12 @@ from hpo.definition.spaces import Space
 from hpo.definition.study import Epochs, StudyDefinition, study_name, suffixed
 from hpo.errors import DamagedRow, HpoError, StudyUnreadable
 from hpo.experiment import budgets
-from hpo.experiment.experiment import Experiment
+from hpo.experiment.experiment import DataFacts, Experiment
 from hpo.experiment.records import StoredStudy
 from hpo.judging import ranking
 from hpo.machine.printable import printable
 from hpo.views import export
+from model.data import n_held_out
 
 NEW = "sqlite:///again.db"
 
@@ -108,12 +109,12 @@ def _base(experiment: Experiment) -> tuple[str, bool, StudyDefinition]:
             found = None
         if found is not None and isinstance(found.n_s, Epochs):
             found = replace(found, n_s=found.n_s.updates(experiment.per_epoch))
-        if found is not None and _are_alike(found, definition):
+        if found is not None and _are_alike(found, definition, experiment.data):
             return definition.name, True, found
     return f"{definition.name}.py", False, definition
 
 
-def _are_alike(a: StudyDefinition, b: StudyDefinition) -> bool:
+def _are_alike(a: StudyDefinition, b: StudyDefinition, data: DataFacts) -> bool:
     """Tell whether no option can make the one of the other, but for what there are options for."""
     free = {"protocol", "train_metrics", "seed", "pruner", "replicates", "grid", "space"}
     free |= (
@@ -121,7 +122,10 @@ def _are_alike(a: StudyDefinition, b: StudyDefinition) -> bool:
         if b.inherits_recipe
         else set()
     )
-    free |= {"n_validation"}  # small data have their own
+    n_images = data.n_training + data.n_validation
+    of_a, of_b = (n_held_out(n_images, one.n_validation) for one in (a, b))
+    if of_a == of_b or of_b != data.n_validation:  # the latter: data with a number of their own
+        free |= {"n_validation"}
     same = all(getattr(a, f.name) == getattr(b, f.name) for f in fields(a) if f.name not in free)
     if a.space is not None and b.space is not None:
         return same and _bare(a.space) == _bare(b.space)

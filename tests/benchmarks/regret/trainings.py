@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tests.benchmarks.table.surface import (
     N_CYCLES,
     N_IMAGES,
+    N_PARTS,
     Array,
     Noise,
     Recipe,
@@ -33,6 +34,14 @@ class World:
 
     surface: Surface
     noise: Noise
+    n_images: int = N_IMAGES  #: that validate a training
+    #: By how much lambda is too large for what is trained in the end, where the search trains on
+    #: fewer images than others do: the best one is taken to go as 1 / images.
+    excess: float = 1.0
+
+    def of_all_images(self) -> "World":
+        """Return the same, with trainings judged by all images of the table."""
+        return replace(self, noise=self.noise.of_all_images(), n_images=N_PARTS * N_IMAGES)
 
     @classmethod
     def read(cls) -> "World":
@@ -42,7 +51,10 @@ class World:
 
     def regret(self, recipe: Recipe | None) -> float:
         """Return how far a recipe is behind the best one, in points; of none, as from guessing."""
-        value = 0.1 if recipe is None else self.surface.truth(recipe)[-1]
+        value = 0.1
+        if recipe is not None:
+            meant = {**recipe, "lambda": float(recipe["lambda"]) * self.excess}
+            value = self.surface.truth(meant)[-1]
         return float(100 * (self.surface.best - value))
 
 
@@ -62,8 +74,9 @@ class Trainings:
             luck = self._drawn(key, "images", noise.images) + self._drawn(
                 key, replicate, noise.seed
             )
-            right = np.round((self.world.surface.truth(recipe) + luck) * N_IMAGES)
-            self._known[key, replicate] = right / N_IMAGES
+            n_images = self.world.n_images
+            right = np.round((self.world.surface.truth(recipe) + luck) * n_images)
+            self._known[key, replicate] = right / n_images
         return self._known[key, replicate]
 
     def _drawn(self, key: object, of: object, covariance: Array) -> Array:

@@ -24,6 +24,7 @@ Recipe = Mapping[str, float | str]
 FOLDER = Path(__file__).parent
 N_CYCLES = 3
 N_IMAGES = 5_000  #: that validate a training
+N_PARTS = 2  #: of so many images, that the table has
 #: The space of studies/joint.py; a test holds them together.
 LAMBDA, ETA_MAX, EPOCHS = (3e-4, 1e-2), (0.03, 0.2), (2, 8)
 NORMALISATIONS, FLIPS = ("image", "feature"), (0.0, 0.5)
@@ -89,6 +90,11 @@ class Noise:
     images: Array  #: with its `N_IMAGES` images, the same for all seeds
     seed: Array  #: of one training
     row: Array  #: of one training with all images of the table
+
+    def of_all_images(self) -> "Noise":
+        """Return the luck of trainings that are judged by all images of the table."""
+        images = self.images / N_PARTS
+        return Noise(images=images, seed=_proper(self.row - images), row=self.row)
 
     @property
     def deviation(self) -> Array:

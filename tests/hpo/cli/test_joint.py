@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from studies import joint
 
 SCRIPT = Path(sys.executable).with_name("hpo")
 Command = Callable[..., Any]
@@ -197,6 +200,29 @@ def test_a_search_that_says_no_budget_fits_the_data_and_keeps_one_of_before(
     command("submit", "joint", "--data", "digits", "--budget", "300000")
 
     assert "within a budget of 300,000;" in command(*run).out
+
+
+def test_a_joint_of_before_goes_on_with_its_validation_images_and_their_budget(
+    command: Command, write_npz: Callable[..., str]
+) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (1000, 4, 4), dtype=np.uint8), rng.integers(0, 3, 1000)
+    data = ("--data", write_npz(images=images, labels=labels))
+    before = Path(joint.__file__).read_text().replace("n_validation=0.2", "n_validation=5000")
+    Path("before").mkdir()
+    Path("before/joint.py").write_text(before)
+    dry_run = ("run", "joint", *data, "--dry-run")
+    assert "within a budget of 5,333;" in command(*dry_run).out  # 2000 / 3 epochs of 8 updates
+    assert command("submit", "before/joint.py", *data).status == 0
+
+    assert "within a budget of 6,000;" in command(*dry_run).out  # of 9
+    assert command("submit", "joint", *data).status == 0
+    assert "within a budget of 6,300;" in command(*dry_run, "--budget-epochs", "700").out
+    export = json.loads(command("export", "joint-mine").out)
+    assert (export["data"]["n_train"], export["data"]["n_validation"]) == (900, 100)
+    Path("before/joint.py").write_text(before.replace("5000", "0.3"))
+    answer = command("run", "before/joint.py", *data)
+    assert "n_validation: stored 5000, asked for 0.3" in answer.sentence
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "many", "1e30", "nan"])

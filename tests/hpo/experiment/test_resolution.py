@@ -99,9 +99,9 @@ def test_rates_that_are_too_high_for_the_penalty_are_refused() -> None:
 def test_a_study_is_identified_as_it_was_before_more_could_be_searched(
     definition: StudyDefinition, known: str
 ) -> None:
-    if definition.space is not None:  # the sampler and budget that were the default then
+    if definition.space is not None:  # what was the default then
         budget = 300_000 if definition.space.budget_epochs else None
-        definition = definition.changed(sampler="tpe", budget=budget)
+        definition = definition.changed(sampler="tpe", budget=budget, n_validation=5_000)
     if isinstance(definition.n_s, Epochs):  # nor did small data have more
         definition = replace(definition, n_s=Epochs(2))
 

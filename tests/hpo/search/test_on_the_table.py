@@ -85,6 +85,23 @@ def test_noise_is_found_again_in_recipes_that_have_it() -> None:
     assert noise.correlation[0, 2] == pytest.approx(0, abs=0.15)
 
 
+def test_twice_the_images_take_away_a_half_of_the_variance_at_most(world: World) -> None:
+    few, many = world.noise, world.noise.of_all_images()
+
+    assert (many.deviation**2 / few.deviation**2).min() > 0.45
+    assert (many.deviation**2 / few.deviation**2).max() < 0.65
+    recipe = {
+        "lambda": 0.001,
+        "eta_max": 0.1,
+        "epochs": 4,
+        "normalisation": "image",
+        "flip_probability": 0.5,
+    }
+    values = Trainings(world.of_all_images(), 0).curve(recipe)
+    assert (values * 10_000 == np.round(values * 10_000)).all()
+    assert (values * 5_000 != np.round(values * 5_000)).any()
+
+
 @pytest.mark.parametrize("method", [*ours.METHODS])
 def test_the_product_spends_its_budget_and_never_more(world: World, method: str) -> None:
     for budget in (30_000, 150_000):

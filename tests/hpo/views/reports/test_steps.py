@@ -3,6 +3,8 @@
 import hashlib
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import hpo
 from hpo.database.reader import read_once
 from hpo.mirror.study import stored
 from hpo.views.reports import steps
+from studies.joint import STUDY
 
 Command = Callable[..., Any]
 ONE = hpo.Values((1e-3,))
@@ -91,6 +94,19 @@ def test_a_search_is_given_its_budgets_one_after_the_other(storage: Any) -> None
         "hpo run joint --data digits --sampler random --budget 600",
         "hpo run joint --data digits --sampler random --budget 1200",
     ]
+
+
+def test_a_study_that_held_out_other_images_than_its_file_does_now_is_not_the_same(
+    write_npz: Callable[..., str], tmp_path: Path
+) -> None:
+    data, url = write_npz(), f"sqlite:///{tmp_path / 'before.db'}"
+    before = replace(STUDY, n_validation=5_000)
+    for n, (study, images) in enumerate([("joint", data), (before, data), (before, "digits")]):
+        hpo.submit(study, storage=url, name=f"s{n}", data=images, budget=2_000, sampler="random")
+
+    said = [steps_of(url, f"s{n}")[0][1].split(" --data")[0] for n in range(3)]
+
+    assert said == ["hpo run joint", "hpo run joint.py", "hpo run joint"]
 
 
 @pytest.mark.parametrize("name", ["my study", "<script>", "a;b", "$(x)", "a\nb"])
