@@ -17,7 +17,8 @@ Known = tuple[tuple[dict[str, Value], float], ...]
 def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
     """Return by study the cells that are complete, as far as they lie in the space.
 
-    Studies that are not finished, or of other networks or images, tell nothing.
+    Studies that are not finished, or of other networks or images, tell nothing. Those that held out
+    another number of the same images do: cells have as many epochs then, and the accuracy they had.
     """
     definition = experiment.definition
     space = definition.space
@@ -25,7 +26,8 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
     if space is None:
         return found
     dimensions = space.dimensions(experiment.per_epoch)
-    fixed = _parameters(replace(experiment, cells=({"lambda": 0.0},)), 0)
+    n_training = experiment.data.n_training
+    fixed = _parameters(replace(experiment, cells=({"lambda": 0.0},)), 0, n_training)
     for parent in space.warm_start:
         name = suffixed(parent, experiment.data.name, definition.protocol)
         for study in rows.studies_by_name(connection, name)[:1]:
@@ -35,7 +37,10 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
             ):
                 continue
             means = cell_means(results, study.experiment)
-            cells = [(_parameters(study.experiment, c), mean) for c, mean in means.items()]
+            cells = [
+                (_parameters(study.experiment, cell, n_training), mean)
+                for cell, mean in means.items()
+            ]
             inside = tuple(
                 ({name: cell[name] for name in dimensions}, mean)
                 for cell, mean in cells
@@ -48,10 +53,11 @@ def known(connection: Connection, experiment: Experiment) -> dict[str, Known]:
 
 
 def _is_alike(study: Experiment, experiment: Experiment) -> bool:
-    """Tell whether the networks of two studies are of one kind, and judged by the same images."""
-    mine, own = study.definition, experiment.definition
+    """Tell whether the networks of two studies are of one kind, and of the same images."""
+    mine, own, data = study.definition, experiment.definition, experiment.data
     is_over = study.search is None or study.search.is_over
-    return is_over and mine.loss == own.loss and study.data == experiment.data
+    theirs = replace(study.data, n_training=data.n_training, n_validation=data.n_validation)
+    return is_over and mine.loss == own.loss and theirs == data
 
 
 def _unsearched(dimensions: Collection[str]) -> set[str]:
@@ -64,13 +70,14 @@ def _unsearched(dimensions: Collection[str]) -> set[str]:
     return {n_s, eta_min, *ALWAYS} - {*dimensions}
 
 
-def _parameters(experiment: Experiment, cell: int) -> dict[str, Value]:
+def _parameters(experiment: Experiment, cell: int, n_training: int) -> dict[str, Value]:
+    """Return a cell's recipe where an epoch is one of ``n_training`` images."""
     recipe = experiment.recipe(cell)
     epochs = recipe.n_s / (experiment.data.n_training // recipe.batch_size)
     return {
         "lambda": recipe.lambda_,
         "eta_max": recipe.eta_max,
-        "n_s": recipe.n_s,
+        "n_s": round(epochs * (n_training // recipe.batch_size)),
         "normalisation": recipe.normalisation,
         "flip_probability": recipe.flip_probability,
         "hidden": recipe.hidden,

@@ -72,6 +72,23 @@ def test_an_unfinished_study_knows_nothing(storage: Storage, run_search: RunSear
     assert experiment.search.warm == ()
 
 
+@pytest.mark.parametrize(("n_s", "n_known"), [(18, 2), (19, 0)])
+def test_cells_judged_by_another_share_of_the_same_images_have_as_many_epochs(
+    storage: Storage, run_search: RunSearch, n_s: int, n_known: int
+) -> None:
+    images = replace(digits(), n_validation=None)
+    watcher = Watcher()
+    before = replace(GRID, n_validation=0.4, n_s=n_s)  # 9 updates an epoch
+    running.run(Order(before, images), storage, watcher, watcher.stop)
+    definition = replace(JOINT, n_validation=0.2, space=replace(SPACE, warm_start=("coarse",)))
+
+    _, _, experiment = running.prepare(Order(definition, images), storage)
+
+    assert experiment.per_epoch == 12
+    assert experiment.search is not None
+    assert [cell["n_s"] for cell, _ in experiment.search.warm] == n_known * [24]
+
+
 def test_other_images_know_nothing(storage: Storage, run_search: RunSearch) -> None:
     watcher = Watcher()
     running.run(Order(GRID, digits().take(0, 1400)), storage, watcher, watcher.stop)
