@@ -195,12 +195,18 @@ def _n_updates(definition: StudyDefinition, n_s: int, n_training: int, per_epoch
 
 
 def differences(stored: Experiment, asked: Experiment) -> list[str]:
-    """Return one line for each thing in which two experiments differ; replicates may grow."""
+    """Return one line for each thing in which two experiments differ; replicates may grow.
+
+    How many images are asked for is no difference where the data make the same number of it.
+    """
     found = []
+    parted_alike = stored.data.n_validation == asked.data.n_validation
     for part in ("definition", "data"):
         old, new = stored.to_json()[part], asked.to_json()[part]
         for key in old.keys() | new.keys():
             if key == "replicates" and new[key] >= old[key]:
+                continue
+            if (part, key) == ("definition", "n_validation") and parted_alike:
                 continue
             if old.get(key) != new.get(key):
                 name = key if part == "definition" else f"data {key}"

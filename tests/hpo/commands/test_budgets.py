@@ -1,6 +1,7 @@
 """What a stored search keeps, where nobody asks for anything else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_search_of_before_keeps_the_sampler_that_was_the_default(asked: dict[s
     assert hpo.run(**asked, workers=1).results == before.results
     larger = json.loads(hpo.run(**asked, budget=40, workers=1).to_json())
     assert larger["definition"]["space"]["sampler"] == "tpe"
+
+
+def test_how_many_images_are_asked_for_is_no_difference_where_the_data_make_the_same_of_it(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    mine = hpo.StudyDefinition(name="mine", grid=hpo.Values((1e-3,)), n_s=2, n_cycles=1)
+    before = hpo.run(mine, storage=url, workers=1)
+
+    after = hpo.run(replace(mine, n_validation=0.2), storage=url, workers=1)  # digits hold out 300
+
+    assert after.results == before.results
 
 
 @pytest.mark.parametrize("sampler", ["curves", "random"])
