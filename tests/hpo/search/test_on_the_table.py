@@ -13,6 +13,13 @@ from tests.benchmarks.table import surface as table
 from tests.benchmarks.table.surface import Surface, Table, measured_noise
 
 FOLDER = Path(table.__file__).parent
+RECIPE = {
+    "lambda": 0.001,
+    "eta_max": 0.1,
+    "epochs": 4,
+    "normalisation": "image",
+    "flip_probability": 0.5,
+}
 CHEAPEST = 2 * 3 * 900  #: updates of the shortest cell of joint
 
 
@@ -90,14 +97,7 @@ def test_twice_the_images_take_away_a_half_of_the_variance_at_most(world: World)
 
     assert (many.deviation**2 / few.deviation**2).min() > 0.45
     assert (many.deviation**2 / few.deviation**2).max() < 0.65
-    recipe = {
-        "lambda": 0.001,
-        "eta_max": 0.1,
-        "epochs": 4,
-        "normalisation": "image",
-        "flip_probability": 0.5,
-    }
-    values = Trainings(world.of_all_images(), 0).curve(recipe)
+    values = Trainings(world.of_all_images(), 0).curve(RECIPE)
     assert (values * 10_000 == np.round(values * 10_000)).all()
     assert (values * 5_000 != np.round(values * 5_000)).any()
 
@@ -121,42 +121,28 @@ def test_equal_seeds_give_equal_searches_and_others_do_not(world: World) -> None
 
 
 def test_the_luck_of_a_recipe_is_the_same_for_every_method(world: World) -> None:
-    recipe = {
-        "lambda": 0.001,
-        "eta_max": 0.1,
-        "epochs": 4,
-        "normalisation": "image",
-        "flip_probability": 0.5,
-    }
     mine, theirs = Trainings(world, 7), Trainings(world, 7)
-    theirs.curve(recipe | {"lambda": 0.002})  # whatever came before
+    theirs.curve(RECIPE | {"lambda": 0.002})  # whatever came before
 
-    assert (mine.curve(recipe) == theirs.curve(dict(reversed(recipe.items())))).all()
-    assert (mine.curve(recipe) != mine.curve(recipe, replicate=1)).any()
-    assert (mine.curve(recipe) != Trainings(world, 8).curve(recipe)).any()
+    assert (mine.curve(RECIPE) == theirs.curve(dict(reversed(RECIPE.items())))).all()
+    assert (mine.curve(RECIPE) != mine.curve(RECIPE, replicate=1)).any()
+    assert (mine.curve(RECIPE) != Trainings(world, 8).curve(RECIPE)).any()
 
 
 def test_a_peer_pays_for_every_cycle_and_chooses_what_it_saw(world: World) -> None:
-    recipe = {
-        "lambda": 0.001,
-        "eta_max": 0.1,
-        "epochs": 4,
-        "normalisation": "image",
-        "flip_probability": 0.5,
-    }
     purse = Purse(Trainings(world, 0), 12_000)
 
-    assert purse.pays(recipe)
-    value = purse.train(recipe, 1)
+    assert purse.pays(RECIPE)
+    value = purse.train(RECIPE, 1)
     assert purse.spent == 3600
     assert not purse.seen
     assert purse.answer().regret > 30  # as from guessing: nothing came to its end
     for cycle in (2, 3):
-        purse.train(recipe, cycle, cycle - 1)
+        purse.train(RECIPE, cycle, cycle - 1)
     assert purse.spent == 10_800
-    assert not purse.pays(recipe, 1)
-    assert value == Trainings(world, 0).curve(recipe)[0]
-    assert purse.answer().regret == world.regret(recipe)
+    assert not purse.pays(RECIPE, 1)
+    assert value == Trainings(world, 0).curve(RECIPE)[0]
+    assert purse.answer().regret == world.regret(RECIPE)
 
 
 def test_a_method_is_marked_when_pairs_tell_it_from_joint() -> None:
