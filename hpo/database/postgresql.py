@@ -18,6 +18,16 @@ from hpo.database.sqlite_file import LOCK_WAIT
 from hpo.database.waiting import Wait
 from hpo.errors import StorageError
 
+#: What a connection has unless its URL says otherwise. By the last four (TCP only) we know half a
+#: minute after a server vanished that it did; by the system's own, after a quarter to two hours.
+CONNECTION = {
+    "connect_timeout": 10,
+    "client_encoding": "utf8",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
 OPEN_FOR = 15.0  #: seconds that we wait for a server that does not answer at the start
 OPENING = 0x68706F  #: key of the lock under which tables are made
 OPENING_FOR = 60  #: seconds after which the server frees that lock from a process that stands still
@@ -31,9 +41,7 @@ def options(url: str) -> dict[str, Any]:
     """Return what engines for ``url`` are made with."""
     asked = sa.make_url(url).query
     arguments: dict[str, Any] = {"prepare_threshold": None}
-    for name, value in {"connect_timeout": 10, "client_encoding": "utf8"}.items():
-        if name not in asked:
-            arguments[name] = value
+    arguments |= {name: value for name, value in CONNECTION.items() if name not in asked}
     return {"pool_pre_ping": True, "connect_args": arguments}
 
 

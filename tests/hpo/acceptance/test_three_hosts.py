@@ -7,10 +7,8 @@ cache of its own, and a way of its own to the server, which can be cut. All have
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from hpo.database import tables
 from hpo.database.reader import read_once
 from hpo.testing import until
 from tests.hpo import stores
+from tests.hpo.ways import Way
 
 pytestmark = pytest.mark.long
 SCRIPT = Path(sys.executable).with_name("hpo")
@@ -45,64 +44,19 @@ NAMES = {"digits": "hosts-digits", "cifar10": "hosts"}
 SECONDS = {"digits": 300, "cifar10": 900}
 
 
-class Way:
-    """The way from a host to the server's socket, which can be cut: then nothing gets through."""
-
-    def __init__(self, server: Path) -> None:
-        self._server = server
-        self._here = socket.create_server(("127.0.0.1", 0))
-        self.port = self._here.getsockname()[1]
-        self.is_open = threading.Event()
-        self.is_open.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                one, _ = self._here.accept()
-            except OSError:
-                return
-            other = socket.socket(socket.AF_UNIX)
-            try:
-                other.connect(str(self._server))
-            except OSError:  # it is restarted
-                other.close()
-                one.close()
-                continue
-            for source, target in ((one, other), (other, one)):
-                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while told := source.recv(65536):
-                self.is_open.wait()
-                target.sendall(told)
-        except OSError:
-            pass
-        finally:
-            for end in (source, target):
-                end.close()
-
-    def close(self) -> None:
-        self._here.shutdown(socket.SHUT_RDWR)  # which wakes who accepts
-        self._here.close()
-        self.is_open.set()
-
-
 class Host:
     """A worker process that believes to be alone on a machine of its own."""
 
-    def __init__(self, number: int, folder: Path, server: Path, data: str) -> None:
+    def __init__(self, number: int, folder: Path, server: Any, data: str) -> None:
         self.way = Way(server)
         self._folder = folder / f"host {number}"
         self._folder.mkdir()
         self._name, self._data = f"host{number}", data
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.way.port}/postgres"
 
     def start(self) -> None:
         asked = ["worker", NAMES[self._data], "--data", self._data, "--grace", "6"]
-        command = [*alone(self._name), str(SCRIPT), *asked, "--storage", self.url]
+        command = [*alone(self._name), str(SCRIPT), *asked, "--storage", self.way.url]
         environ = os.environ | {"HPO_CACHE": str(self._folder / "cache")}
         with (self._folder / "log").open("a") as log:
             process = subprocess.Popen(
@@ -147,15 +101,6 @@ def alone(name: str) -> list[str]:
 server = stores.own_server
 
 
-def place_of(server: Any) -> Path:
-    """Return the server's socket."""
-    import sqlalchemy as sa
-
-    address = sa.make_url(server.get_uri())
-    folder = str(address.query.get("host") or address.host)
-    return Path(folder) / f".s.PGSQL.{address.port or 5432}"
-
-
 @pytest.mark.parametrize("data", ["digits", "cifar10"])
 @pytest.mark.timeout(1800)
 def test_whatever_happens_to_three_hosts_the_bits_are_those_of_one_worker(
@@ -167,7 +112,7 @@ def test_whatever_happens_to_three_hosts_the_bits_are_those_of_one_worker(
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     study, run = NAMES[data], ["hosts.py", "--data", data]
     hpo(tmp_path, "submit", *run, "--storage", url)
-    hosts = [Host(n, tmp_path, place_of(server), data) for n in range(3)]
+    hosts = [Host(n, tmp_path, server, data) for n in range(3)]
     try:
         for host in hosts:
             host.start()
