@@ -6,7 +6,7 @@ other for ever. Whoever finds them there does without importing Optuna.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,18 +44,24 @@ def are_made(connection: Connection, where: str) -> bool:
     )
 
 
-def refuse_foreign(names: Collection[str], where: str) -> None:
+def refuse_foreign(there: Mapping[str, Collection[str]], where: str) -> None:
     """Refuse a file that another program keeps its tables in, before there are ours between them.
 
     Args:
-        names: Of all tables there.
+        there: The columns of all tables and views there.
 
     Raises:
         StorageError: It is one.
     """
     ours = {*optuna_tables.metadata.tables, *tables.metadata.tables}
-    if names and ours.isdisjoint(names):
-        raise _of_others(where, names)
+    if there and (ours.isdisjoint(there) or any(map(_is_of_others, there, there.values()))):
+        raise _of_others(where, there)
+
+
+def _is_of_others(name: str, columns: Collection[str]) -> bool:
+    """Tell whether a table has the name of one of Optuna's, and not what its rows are found by."""
+    table = optuna_tables.metadata.tables.get(name)
+    return table is not None and not set(table.primary_key.columns.keys()) <= set(columns)
 
 
 def _of_others(where: str, names: Collection[str]) -> StorageError:

@@ -183,17 +183,28 @@ def refuse_foreign_log(path: Path) -> None:
     )
 
 
-def tables_in(path: Path) -> list[str]:
-    """Return the names of the tables in a file, which is only looked at; none of what is no database."""
+def columns_in(path: Path) -> dict[str, list[str]]:
+    """Return the columns of all tables and views in a file, which is only looked at.
+
+    There are none in what is no database.
+    """
     if not path.is_file():
-        return []
+        return {}
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
-            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return [name for (name,) in names]
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+            return {name: _columns(connection, name) for (name,) in connection.execute(query)}
     except (OSError, sqlite3.Error, UnicodeDecodeError):  # whoever opens it is told what is wrong
+        return {}
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    try:
+        found = connection.execute("SELECT name FROM pragma_table_info(?)", [table])
+        return [name for (name,) in found]
+    except sqlite3.Error:  # a view of what is not there any more
         return []
 
 

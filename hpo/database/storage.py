@@ -24,7 +24,7 @@ from hpo.database.drivers import check_driver
 from hpo.database.faults import explain, is_transient
 from hpo.database.locations import check_file, checked_url, refuse_network, shown, sqlite_path
 from hpo.database.migrations import migrate
-from hpo.database.sqlite_file import Identity, SqliteFile, refuse_foreign_log, tables_in
+from hpo.database.sqlite_file import Identity, SqliteFile, columns_in, refuse_foreign_log
 from hpo.database.waiting import Wait
 from hpo.errors import StorageError
 from hpo.machine.console import say
@@ -102,7 +102,7 @@ class Storage:
 
         def attempt() -> Engine:
             refuse_foreign_log(path)
-            optuna_schema.refuse_foreign(tables_in(path), shown(self.url))
+            optuna_schema.refuse_foreign(columns_in(path), shown(self.url))
             engine = self._opened[0] if self._opened else self._engine()
             self._make_tables(engine)
             return engine

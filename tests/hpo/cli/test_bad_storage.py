@@ -31,11 +31,13 @@ def a_cut_database(folder: Path) -> str:
     return "sqlite:///cut.db"
 
 
-def of_a_stranger(*tables: str) -> Callable[[Path], str]:
+def of_a_stranger(*tables: str, views: tuple[str, ...] = ()) -> Callable[[Path], str]:
     def made(folder: Path) -> str:
         with closing(sqlite3.connect(folder / "theirs.db")) as connection:
             for table in tables:
                 connection.execute(f"create table {table} (version_num)")
+            for view in views:
+                connection.execute(f"create view {view} as select * from gone")
         return "sqlite:///theirs.db"
 
     return made
@@ -55,6 +57,18 @@ def of_a_stranger(*tables: str) -> Callable[[Path], str]:
         (
             of_a_stranger("alembic_version", "experiments", "runs", "tags"),
             r"^hpo: theirs\.db is a database of .* \(it holds alembic_version, experiments, runs, \.\.\.\)",
+        ),
+        (
+            of_a_stranger("studies", "patients"),
+            r"^hpo: theirs\.db is a database of another program \(it holds patients, studies\)\.",
+        ),
+        (
+            of_a_stranger(views=("trials", "totals")),
+            r"^hpo: theirs\.db is a database of another program \(it holds totals, trials\)\.",
+        ),
+        (
+            of_a_stranger(views=("totals",)),
+            r"^hpo: theirs\.db is a database of another program \(it holds totals\)\.",
         ),
         (a_cut_database, r"^hpo: cut\.db is .*damaged\."),
         (
