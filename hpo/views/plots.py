@@ -226,6 +226,8 @@ def figure_of_study_curves(
         legend_below(figure, panels, hidden=labels)
         mappable = cm.ScalarMappable(colors.BoundaryNorm(np.arange(n + 1) - 0.5, n), colours)
         shown = np.linspace(0, n - 1, LONGEST_LEGEND).round().astype(int)
+        if best is not None:
+            shown[np.abs(shown - best).argmin()] = best
         bar = figure.colorbar(mappable, ax=panels, ticks=list(shown), pad=0.01, aspect=30)
         bar.ax.set_yticklabels([labels[i] for i in shown], fontsize=TEXT_SIZE)
         bar.minorticks_off()

@@ -38,6 +38,17 @@ def test_a_study_shows_every_cell_and_names_them(n: int) -> None:
     assert n > 10 or set(labels) <= set(names)
 
 
+@pytest.mark.parametrize("best", [0, 1, 50, 98, 99])
+def test_the_best_of_many_cells_is_among_those_that_are_named(best: int) -> None:
+    curves = [Curve(UPDATES, empty(), falling())] * 100
+    labels = [f"cell {k}" for k in range(100)]
+    figure = plots.figure_of_study_curves(curves, labels, title="study", best=best)
+
+    names = [text.get_text() for text in figure.axes[2].get_yticklabels()]
+    assert labels[best] in names
+    assert len(set(names)) == 10
+
+
 @pytest.mark.parametrize("n", [10, 11])
 def test_long_cell_names_stay_on_the_page(n: int) -> None:
     curves = [Curve(UPDATES, empty(), falling())] * n
