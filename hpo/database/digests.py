@@ -8,13 +8,12 @@ is noticed. Nothing is kept secret: who can write to a database can write a new 
 import hashlib
 import operator
 import struct
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
-_FLOAT = struct.Struct("<cd").pack
 SIZE = 16  #: bytes; twice as many characters
 NAME = "digest"  #: of the column
 #: Columns that may change after a row was written, or that the database fills.
@@ -32,12 +31,18 @@ def digest(values: Iterable[Any]) -> str:
     >>> digest(["ab", "c"]) == digest(["a", "bc"])
     False
     """
-    return hashlib.blake2b(b"".join(map(_exactly, values)), digest_size=SIZE).hexdigest()
+    return _hashed(b"".join(map(_exactly, values)))
 
 
 def of_row(table: sa.Table, row: Any) -> str:
     """Return the digest of a row as ``table.select()`` reads it, with its columns in their order."""
-    return digest(_values_of(table)(row))
+    values, n_others = _values_of(table)(row), _n_before_floats(table)
+    if n_others == len(values):
+        return digest(values)
+    try:  # a curve's rows are many, and what they are found by comes again and again
+        return _hashed(b"".join(map(_found_by, values[:n_others])) + _packed(values[n_others:]))
+    except (TypeError, OverflowError):  # one is missing, or no number
+        return digest(values)
 
 
 def of_values(table: sa.Table, values: Mapping[str, Any]) -> str:
@@ -96,9 +101,32 @@ def _values_of(table: sa.Table) -> Callable[[Any], tuple[Any, ...]]:
     return operator.itemgetter(*(places[name] for name, _ in _covered(table)))
 
 
+@cache
+def _n_before_floats(table: sa.Table) -> int:
+    """Return how many covered columns come before the floats at the end."""
+    are_floats = [is_float for _, is_float in _covered(table)]
+    return next((n for n in range(len(are_floats), 0, -1) if not are_floats[n - 1]), 0)
+
+
+def _hashed(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=SIZE).hexdigest()
+
+
+def _packed(floats: Sequence[float]) -> bytes:
+    """Return what `_exactly` makes of floats, of many in one go."""
+    told: list[Any] = [b"f", 0.0] * len(floats)
+    told[1::2] = [value + 0.0 for value in floats]  # SQLite keeps no sign of a zero
+    return _pack_of(len(floats))(*told)
+
+
+@cache
+def _pack_of(n: int) -> Callable[..., bytes]:
+    return struct.Struct("<" + n * "cd").pack
+
+
 def _exactly(value: Any) -> bytes:
-    if isinstance(value, float):  # most of them are
-        return _FLOAT(b"f", value + 0.0)  # SQLite keeps no sign of a zero
+    if isinstance(value, float):
+        return _packed([value])
     if value is None:
         return b"n"
     if isinstance(value, str):
@@ -108,3 +136,6 @@ def _exactly(value: Any) -> bytes:
     else:
         content, kind = b"%d" % operator.index(value), b"i"
     return kind + b"%d:" % len(content) + content
+
+
+_found_by = lru_cache(maxsize=4096, typed=True)(_exactly)

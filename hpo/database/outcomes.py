@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -227,11 +229,9 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
         .where(curves.c.study == study)
         .order_by(curves.c.cell, curves.c.replicate, curves.c.n_updates)
     )
-    found: dict[Slot, list[Row[Any]]] = {}
-    for row in rows:
-        damage.check(connection, curves, row)
-        found.setdefault(Slot(row.cell, row.replicate), []).append(row)
-    return found
+    sound = (damage.check(connection, curves, row) for row in rows)
+    by_slot = groupby(sound, key=attrgetter("cell", "replicate"))
+    return {Slot(*slot): list(points) for slot, points in by_slot}
 
 
 def last_points(connection: Connection, study: str) -> dict[Slot, Row[Any]]:

@@ -5,6 +5,8 @@ bits; a decision follows from the curves; a look at the test images stays a look
 by the next run.
 """
 
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from hpo.database import damage, digests, looks, mending, rows, tables, tally
@@ -56,11 +58,14 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
     """Return the slots of which something is not as it was written, and what."""
     found: dict[Slot, str] = {}
     points: dict[Slot, list[str | None]] = {}
-    for point in mending.rows_of(connection, tables.curves, study):
-        slot = Slot(point.cell, point.replicate)
-        points.setdefault(slot, []).append(point.digest)
-        if not digests.is_sound(tables.curves, point):
-            found.setdefault(slot, f"its curve at update {point.n_updates} is not what was written")
+    rows_of_curves = mending.rows_of(connection, tables.curves, study)
+    for key, curve in groupby(rows_of_curves, key=attrgetter("cell", "replicate")):
+        slot = Slot(*key)
+        for point in curve:
+            points.setdefault(slot, []).append(point.digest)
+            if not digests.is_sound(tables.curves, point):
+                what = f"its curve at update {point.n_updates} is not what was written"
+                found.setdefault(slot, what)
     counted = set()
     for result in mending.rows_of(connection, tables.results, study):
         slot = Slot(result.cell, result.replicate)

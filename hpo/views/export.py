@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import operator
 import unicodedata
 from dataclasses import asdict
 from functools import cache
@@ -24,6 +25,9 @@ from hpo.machine.printable import printable
 
 #: Where the columns of a curve are in its rows.
 PLACES = {column.name: place for place, column in enumerate(tables.curves.columns)}
+#: What stands in a row of a curve, from its update on.
+_measured = operator.itemgetter(*(PLACES[name] for name in ("n_updates", *tables.CURVE_COLUMNS)))
+NUMBERS = {float, int, type(None)}  #: in a list of these alone, a comma is one between two of them
 FORMULA = "=+-@"  #: what a spreadsheet takes for the beginning of one
 
 
@@ -74,11 +78,8 @@ def to_csv(connection: Connection, study: StoredStudy) -> str:
     for result in results:
         slot = result.slot
         values = [_plain(value) for value in study.experiment.cells[slot.cell].values()]
-        for row in curves.get(slot, []):
-            points = [getattr(row, name) for name in tables.CURVE_COLUMNS]
-            writer.writerow(
-                [slot.cell, slot.replicate, *values, result.outcome, row.n_updates, *points]
-            )
+        about = (slot.cell, slot.replicate, *values, result.outcome)
+        writer.writerows(about + _measured(row) for row in curves.get(slot, []))
     return text.getvalue()
 
 
@@ -132,6 +133,9 @@ def indented(value: Any, depth: int = 0) -> str:
     between = ",\n" + " " * (depth + 1)
     start, end = between[1:], "\n" + " " * depth
     if isinstance(value, list) and value:
+        if set(map(type, value)) <= NUMBERS:
+            items = json.dumps(value, allow_nan=False)[1:-1].replace(", ", between)
+            return f"[{start}{items}{end}]"
         items = between.join([indented(item, depth + 1) for item in value])
         return f"[{start}{items}{end}]"
     if isinstance(value, dict) and value:

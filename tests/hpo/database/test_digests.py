@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo.commands import running
 from hpo.commands.doctor import examine
@@ -246,3 +248,17 @@ def test_a_cell_that_is_trained_again_is_taken_from_who_trains_it(
 
     mine = storage.write(lambda c: rows.attempts_of(c, study.uuid, token="mine"))
     assert mine == []  # so that it cannot add to a curve that has lost its beginning
+
+
+@given(
+    st.lists(
+        st.floats() | st.none() | st.integers(0, 9).map(str),
+        min_size=len(tables.CURVE_COLUMNS),
+        max_size=len(tables.CURVE_COLUMNS),
+    )
+)
+def test_a_row_read_has_the_digest_of_its_values_whatever_stands_in_its_columns(
+    measured: list[Any],
+) -> None:
+    values = ["study", 3, 0, 120, *measured]
+    assert digests.of_row(curves, (*values, "its digest")) == digests.digest(values)
