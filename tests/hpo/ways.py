@@ -3,6 +3,7 @@
 import ctypes
 import socket
 import struct
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -59,18 +60,32 @@ class Way:
 
     def forget(self) -> None:
         """Be as dead to the connections that there are, which are told nothing; new ones get through."""
-        program = ctypes.create_string_buffer(NOTHING, len(NOTHING))
-        told = struct.pack("HL", 1, ctypes.addressof(program))
         self._forgotten |= self._ends
         for end in self._forgotten:
-            with suppress(OSError):  # it is closed
-                end.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, told)
+            if end.fileno() >= 0:  # it is not closed
+                _drop_packets(end)
 
     def close(self) -> None:
         _close(self._here)
         self.is_open.set()
         for end in self._forgotten:
             _close(end)
+
+
+def can_forget() -> bool:
+    """Tell whether the system drops packets for who asks."""
+    try:
+        with socket.socket() as one:
+            _drop_packets(one)
+    except OSError:
+        return False
+    return sys.platform == "linux"
+
+
+def _drop_packets(end: socket.socket) -> None:
+    program = ctypes.create_string_buffer(NOTHING, len(NOTHING))
+    told = struct.pack("@HP", 1, ctypes.addressof(program))
+    end.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, told)
 
 
 def _close(end: socket.socket) -> None:
