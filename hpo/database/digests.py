@@ -113,9 +113,9 @@ def _hashed(content: bytes) -> str:
 
 
 def _packed(floats: Sequence[float]) -> bytes:
-    """Return what `_exactly` makes of floats, of many in one go."""
+    """Return what `_exactly` makes of floats, in one go."""
     told: list[Any] = [b"f", 0.0] * len(floats)
-    told[1::2] = [value + 0.0 for value in floats]  # SQLite keeps no sign of a zero
+    told[1::2] = [value + 0.0 for value in floats]
     return _pack_of(len(floats))(*told)
 
 
@@ -125,8 +125,8 @@ def _pack_of(n: int) -> Callable[..., bytes]:
 
 
 def _exactly(value: Any) -> bytes:
-    if isinstance(value, float):
-        return _packed([value])
+    if isinstance(value, float):  # plus zero: SQLite keeps no sign of one
+        return _pack_of(1)(b"f", value + 0.0)
     if value is None:
         return b"n"
     if isinstance(value, str):

@@ -54,14 +54,24 @@ def refuse_foreign(there: Mapping[str, Collection[str]], where: str) -> None:
         StorageError: It is one.
     """
     ours = {*optuna_tables.metadata.tables, *tables.metadata.tables}
-    if there and (ours.isdisjoint(there) or any(map(_is_of_others, there, there.values()))):
+    if there and (ours.isdisjoint(there) or _unlike_optunas(there)):
         raise _of_others(where, there)
 
 
-def _is_of_others(name: str, columns: Collection[str]) -> bool:
-    """Tell whether a table has the name of one of Optuna's, and not what its rows are found by."""
-    table = optuna_tables.metadata.tables.get(name)
-    return table is not None and not set(table.primary_key.columns.keys()) <= set(columns)
+def _unlike_optunas(there: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the tables that have the name of one of Optuna's, and not its columns.
+
+    Where Optuna has left its version, its tables may be older; their revision is looked at.
+    """
+    about = optuna_tables.version_info
+    if about.c.version_info_id.name in there.get(about.name, ()):
+        return []
+    declared = optuna_tables.metadata.tables
+    return [
+        name
+        for name, columns in there.items()
+        if name in declared and not set(declared[name].columns.keys()) <= set(columns)
+    ]
 
 
 def _of_others(where: str, names: Collection[str]) -> StorageError:
@@ -72,10 +82,15 @@ def _of_others(where: str, names: Collection[str]) -> StorageError:
     )
 
 
-def make(connection: Connection) -> None:
-    """Make those that are missing, and mark their revision as Optuna does."""
+def make(connection: Connection, where: str) -> None:
+    """Make those that are missing, and mark their revision as Optuna does.
+
+    Raises:
+        StorageError: There is one of another program that has the name of one of them.
+    """
     newest, schema = revisions()[-1], optuna_tables.SCHEMA_VERSION
     metadata = optuna_tables.metadata
+    _refuse_unlike(connection, where)
     if newest != optuna_tables.REVISION:  # Optuna has other tables than we have declared
         from optuna.storages._rdb import models
 
@@ -88,6 +103,19 @@ def make(connection: Connection) -> None:
     mark = optuna_tables.revision
     mark.create(connection, checkfirst=True)
     connection.execute(mark.insert().values(version_num=newest))
+
+
+def _refuse_unlike(connection: Connection, where: str) -> None:
+    look = sa.inspect(connection)
+    named_alike = set(optuna_tables.metadata.tables).intersection(look.get_table_names())
+    unlike = _unlike_optunas(
+        {name: [c["name"] for c in look.get_columns(name)] for name in named_alike}
+    )
+    if unlike:
+        raise StorageError(
+            f"{where} has a table with the name of one of hpo's that is not as hpo makes it "
+            f"({', '.join(sorted(unlike))}). Use another --storage; if hpo made it, restore a copy."
+        )
 
 
 def revisions() -> list[str]:

@@ -1,6 +1,6 @@
 """What counts: the results of a study and its curves, as rows of ours."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -229,9 +229,13 @@ def curves_of(connection: Connection, study: str) -> dict[Slot, list[Row[Any]]]:
         .where(curves.c.study == study)
         .order_by(curves.c.cell, curves.c.replicate, curves.c.n_updates)
     )
-    sound = (damage.check(connection, curves, row) for row in rows)
-    by_slot = groupby(sound, key=attrgetter("cell", "replicate"))
-    return {Slot(*slot): list(points) for slot, points in by_slot}
+    return dict(by_slot(damage.check(connection, curves, row) for row in rows))
+
+
+def by_slot(points: Iterable[Row[Any]]) -> Iterator[tuple[Slot, list[Row[Any]]]]:
+    """Yield each slot with its rows, of rows that come in the order of their slots."""
+    for slot, found in groupby(points, key=attrgetter("cell", "replicate")):
+        yield Slot(*slot), list(found)
 
 
 def last_points(connection: Connection, study: str) -> dict[Slot, Row[Any]]:

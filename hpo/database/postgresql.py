@@ -88,7 +88,7 @@ def make_tables(
                     return
                 if _have_lock(connection, url):  # perhaps only now, after who has made them
                     if not optuna_schema.are_made(connection, shown(url)):
-                        optuna_schema.make(connection)
+                        optuna_schema.make(connection, shown(url))
                     return
         except ImportError:
             raise

@@ -114,7 +114,7 @@ class Storage:
         where = shown(self.url)
         with engine.begin() as connection:
             if self._file is not None and not optuna_schema.are_made(connection, where):
-                optuna_schema.make(connection)
+                optuna_schema.make(connection, where)
             migrate(connection, where)
             self.check()
         if self._file is not None:

@@ -5,11 +5,9 @@ bits; a decision follows from the curves; a look at the test images stays a look
 by the next run.
 """
 
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
-from hpo.database import damage, digests, looks, mending, rows, tables, tally
+from hpo.database import damage, digests, looks, mending, outcomes, rows, tables, tally
 from hpo.database.connections import Connection, Row, Table
 from hpo.database.tables import LIVE
 from hpo.experiment.records import Outcome, Slot, StoredStudy
@@ -58,14 +56,12 @@ def _damaged_slots(connection: Connection, study: str) -> dict[Slot, str]:
     """Return the slots of which something is not as it was written, and what."""
     found: dict[Slot, str] = {}
     points: dict[Slot, list[str | None]] = {}
-    rows_of_curves = mending.rows_of(connection, tables.curves, study)
-    for key, curve in groupby(rows_of_curves, key=attrgetter("cell", "replicate")):
-        slot = Slot(*key)
+    for slot, curve in outcomes.by_slot(mending.rows_of(connection, tables.curves, study)):
+        points[slot] = [point.digest for point in curve]
         for point in curve:
-            points.setdefault(slot, []).append(point.digest)
             if not digests.is_sound(tables.curves, point):
-                what = f"its curve at update {point.n_updates} is not what was written"
-                found.setdefault(slot, what)
+                found[slot] = f"its curve at update {point.n_updates} is not what was written"
+                break
     counted = set()
     for result in mending.rows_of(connection, tables.results, study):
         slot = Slot(result.cell, result.replicate)

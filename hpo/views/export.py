@@ -135,8 +135,8 @@ def indented(value: Any, depth: int = 0) -> str:
     if isinstance(value, list) and value:
         if set(map(type, value)) <= NUMBERS:
             items = json.dumps(value, allow_nan=False)[1:-1].replace(", ", between)
-            return f"[{start}{items}{end}]"
-        items = between.join([indented(item, depth + 1) for item in value])
+        else:
+            items = between.join([indented(item, depth + 1) for item in value])
         return f"[{start}{items}{end}]"
     if isinstance(value, dict) and value:
         told = [f"{_quoted(key)}: {indented(item, depth + 1)}" for key, item in value.items()]

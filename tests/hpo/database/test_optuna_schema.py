@@ -118,6 +118,22 @@ def test_those_of_another_revision_are_refused_and_left_as_they_are(
     assert found == [revision]
 
 
+@pytest.mark.parametrize("name", ["studies", "trials"])
+def test_nothing_is_made_beside_a_table_of_a_stranger_that_has_one_of_their_names(
+    url: str, name: str
+) -> None:
+    engine = sa.create_engine(url)
+    key = f"{'study' if name == 'studies' else 'trial'}_id"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create table {name} ({key} integer primary key, title text)"))
+
+    with pytest.raises(StorageError, match=rf" .*\(.*{name}.*\)\. .*another.* --storage"):
+        Storage(url)
+
+    assert sa.inspect(engine).get_table_names() == [name]
+    engine.dispose()
+
+
 def test_what_another_tool_left_half_made_is_made_whole(tmp_path: Path) -> None:
     path = tmp_path / "hpo.db"
     optuna.storages.RDBStorage(f"sqlite:///{path}").engine.dispose()
@@ -153,10 +169,10 @@ def test_those_that_optuna_makes_in_the_same_moment_are_taken(
 ) -> None:
     real, tries = optuna_schema.make, []
 
-    def overtaken(connection: sa.Connection) -> None:
+    def overtaken(connection: sa.Connection, where: str) -> None:
         tries.append(connection)
         optuna.storages.RDBStorage(postgresql_url).engine.dispose()
-        real(connection)
+        real(connection, where)
 
     monkeypatch.setattr(optuna_schema, "make", overtaken)
     Storage(postgresql_url).close()
